@@ -1,0 +1,38 @@
+// Package attest reads what a machine measured while it booted and what its TPM
+// signed, and appraises both.
+//
+// It proves which values the TPM's registers had when an attestation key signed
+// them, and whether a log of events explains these values. It does not prove
+// what the code behind a digest does, and the texts inside a log are hints: only
+// what a digest covers is evidence.
+package attest
+
+// Reference is what a manifest expects of one PCR, at one of three strengths:
+// allowed values of the whole register, an ordered list of events, or events
+// derived from other reference material.
+type Reference struct {
+	PCR     int                 `json:"pcr"`
+	Digests map[string][]string `json:"digests,omitempty"` // allowed register values by bank name, lower-case hex
+	Events  []EventReference    `json:"events,omitempty"`  // expected events, in order
+	Order   string              `json:"order,omitempty"`   // "strict" (default) or "any"
+	Note    string              `json:"note,omitempty"`
+}
+
+// EventReference is one expected event.
+type EventReference struct {
+	Type      string              `json:"type"`                // TCG name, a hint: digests decide
+	Digests   map[string][]string `json:"digests,omitempty"`   // allowed digests by bank name
+	Derived   string              `json:"derived,omitempty"`   // what the digest is derived from: "component:ID", "firmware:NAME/REGION", "separator"
+	Optional  bool                `json:"optional,omitempty"`  // may be missing
+	Component string              `json:"component,omitempty"` // id of the manifest component whose code this is
+	Label     string              `json:"label,omitempty"`     // for people: variable name, file path, device
+}
+
+// Endorsement pins one key or certificate of a machine's TPM.
+type Endorsement struct {
+	Kind     string `json:"kind"`               // "ek", "ek-certificate" or "ak"
+	SHA256   string `json:"sha256,omitempty"`   // of the certificate's or the public key's DER form
+	Name     string `json:"name,omitempty"`     // TPM name of the key, hex
+	Optional bool   `json:"optional,omitempty"` // an optional artefact that is absent is listed as not checked
+	Note     string `json:"note,omitempty"`
+}

@@ -1,0 +1,202 @@
+// Package evidence opens an evidence bundle: a tree of raw artefacts, as a
+// directory or as the same tree in one zip file.
+//
+// It proves that the tree keeps the limits and naming rules of the format and
+// it computes the digest that the TPM signs. It proves nothing about what the
+// artefacts say, and an unsealed tree is only what some tool wrote down.
+package evidence
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Format is the format name in evidence.json.
+const Format = "assay.evidence/v1"
+
+// IndexName is the path of the index inside a bundle.
+const IndexName = "evidence.json"
+
+// Status says what became of an artefact that the collector looked for.
+type Status string
+
+// The statuses. Only a collected artefact has bytes; the others say why not.
+const (
+	Collected Status = "collected"
+	Absent    Status = "absent"
+	Denied    Status = "denied"
+	Failed    Status = "failed"
+	TimedOut  Status = "timeout"
+)
+
+// Artifact is one entry of the bundle.
+type Artifact struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+	Status Status `json:"status"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Index is evidence.json: who collected what, when and how.
+type Index struct {
+	Format      string     `json:"format"`
+	Collector   Collector  `json:"collector"`
+	CollectedAt time.Time  `json:"collectedAt"`
+	Nonce       string     `json:"nonce"`
+	Machine     Machine    `json:"machine"`
+	Mode        Mode       `json:"mode"`
+	Artifacts   []Artifact `json:"artifacts"`
+}
+
+// Collector names the program that wrote a bundle.
+type Collector struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// Machine is the identity the collector copied from the firmware's tables; it
+// is a label, not a proof.
+type Machine struct {
+	Manufacturer string `json:"manufacturer"`
+	Product      string `json:"product"`
+	Serial       string `json:"serial"`
+	UUID         string `json:"uuid"`
+}
+
+// Mode says under which conditions the collector ran.
+type Mode struct {
+	Root     bool   `json:"root"`
+	Virtual  string `json:"virtual"`
+	Lockdown string `json:"lockdown"`
+	Image    string `json:"image"`
+}
+
+// Bundle is an opened, limit-checked tree. Its contents are held in memory, so
+// what was hashed is what every parser reads. It is safe for concurrent use.
+type Bundle struct {
+	files     map[string][]byte
+	artifacts []Artifact
+	status    map[string]Artifact
+	index     *Index
+	rawIndex  []byte
+}
+
+// Open reads a directory or a zip file. An error means that the tree is not
+// what the format says or exceeds a limit; see LimitError and FormatError.
+func Open(path string, limits Limits) (*Bundle, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("open evidence: %w", err)
+	}
+	if info.IsDir() {
+		return openTree(os.DirFS(path), path, limits)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &FormatError{File: path, Msg: "is neither a directory nor a zip file"}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open evidence: %w", err)
+	}
+	defer f.Close()
+	return openZip(f, info.Size(), path, limits)
+}
+
+// OpenFS reads a tree from a file system; name is used in errors.
+func OpenFS(fsys fs.FS, name string, limits Limits) (*Bundle, error) {
+	return openTree(fsys, name, limits)
+}
+
+// OpenZip reads a zip file held in memory; name is used in errors.
+func OpenZip(b []byte, name string, limits Limits) (*Bundle, error) {
+	return openZip(bytes.NewReader(b), int64(len(b)), name, limits)
+}
+
+// Read returns the bytes of an artefact. The caller must not change them. The
+// error wraps fs.ErrNotExist when the artefact was not collected.
+func (b *Bundle) Read(name string) ([]byte, error) {
+	data, ok := b.files[name]
+	if !ok {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
+	}
+	return data, nil
+}
+
+// Text returns an artefact as a string without surrounding white space and
+// NUL bytes, the way sysfs attribute files are meant; absent gives "".
+func (b *Bundle) Text(name string) string {
+	return strings.Trim(string(b.files[name]), " \t\r\n\x00")
+}
+
+// Has reports whether the artefact was collected.
+func (b *Bundle) Has(name string) bool {
+	_, ok := b.files[name]
+	return ok
+}
+
+// Glob returns the paths of collected artefacts that match the pattern of
+// path.Match, sorted. A malformed pattern matches nothing.
+func (b *Bundle) Glob(pattern string) []string {
+	m, err := fs.Glob(b.FS(), pattern)
+	if err != nil {
+		return nil
+	}
+	return m
+}
+
+// Dir returns the names directly under a directory, sorted and without
+// repeats: the way to list devices.
+func (b *Bundle) Dir(dir string) []string {
+	prefix := dir + "/"
+	i, _ := slices.BinarySearchFunc(b.artifacts, prefix, func(a Artifact, p string) int { return strings.Compare(a.Path, p) })
+	var names []string
+	for _, a := range b.artifacts[i:] {
+		rest, ok := strings.CutPrefix(a.Path, prefix)
+		if !ok {
+			break
+		}
+		if !b.Has(a.Path) {
+			continue
+		}
+		name, _, _ := strings.Cut(rest, "/")
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Artifacts lists every entry in path order, those that could not be collected
+// included. The index itself is not an artefact.
+func (b *Bundle) Artifacts() []Artifact { return slices.Clone(b.artifacts) }
+
+// Artifact returns the entry for a path. A path that nobody looked for is
+// reported as absent, with ok false.
+func (b *Bundle) Artifact(name string) (a Artifact, ok bool) {
+	a, ok = b.status[name]
+	if !ok {
+		return Artifact{Path: name, Status: Absent, Reason: "not in the bundle"}, false
+	}
+	return a, true
+}
+
+// Index returns the collector's index, or nil for an unsealed tree.
+func (b *Bundle) Index() *Index {
+	if b.index == nil {
+		return nil
+	}
+	c := *b.index
+	c.Artifacts = slices.Clone(b.index.Artifacts)
+	return &c
+}
+
+// SHA256 returns the digest of an artefact's bytes in hex, or "".
+func (b *Bundle) SHA256(name string) string { return b.status[name].SHA256 }
+
+func hashOf(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }

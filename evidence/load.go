@@ -1,0 +1,207 @@
+package evidence
+
+import (
+	"archive/zip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// maxNameBytes bounds one entry name; the longest real one is a device path
+// under /sys well below it.
+const maxNameBytes = 1024
+
+// loader gathers entries under the limits, whatever they come from.
+type loader struct {
+	source string
+	limits Limits
+	files  map[string][]byte
+	folded map[string]string // case-folded name to name
+	total  int64
+	seen   int
+	fold   cases.Caser
+}
+
+func newLoader(source string, limits Limits) *loader {
+	return &loader{source: source, limits: limits.orDefault(), files: map[string][]byte{}, folded: map[string]string{}, fold: cases.Fold()}
+}
+
+func (l *loader) where(name string) string { return l.source + ": " + fmt.Sprintf("%q", name) }
+
+// admit checks a name and counts it. Directories count too: a zip of a hundred
+// thousand empty directories is as much of a bomb as one of files.
+func (l *loader) admit(name string) error {
+	l.seen++
+	if l.seen > l.limits.Entries {
+		return &LimitError{File: l.source, Offset: -1, Limit: "entries", Max: int64(l.limits.Entries)}
+	}
+	if len(name) > maxNameBytes {
+		return &LimitError{File: l.where(name[:64] + "..."), Offset: -1, Limit: "bytes in an entry name", Max: maxNameBytes}
+	}
+	if !utf8.ValidString(name) || strings.ContainsAny(name, "\\\x00\n\r") || !fs.ValidPath(name) || path.Clean(name) != name {
+		return &FormatError{File: l.where(name), Msg: "entry name is not a clean relative UTF-8 path"}
+	}
+	return nil
+}
+
+// add reads one file's bytes. declared is the size the container claims, -1
+// when it claims none; a claim that is not met means a container whose parts
+// disagree, and such a bundle is refused.
+func (l *loader) add(name string, declared, compressed int64, r io.Reader) error {
+	key := l.fold.String(norm.NFC.String(name))
+	if other, dup := l.folded[key]; dup {
+		return &FormatError{File: l.where(name), Msg: fmt.Sprintf("entry name repeats %q when case is ignored", other)}
+	}
+	l.folded[key] = name
+	if declared > l.limits.ArtifactBytes {
+		return &LimitError{File: l.where(name), Offset: -1, Limit: "bytes in one artefact", Max: l.limits.ArtifactBytes}
+	}
+	allowed := min(l.limits.ArtifactBytes, l.limits.BundleBytes-l.total)
+	if compressed >= 0 {
+		allowed = min(allowed, max(smallEntry, compressed*l.limits.Expansion))
+	}
+	data, err := io.ReadAll(io.LimitReader(r, allowed+1))
+	if err != nil {
+		return &FormatError{File: l.where(name), Offset: int64(len(data)), Msg: "cannot read entry", Err: err}
+	}
+	n := int64(len(data))
+	if n > allowed {
+		return l.overrun(name, n, compressed)
+	}
+	if declared >= 0 && n != declared {
+		return &FormatError{File: l.where(name), Offset: n, Msg: fmt.Sprintf("entry declares %d bytes and holds %d", declared, n)}
+	}
+	l.total += n
+	l.files[name] = data
+	return nil
+}
+
+// overrun names the limit that stopped the read.
+func (l *loader) overrun(name string, n, compressed int64) error {
+	e := &LimitError{File: l.where(name), Offset: n - 1, Limit: "bytes in one artefact", Max: l.limits.ArtifactBytes}
+	switch {
+	case n > l.limits.ArtifactBytes:
+	case n > l.limits.BundleBytes-l.total:
+		e.Limit, e.Max = "bytes in the bundle", l.limits.BundleBytes
+	case compressed >= 0:
+		e.Limit, e.Max = "times expansion of a zip entry", l.limits.Expansion
+	}
+	return e
+}
+
+func openTree(fsys fs.FS, name string, limits Limits) (*Bundle, error) {
+	l := newLoader(name, limits)
+	err := fs.WalkDir(fsys, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.where(p), err)
+		}
+		if p == "." {
+			return nil
+		}
+		if err := l.admit(p); err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return nil
+		}
+		if !d.Type().IsRegular() {
+			return &FormatError{File: l.where(p), Msg: "is a link or special file; a bundle holds plain files only"}
+		}
+		f, err := fsys.Open(p)
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.where(p), err)
+		}
+		defer f.Close()
+		return l.add(p, -1, -1, f)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l.bundle()
+}
+
+func openZip(r io.ReaderAt, size int64, name string, limits Limits) (*Bundle, error) {
+	l := newLoader(name, limits)
+	zr, err := zip.NewReader(r, size)
+	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
+		return nil, &FormatError{File: name, Msg: "is not a zip file", Err: err}
+	}
+	if len(zr.File) > l.limits.Entries {
+		return nil, &LimitError{File: name, Offset: -1, Limit: "entries", Max: int64(l.limits.Entries)}
+	}
+	for _, f := range zr.File {
+		if err := l.addZipEntry(f); err != nil {
+			return nil, err
+		}
+	}
+	return l.bundle()
+}
+
+func (l *loader) addZipEntry(f *zip.File) error {
+	dir := strings.HasSuffix(f.Name, "/")
+	if err := l.admit(strings.TrimSuffix(f.Name, "/")); err != nil {
+		return err
+	}
+	mode := f.Mode()
+	if dir != mode.IsDir() || (!dir && !mode.IsRegular()) {
+		return &FormatError{File: l.where(f.Name), Msg: "is a link or special file; a bundle holds plain files only"}
+	}
+	if f.Flags&1 != 0 {
+		return &FormatError{File: l.where(f.Name), Msg: "is encrypted"}
+	}
+	if f.UncompressedSize64 > 1<<62 || f.CompressedSize64 > 1<<62/uint64(l.limits.Expansion) {
+		return &FormatError{File: l.where(f.Name), Msg: "declares an impossible size"}
+	}
+	if dir {
+		if f.UncompressedSize64 != 0 {
+			return &FormatError{File: l.where(f.Name), Msg: "is a directory with contents"}
+		}
+		return nil
+	}
+	r, err := f.Open()
+	if err != nil {
+		return &FormatError{File: l.where(f.Name), Msg: "cannot open entry", Err: err}
+	}
+	defer r.Close()
+	return l.add(f.Name, int64(f.UncompressedSize64), int64(f.CompressedSize64), r)
+}
+
+// bundle turns what was gathered into a Bundle: the index is read and held
+// against the files.
+func (l *loader) bundle() (*Bundle, error) {
+	b := &Bundle{files: l.files, status: map[string]Artifact{}}
+	if raw, ok := l.files[IndexName]; ok {
+		ix, err := parseIndex(raw, l.source, l.limits)
+		if err != nil {
+			return nil, err
+		}
+		b.index, b.rawIndex = ix, raw
+		for _, a := range ix.Artifacts {
+			b.status[a.Path] = a
+		}
+	}
+	if len(l.files) == 0 {
+		return nil, &FormatError{File: l.source, Msg: "holds no artefacts"}
+	}
+	for name, data := range l.files {
+		if name == IndexName {
+			continue
+		}
+		a := b.status[name]
+		a.Path, a.Status, a.SHA256, a.Size = name, Collected, hashOf(data), int64(len(data))
+		b.status[name] = a
+	}
+	for _, a := range b.status {
+		b.artifacts = append(b.artifacts, a)
+	}
+	slices.SortFunc(b.artifacts, func(x, y Artifact) int { return strings.Compare(x.Path, y.Path) })
+	return b, nil
+}
