@@ -1,0 +1,35 @@
+# Assay: build, demonstrate, test. Each target installs what it needs or says
+# what is missing.
+SHELL := /bin/bash
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+TOOL := $(GO) tool -modfile=tools/go.mod
+FUZZTIME ?= 20s
+
+.PHONY: build demo test lint bench fuzz docs clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/assay ./cmd/assay
+
+demo: build
+	bash demo/demo.sh
+
+test:
+	$(GO) test ./...
+
+lint:
+	bash tools/lint.sh
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz:
+	FUZZTIME=$(FUZZTIME) bash tools/fuzz.sh
+
+# Regenerates what is made from the code: docs/findings.md and golden reports.
+docs:
+	$(GO) test ./finding ./report ./cmd/assay -run 'Golden|Docs' -update
+
+clean:
+	rm -rf bin

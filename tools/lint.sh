@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# gofumpt, vet, staticcheck and govulncheck; fails on any finding of theirs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tool() { go tool -modfile=tools/go.mod "$@"; }
+
+unformatted=$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 -r go tool -modfile=tools/go.mod gofumpt -l)
+if [ -n "$unformatted" ]; then
+	echo "not formatted by gofumpt:" >&2
+	echo "$unformatted" >&2
+	exit 1
+fi
+echo "gofumpt: ok"
+go vet ./...
+echo "vet: ok"
+tool staticcheck ./...
+echo "staticcheck: ok"
+
+# The vulnerability database is read from VULNDB, from a copy beside the
+# checkout, or from its public address. Where none can be had this is said.
+db=${VULNDB:-}
+if [ -z "$db" ] && [ -f ../shared/vulndb/db.tar.xz ]; then
+	dir=$(mktemp -d)
+	trap 'rm -rf "$dir"' EXIT
+	tar -xJf ../shared/vulndb/db.tar.xz -C "$dir"
+	db="file://$dir/db"
+fi
+if [ -n "$db" ]; then
+	tool govulncheck -db "$db" ./...
+elif curl -fsS -m 10 -o /dev/null https://vuln.go.dev/index/db.json 2>/dev/null; then
+	tool govulncheck ./...
+else
+	echo "govulncheck: not run, no database can be reached; set VULNDB to a copy" >&2
+	exit 0
+fi
+echo "govulncheck: ok"
