@@ -1,0 +1,119 @@
+// Package ids gives numbers their registered names and makes texts comparable:
+// PCI, USB, JEDEC, IEEE and TPM vendor identifiers, placeholder values, maker
+// and brand names, and comparison keys.
+//
+// It proves that an identifier is registered and to whom. It does not prove
+// that the part which carries the identifier was made by that company. The
+// tables are snapshots; the README names their sources and dates.
+package ids
+
+import (
+	"bytes"
+	"compress/gzip"
+	_ "embed" // the tables
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+)
+
+var (
+	//go:embed data/pci.gz
+	pciData []byte
+	//go:embed data/usb.gz
+	usbData []byte
+	//go:embed data/oui.gz
+	ouiData []byte
+	//go:embed data/jep106.gz
+	jep106Data []byte
+)
+
+var (
+	pciNames    = sync.OnceValue(func() map[string]string { return table(pciData) })
+	usbNames    = sync.OnceValue(func() map[string]string { return table(usbData) })
+	jep106Names = sync.OnceValue(func() map[string]string { return table(jep106Data) })
+	ouiNames    = sync.OnceValue(organisations)
+)
+
+// lines unpacks one embedded table. The tables are part of the program, so a
+// damaged one yields fewer names, never an error on someone's evidence.
+func lines(packed []byte) []string {
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil
+	}
+	b, _ := io.ReadAll(z)
+	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+}
+
+func table(packed []byte) map[string]string {
+	all := lines(packed)
+	m := make(map[string]string, len(all))
+	for _, l := range all {
+		if key, name, ok := strings.Cut(l, "\t"); ok {
+			m[key] = name
+		}
+	}
+	return m
+}
+
+func organisations() map[string]string {
+	all := lines(ouiData)
+	m := make(map[string]string, 2*len(all))
+	for _, l := range all {
+		name, list, _ := strings.Cut(l, "\t")
+		for ; len(list) >= 6; list = list[6:] {
+			m[list[:6]] = name
+		}
+	}
+	return m
+}
+
+// PCIVendor returns the registered name of a PCI vendor id, or "".
+func PCIVendor(vendor uint16) string { return pciNames()[fmt.Sprintf("%04x", vendor)] }
+
+// PCIDevice returns the name of a PCI device id, or "".
+func PCIDevice(vendor, device uint16) string {
+	return pciNames()[fmt.Sprintf("%04x%04x", vendor, device)]
+}
+
+// USBVendor returns the registered name of a USB vendor id, or "".
+func USBVendor(vendor uint16) string { return usbNames()[fmt.Sprintf("%04x", vendor)] }
+
+// OUI returns the organisation that holds the first three bytes of a MAC
+// address, or "". Separators are ignored. The group and local bits are not
+// cleared: a locally administered address has no organisation.
+func OUI(mac string) string {
+	digits := strings.Map(func(r rune) rune {
+		if r == ':' || r == '-' || r == '.' {
+			return -1
+		}
+		return r
+	}, strings.ToLower(mac))
+	if len(digits) < 6 {
+		return ""
+	}
+	if _, err := hex.DecodeString(digits[:6]); err != nil {
+		return ""
+	}
+	return ouiNames()[digits[:6]]
+}
+
+// TPMVendor returns the company of a TPM vendor id such as "IFX" (TCG TPM
+// Vendor ID Registry), or "".
+func TPMVendor(id string) string {
+	return tpmVendors(strings.ToUpper(strings.Trim(id, "\x00 ")))
+}
+
+func tpmVendors(id string) string {
+	names := map[string]string{
+		"AMD": "AMD", "ANT": "Ant Group", "ATML": "Atmel", "BRCM": "Broadcom", "CROS": "Google", "CSCO": "Cisco",
+		"FLYS": "FlySlice Technologies", "GOOG": "Google", "HISI": "Huawei", "HPE": "Hewlett Packard Enterprise",
+		"HPI": "HP Inc.", "IBM": "IBM", "IFX": "Infineon", "INTC": "Intel", "LEN": "Lenovo", "MSFT": "Microsoft",
+		"NSG": "NSING", "NSM": "National Semiconductor", "NTC": "Nuvoton", "NTZ": "Nationz", "QCOM": "Qualcomm",
+		"ROCC": "Rockchip", "SEAL": "Wisekey", "SECE": "SecEdge", "SMSC": "SMSC", "SMSN": "Samsung",
+		"SNS": "Sinosun", "STM": "STMicroelectronics", "TXN": "Texas Instruments", "WEC": "Winbond",
+	}
+	return names[id]
+}

@@ -1,0 +1,121 @@
+package ids
+
+import (
+	"strings"
+)
+
+// Maker returns the one spelling that this package uses for a manufacturer,
+// from any spelling of its name or of its JEDEC code: "0xAD", "Hynix
+// Semiconductor", "HYUNDAI" and "80AD" are all "SK hynix". A name it does not
+// know is returned cleaned, with company suffixes kept. A placeholder returns
+// "". Two makers are the same when Maker returns equal keys for both.
+func Maker(s string) string {
+	if _, placeholder := Placeholder(s); placeholder {
+		return ""
+	}
+	if j, ok := ParseJEDEC(s); ok {
+		s = j.Name()
+	} else if j, ok := singleByte(s); ok {
+		s = j.Name()
+	}
+	if name, ok := makers[companyKey(s)]; ok {
+		return name
+	}
+	return Clean(s)
+}
+
+// SameMaker compares two makers by company, ignoring legal forms, case and
+// punctuation. It is false when either names none.
+func SameMaker(a, b string) bool {
+	ka, kb := companyKey(Maker(a)), companyKey(Maker(b))
+	return ka != "" && ka == kb
+}
+
+// Brand returns the system vendor whose label a text is: "HP", "HPE", "Dell".
+// Such companies sell parts that others make, so a brand never contradicts
+// another maker.
+func Brand(s string) (string, bool) {
+	name := Maker(s)
+	return name, brands[name]
+}
+
+// singleByte decodes "0xAD": a code of the first bank alone.
+func singleByte(s string) (JEDEC, bool) {
+	digits, ok := strings.CutPrefix(Key(s), "0x")
+	if !ok || len(digits) != 2 {
+		return JEDEC{}, false
+	}
+	return ParseJEDEC("00" + digits)
+}
+
+// legalForms are words that companies add to their names and firmware cuts off.
+var legalForms = map[string]bool{
+	"inc": true, "incorporated": true, "corp": true, "corporation": true, "co": true, "company": true, "ltd": true,
+	"limited": true, "llc": true, "gmbh": true, "ag": true, "sa": true, "plc": true, "bv": true, "nv": true, "kk": true,
+	"technology": true, "technologies": true, "tech": true, "semiconductor": true, "semiconductors": true, "semi": true,
+	"electronics": true, "electronic": true, "microelectronics": true, "international": true, "intl": true,
+	"group": true, "holdings": true, "systems": true, "computer": true, "computers": true, "memory": true,
+	"enterprise": true, "solutions": true, "device": true, "devices": true, "america": true, "usa": true, "r": true, "tm": true,
+}
+
+// companyKey folds a company name: lower case, no punctuation, no marks, no
+// legal form at the end unless nothing else is left.
+func companyKey(s string) string {
+	k := strings.NewReplacer("(r)", " ", "(tm)", " ", "®", " ", "™", " ", "©", " ").Replace(Key(s))
+	words := strings.FieldsFunc(k, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r > 0x7f)
+	})
+	if name := strings.Join(words, " "); makers[name] != "" {
+		return Key(makers[name])
+	}
+	for len(words) > 1 && legalForms[words[len(words)-1]] {
+		words = words[:len(words)-1]
+		if name := strings.Join(words, " "); makers[name] != "" {
+			return Key(makers[name])
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// makers maps folded names to the spelling used here. Only names that mean the
+// same company are joined; a brand and its parent stay apart.
+var makers = map[string]string{
+	"samsung": "Samsung", "samsung electronics": "Samsung", "sec": "Samsung",
+	"hynix": "SK hynix", "sk hynix": "SK hynix", "skhynix": "SK hynix", "hyundai": "SK hynix", "hynix hyundai": "SK hynix",
+	"hyundai electronics": "SK hynix", "hynix semiconducto": "SK hynix", "hynix semiconductor": "SK hynix", "hynix semi": "SK hynix",
+	"micron": "Micron", "micron cms": "Micron", "micron technology": "Micron",
+	"crucial": "Crucial", "crucial technology": "Crucial",
+	"kingston": "Kingston",
+	"nanya":    "Nanya", "elpida": "Elpida", "qimonda": "Qimonda", "infineon siemens": "Infineon", "infineon": "Infineon",
+	"ramaxel": "Ramaxel", "smart": "SMART Modular", "smart modular": "SMART Modular", "smart modular technologies": "SMART Modular",
+	"adata": "ADATA", "a data": "ADATA", "transcend": "Transcend", "transcend information": "Transcend",
+	"corsair": "Corsair", "g skill": "G.Skill", "gskill": "G.Skill", "apacer": "Apacer", "innodisk": "InnoDisk", "virtium": "Virtium",
+	"netlist": "Netlist", "mushkin": "Mushkin", "mushkin enhanced": "Mushkin", "patriot": "Patriot", "patriot scientific": "Patriot",
+	"team group": "Team Group", "team": "Team Group", "super talent": "Super Talent",
+	"unilc": "UniIC", "uniic": "UniIC", "xi an uniic": "UniIC", "changxin": "CXMT", "cxmt": "CXMT",
+	"changxin memory technology shanghai": "CXMT", "changxin memory technologies": "CXMT", "hefei changxin": "CXMT",
+	"yangtze": "YMTC", "ymtc": "YMTC", "yangtze memory technologies": "YMTC",
+	"winbond": "Winbond", "macronix": "Macronix", "mxic": "Macronix", "sst": "SST", "silicon storage": "SST", "atmel": "Atmel",
+	"viking": "Viking", "viking components": "Viking", "viking interworks": "Viking", "wintec": "Wintec", "wintec industries": "Wintec",
+	"intel": "Intel", "genuineintel": "Intel", "amd": "AMD", "authenticamd": "AMD", "advanced micro": "AMD", "advanced micro devices": "AMD",
+	"hygon": "Hygon", "hygongenuine": "Hygon", "ampere": "Ampere", "ampere computing": "Ampere",
+	"hp": "HP", "hewlett packard": "HP", "hewlettpackard": "HP", "compaq": "HP", "hpe": "HPE", "hewlett packard enterprise": "HPE",
+	"dell": "Dell", "dell emc": "Dell", "dell emc dell": "Dell", "lenovo": "Lenovo", "ibm": "IBM", "international business machines": "IBM",
+	"supermicro": "Supermicro", "super micro": "Supermicro", "super micro computer": "Supermicro", "cisco": "Cisco", "cisco systems": "Cisco",
+	"fujitsu": "Fujitsu", "fujitsu siemens": "Fujitsu", "fsc": "Fujitsu", "oracle": "Oracle", "oracle corporation": "Oracle",
+	"sun": "Sun", "sun microsystems": "Sun", "gigabyte": "Gigabyte", "giga byte": "Gigabyte", "asus": "ASUS", "asustek": "ASUS", "asustek computer": "ASUS",
+	"asrock": "ASRock", "asrockrack": "ASRock Rack", "asrock rack": "ASRock Rack", "huawei": "Huawei", "quanta": "Quanta", "quanta cloud": "Quanta", "inspur": "Inspur",
+	"idt": "IDT", "renesas": "Renesas", "renesas electronics": "Renesas", "inphi": "Inphi", "montage": "Montage", "montage technology": "Montage", "rambus": "Rambus",
+	"texas instruments": "Texas Instruments", "ti": "Texas Instruments", "broadcom": "Broadcom", "mellanox": "Mellanox", "nvidia": "NVIDIA",
+	"seagate": "Seagate", "western digital": "Western Digital", "wdc": "Western Digital", "hgst": "HGST", "toshiba": "Toshiba", "kioxia": "Kioxia",
+	"western digital technologies": "Western Digital", "sandisk": "SanDisk", "sandisk technologies": "SanDisk", "solidigm": "Solidigm",
+	"foxconn": "Foxconn", "hon hai": "Foxconn", "delta": "Delta", "delta electronics": "Delta", "lite on": "Lite-On", "liteon": "Lite-On",
+	"artesyn": "Artesyn", "astec": "Astec", "flextronics": "Flex", "flex": "Flex", "emerson": "Emerson", "acbel": "AcBel", "acbel polytech": "AcBel",
+}
+
+// brands are the system vendors among the makers.
+var brands = map[string]bool{
+	"HP": true, "HPE": true, "Dell": true, "Lenovo": true, "IBM": true, "Supermicro": true, "Cisco": true, "Fujitsu": true,
+	"Oracle": true, "Sun": true, "Gigabyte": true, "ASUS": true, "ASRock": true, "ASRock Rack": true, "Huawei": true,
+	"Quanta": true, "Inspur": true,
+}
