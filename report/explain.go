@@ -1,0 +1,27 @@
+package report
+
+import (
+	"io"
+	"strings"
+
+	"github.com/assay-hw/assay/finding"
+)
+
+// Explain writes what the catalogue knows about a code.
+func Explain(w io.Writer, e finding.Entry, s Style) {
+	p := &printer{style: s, width: max(40, s.Width)}
+	if s.Width <= 0 {
+		p.width = 80
+	}
+	p.line("%s  %s", p.paint(ansiBold, string(e.Code)), p.paint(ansiBold, e.Title))
+	p.wrap("  severity   ", e.Severity.String()+" by default; rules and policies may set another")
+	p.wrap("  means      ", e.Meaning)
+	p.wrap("  do         ", e.Action)
+	if len(e.Attack) > 0 {
+		p.wrap("  ATT&CK     ", strings.Join(e.Attack, ", "))
+	}
+	if len(e.EMB3D) > 0 {
+		p.wrap("  EMB3D      ", strings.Join(e.EMB3D, ", "))
+	}
+	_, _ = io.WriteString(w, p.b.String())
+}

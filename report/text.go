@@ -1,0 +1,303 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/assay-hw/assay"
+	"github.com/assay-hw/assay/finding"
+)
+
+// Style says how a terminal report looks. The zero value is plain text, 80
+// columns wide.
+type Style struct {
+	Width int  // columns; 0 is 80
+	Color bool // ANSI colours, for a terminal only
+	All   bool // informational findings and full coverage too
+}
+
+// Text writes a report for a person at a terminal: the verdict first, then
+// where to look, the incidents, the findings, and what was not checked.
+func Text(w io.Writer, r *assay.Result, s Style) error {
+	p := &printer{style: s, width: s.Width}
+	if p.width <= 0 {
+		p.width = 80
+	}
+	p.width = max(40, p.width)
+	p.verdict(r)
+	p.where(r)
+	p.incidents(r)
+	p.findings(r)
+	p.required(r)
+	p.notChecked(r)
+	p.coverage(r)
+	p.footer(r)
+	if _, err := io.WriteString(w, p.b.String()); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+type printer struct {
+	b     strings.Builder
+	style Style
+	width int
+}
+
+const (
+	ansiReset = "\x1b[0m"
+	ansiBold  = "\x1b[1m"
+	ansiDim   = "\x1b[2m"
+)
+
+func (p *printer) paint(code, s string) string {
+	if !p.style.Color || s == "" {
+		return s
+	}
+	return code + s + ansiReset
+}
+
+func verdictColor(v assay.Verdict) string {
+	switch v {
+	case assay.Pass:
+		return "\x1b[1;32m"
+	case assay.Fail:
+		return "\x1b[1;31m"
+	}
+	return "\x1b[1;33m"
+}
+
+func severityColor(s finding.Severity) string {
+	switch s {
+	case finding.Critical, finding.High:
+		return "\x1b[31m"
+	case finding.Medium:
+		return "\x1b[33m"
+	}
+	return ansiDim
+}
+
+func (p *printer) line(format string, args ...any) {
+	fmt.Fprintf(&p.b, format+"\n", args...)
+}
+
+func (p *printer) heading(s string) {
+	p.line("")
+	p.line("%s", p.paint(ansiBold, s))
+}
+
+// wrap writes text in the space after a label, indented under it.
+func (p *printer) wrap(label, text string) {
+	indent := strings.Repeat(" ", columns(label))
+	room := max(20, p.width-columns(label))
+	for i, l := range fold(Plain(text), room) {
+		if i == 0 {
+			p.line("%s%s", label, l)
+			continue
+		}
+		p.line("%s%s", indent, l)
+	}
+}
+
+func (p *printer) verdict(r *assay.Result) {
+	p.line("%s  %s", p.paint(verdictColor(r.Verdict), strings.ToUpper(string(r.Verdict))), p.paint(ansiBold, machine(r)))
+	p.wrap("      ", verdictSentence(r))
+	p.wrap("      ", fmt.Sprintf("Assurance %s: %s", r.Assurance.Level, r.Assurance.Statement))
+}
+
+func machine(r *assay.Result) string {
+	s := strings.TrimSpace(Plain(r.Platform.Manufacturer + " " + r.Platform.Model))
+	if r.Platform.Serial != "" {
+		s += "  serial " + Plain(r.Platform.Serial)
+	}
+	return cmp.Or(s, "machine without a name")
+}
+
+// verdictSentence tells in one sentence what the verdict rests on.
+func verdictSentence(r *assay.Result) string {
+	switch r.Verdict {
+	case assay.Pass:
+		return "Everything that the policy requires was proved, and nothing contradicts the manifest."
+	case assay.Review:
+		return "Nothing proves a difference that fails the machine, but " + counts(r) + " need a person's eye."
+	case assay.Inconclusive:
+		var open []string
+		for _, q := range r.Required {
+			if !q.Proved {
+				open = append(open, string(q.What))
+			}
+		}
+		return "Nothing contradicts the manifest, but the policy requires what was not proved: " + strings.Join(open, ", ") + "."
+	}
+	return "The machine or its manifest is not as it should be: " + counts(r) + "."
+}
+
+func counts(r *assay.Result) string {
+	var parts []string
+	for s := finding.Critical; s >= finding.Medium; s-- {
+		if n := r.Summary[s.String()]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	if len(parts) == 0 {
+		return "no findings above low"
+	}
+	return strings.Join(parts, ", ") + " findings"
+}
+
+// where lists the places to open, in the words printed on the board.
+func (p *printer) where(r *assay.Result) {
+	type place struct{ at, what string }
+	var places []place
+	for _, f := range r.Findings {
+		if f.Severity < finding.Medium {
+			continue
+		}
+		at := cmp.Or(f.Location.Slot, f.Location.Designator)
+		if at == "" && f.Location.Path != "" {
+			at = f.Location.Path
+		}
+		if at != "" {
+			places = append(places, place{Plain(at), fmt.Sprintf("%s (%s %s)", Plain(f.Title), f.Code, Plain(f.Subject))})
+		}
+	}
+	places = slices.Compact(places)
+	if len(places) == 0 {
+		return
+	}
+	p.heading("Where to look")
+	width := 0
+	for _, pl := range places {
+		width = max(width, columns(pl.at))
+	}
+	width = min(width, p.width/2)
+	for _, pl := range places {
+		p.wrap(fmt.Sprintf("  %s%s  ", p.paint(ansiBold, pl.at), strings.Repeat(" ", max(0, width-columns(pl.at)))), pl.what)
+	}
+}
+
+func (p *printer) incidents(r *assay.Result) {
+	if len(r.Incidents) == 0 {
+		return
+	}
+	p.heading("Incidents")
+	for _, i := range r.Incidents {
+		p.line("  %s %s  %s", p.paint(severityColor(i.Severity), fmt.Sprintf("%-8s", i.Severity)), i.Code, p.paint(ansiBold, Plain(i.Title)))
+		p.wrap("           ", i.Narrative)
+		p.wrap("           would disprove it: ", i.Disprove)
+	}
+}
+
+func (p *printer) findings(r *assay.Result) {
+	shown, hidden := split(r.Findings, p.style.All)
+	if len(shown) > 0 {
+		p.heading("Findings")
+	}
+	for _, f := range shown {
+		p.line("  %s %s  %s  %s", p.paint(severityColor(f.Severity), fmt.Sprintf("%-8s", f.Severity)), f.Code, p.paint(ansiBold, Plain(f.Subject)), Plain(f.Title))
+		if f.Want != "" {
+			p.wrap("           want  ", f.Want)
+		}
+		if f.Got != "" {
+			p.wrap("           got   ", f.Got)
+		}
+		p.wrap("           why   ", f.Why)
+		if f.CoveredBy != "" {
+			p.wrap("           covered by ", f.CoveredBy)
+		}
+		if f.Severity >= finding.Medium {
+			p.wrap("           do    ", f.Action)
+		}
+	}
+	if hidden > 0 {
+		p.line("")
+		p.line("  %d informational findings are not shown; --all or --format json has them.", hidden)
+	}
+}
+
+// split keeps informational findings out of a short report.
+func split(fs []finding.Finding, all bool) (shown []finding.Finding, hidden int) {
+	for _, f := range fs {
+		if f.Severity == finding.Info && !all {
+			hidden++
+			continue
+		}
+		shown = append(shown, f)
+	}
+	return shown, hidden
+}
+
+func (p *printer) required(r *assay.Result) {
+	if len(r.Required) == 0 {
+		return
+	}
+	p.heading("Required by policy " + Plain(r.Policy.ID))
+	for _, q := range r.Required {
+		mark := "proved    "
+		if !q.Proved {
+			mark = p.paint("\x1b[33m", "NOT PROVED")
+		}
+		p.wrap(fmt.Sprintf("  %s  %-10s ", mark, q.What), cmp.Or(q.Reason, " "))
+	}
+}
+
+// shortList bounds lists in a terminal report; the other formats have all.
+const shortList = 12
+
+func (p *printer) notChecked(r *assay.Result) {
+	if len(r.NotChecked) == 0 {
+		return
+	}
+	p.heading(fmt.Sprintf("Not checked (%d)", len(r.NotChecked)))
+	for i, n := range r.NotChecked {
+		if i == shortList && !p.style.All && len(r.NotChecked) > shortList+1 {
+			p.line("  ... and %d more; --all or --format json has them.", len(r.NotChecked)-shortList)
+			break
+		}
+		p.wrap("  "+Plain(n.What)+": ", n.Reason)
+	}
+}
+
+func (p *printer) coverage(r *assay.Result) {
+	if len(r.Coverage) == 0 {
+		return
+	}
+	p.heading("Coverage")
+	p.line("  %-12s %8s %8s %10s %14s", "class", "declared", "matched", "unexpected", "not observable")
+	for _, c := range r.Coverage {
+		p.line("  %-12s %8d %8d %10d %14d", c.Class, c.Declared, c.Matched, c.Unexpected, c.NotObservable)
+	}
+	if line := bootLine(r); line != "" {
+		p.wrap("  measured boot: ", line)
+	}
+}
+
+func bootLine(r *assay.Result) string {
+	var parts []string
+	for _, state := range []string{"explained", "unexplained", "not attested"} {
+		var pcrs []string
+		bank := ""
+		for _, b := range r.Boot {
+			if b.Result == state {
+				pcrs = append(pcrs, fmt.Sprint(b.PCR))
+				bank = b.Bank
+			}
+		}
+		if len(pcrs) > 0 {
+			parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s %s: PCR %s", bank, state, strings.Join(pcrs, " "))))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (p *printer) footer(r *assay.Result) {
+	p.line("")
+	for _, m := range r.Manifests {
+		p.wrap("manifest  ", fmt.Sprintf("%s version %d, %s, signed by %s", m.ID, m.Version, m.Status, cmp.Or(strings.Join(m.Signers, "; "), "nobody")))
+	}
+	p.wrap("evidence  ", fmt.Sprintf("sha256:%s collected %s", r.Evidence.SHA256, cmp.Or(r.Evidence.CollectedAt, "at an unknown time")))
+	p.wrap("policy    ", r.Policy.ID)
+}
