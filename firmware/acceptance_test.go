@@ -1,0 +1,88 @@
+package firmware
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/finding"
+)
+
+// captured opens one of the recorded boots that lie beside the repository.
+func captured(t testing.TB, name string) *evidence.Bundle {
+	t.Helper()
+	p := filepath.Join("..", "..", "shared", "evidence", name+".evidence.zip")
+	if _, err := os.Stat(p); err != nil {
+		t.Skip("needs ../shared/evidence/" + name + ".evidence.zip")
+	}
+	b, err := evidence.Open(p, evidence.DefaultLimits())
+	require.NoError(t, err)
+	return b
+}
+
+func TestRecordedBoots(t *testing.T) {
+	const (
+		compact = "firmware:bios/48DB5E17-707C-472D-91CD-1613E7EF51B0/9E21FD93-9C72-4C15-8C4B-E77F1DB2D792"
+		secMain = "firmware:bios/763BED0D-DE9F-48F5-81F1-3E90E1B1A015/DF1CCEF6-F301-4A63-9661-FC6030DCC880"
+	)
+	refs := DraftReferences(nil, Read(captured(t, "baseline")))
+	require.Len(t, refs, 1)
+	tests := map[string]map[string]finding.Code{
+		"baseline":         {},
+		"baseline-reboot":  {},
+		"boot-order":       {},
+		"different-kernel": {},
+		"other-tpm":        {},
+		"missing-dimm":     {},
+		"fw-patched-dxe":   {compact: finding.CodeRegionDiffers},
+		"fw-patched-sec":   {secMain: finding.CodeRegionDiffers},
+	}
+	for name, want := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := Match(refs, Read(captured(t, name)), nil)
+			require.Equal(t, want, told(c.Findings))
+			require.Empty(t, c.NotChecked)
+		})
+	}
+	t.Run("secure-boot-on", func(t *testing.T) {
+		c := Match(refs, Read(captured(t, "secure-boot-on")), nil)
+		require.Empty(t, c.Findings)
+		require.Equal(t, []NotChecked{{"firmware:bios", "not in the evidence"}}, c.NotChecked)
+	})
+}
+
+// Flipping one byte anywhere outside the variables of a real image is seen.
+func TestAnyByteOfARealImageCounts(t *testing.T) {
+	m := Read(captured(t, "baseline"))[0]
+	refs := DraftReferences(nil, []*Image{m})
+	stable := stableOffsets(m)
+	rapid.Check(t, func(t *rapid.T) {
+		b := bytes.Clone(m.data)
+		at := rapid.SampledFrom(stable).Draw(t, "offset")
+		b[at] ^= byte(rapid.IntRange(1, 255).Draw(t, "bits"))
+		require.True(t, foreign(compare(refs, b)), "byte 0x%x", at)
+	})
+}
+
+// 64 bytes hidden in padding and free space leave every PCR as it was.
+func TestImageWithHiddenUnmeasuredBytes(t *testing.T) {
+	dir := filepath.Join("..", "..", "shared", "corpus", "firmware", "uefi")
+	hidden := filepath.Join(dir, "assay-OVMF_CODE_4M-hidden-unmeasured.fd.xz")
+	if _, err := os.Stat(hidden); err != nil {
+		t.Skip("needs ../shared/corpus/firmware/uefi/assay-OVMF_CODE_4M-hidden-unmeasured.fd.xz")
+	}
+	// The flash of the recorded machine is this image behind its variables.
+	b := corpusFile(t, hidden)
+	whole := Read(captured(t, "baseline"))[0]
+	clean := whole.data[len(whole.data)-len(b):]
+	c := compare(draft(clean), b)
+	require.Len(t, c.Findings, 2)
+	for _, f := range c.Findings {
+		require.Equal(t, finding.ForeignBytes, f.Code, f.Subject)
+	}
+}

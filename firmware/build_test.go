@@ -1,0 +1,139 @@
+package firmware
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"slices"
+	"strings"
+)
+
+// The tests build their images themselves, so that each says which bytes
+// matter.
+
+func guidBytes(s string) []byte {
+	p := strings.Split(s, "-")
+	b := make([]byte, 0, 16)
+	for i, part := range p {
+		raw, _ := hex.DecodeString(part)
+		if i < 3 {
+			slices.Reverse(raw)
+		}
+		b = append(b, raw...)
+	}
+	return b
+}
+
+// buildVolume returns a volume of the given length with a body after its
+// header and erased bytes after the body.
+func buildVolume(fs string, length int, body []byte) []byte {
+	const header = 72
+	b := bytes.Repeat([]byte{0xff}, length)
+	clear(b[:header])
+	copy(b[16:], guidBytes(fs))
+	binary.LittleEndian.PutUint64(b[32:], uint64(length))
+	copy(b[40:], "_FVH")
+	binary.LittleEndian.PutUint32(b[44:], erasePolarity)
+	binary.LittleEndian.PutUint16(b[48:], header)
+	b[55] = 2
+	binary.LittleEndian.PutUint32(b[56:], 1)
+	binary.LittleEndian.PutUint32(b[60:], uint32(length))
+	binary.LittleEndian.PutUint16(b[50:], -sum16(b[:header]))
+	copy(b[header:], body)
+	return b
+}
+
+// buildFile returns a file with its header, padded to eight bytes.
+func buildFile(guid string, kind byte, body []byte) []byte {
+	n := fileHeader + len(body)
+	b := make([]byte, fileHeader, n+8)
+	copy(b, guidBytes(guid))
+	b[18] = kind
+	b[20], b[21], b[22] = byte(n), byte(n>>8), byte(n>>16)
+	var sum byte
+	for _, c := range b {
+		sum += c
+	}
+	b[16] = -sum
+	b[17], b[23] = 0xaa, 0xf8
+	b = append(b, body...)
+	for len(b)%8 != 0 {
+		b = append(b, 0xff)
+	}
+	return b
+}
+
+// buildStore returns a volume with a variable store of 0x800 bytes and the
+// fault-tolerant writer's areas.
+func buildStore(contents []byte) []byte {
+	body := bytes.Repeat([]byte{0xff}, 0x4000-72)
+	copy(body, guidBytes(guidAuthVariables))
+	binary.LittleEndian.PutUint32(body[16:], 0x800)
+	copy(body[20:], []byte{0x5a, 0xfe, 0, 0, 0, 0, 0, 0})
+	copy(body[storeHeader:], contents)
+	work := body[0x1000-72:]
+	copy(work, guidBytes(guidWorkBlock))
+	binary.LittleEndian.PutUint64(work[24:], 0x1000-workHeader)
+	return buildVolume(guidNVData, 0x4000, body)
+}
+
+const (
+	driverA = "11111111-1111-4111-8111-111111111111"
+	driverB = "22222222-2222-4222-8222-222222222222"
+	driverC = "33333333-3333-4333-8333-333333333333"
+	logo    = "7BB28B99-61BB-11D5-9A5D-0090273FC14D"
+)
+
+func driver(guid, text string) []byte { return buildFile(guid, 0x07, []byte(text)) }
+
+// board is a small image: variables, a code volume, a gap, and a second code
+// volume that ends with free space.
+func board(files ...[]byte) []byte {
+	if files == nil {
+		files = [][]byte{driver(driverA, "first driver"), buildFile(logo, fileFreeform, []byte("logo")), driver(driverB, "second driver!")}
+	}
+	return slices.Concat(
+		buildStore([]byte("Boot0000")),
+		buildVolume(guidFFS2, 0x1000, slices.Concat(files...)),
+		bytes.Repeat([]byte{0xff}, 0x400),
+		buildVolume(guidFFS3, 0x800, driver(driverC, "reset vector")),
+	)
+}
+
+// peImage is the least that a loader takes for a PE image.
+func peImage() []byte {
+	b := make([]byte, 0x40+24+28+40)
+	copy(b, "MZ")
+	b[0x3c] = 0x40
+	copy(b[0x40:], "PE\x00\x00\x64\x86\x01\x00")
+	b[0x40+20] = 28
+	copy(b[0x40+24:], "\x0b\x02")
+	return b
+}
+
+// teImage is the terse form.
+func teImage() []byte {
+	b := make([]byte, 80)
+	copy(b, "VZ\x64\x86\x01\x0b\x60\x01")
+	return b
+}
+
+// buildDescriptor returns a flash of 16 KiB blocks with an Intel descriptor:
+// descriptor, management engine, then a region of volumes.
+func buildDescriptor(bios []byte) []byte {
+	b := bytes.Repeat([]byte{0xff}, 0x3000+len(bios))
+	binary.LittleEndian.PutUint32(b[0x10:], 0x0ff0a55a)
+	binary.LittleEndian.PutUint32(b[0x14:], 0x04<<16)
+	put := func(i, first, last int) {
+		binary.LittleEndian.PutUint32(b[0x40+4*i:], uint32(last)<<16|uint32(first))
+	}
+	put(0, 0, 0)
+	put(1, 3, 2+len(bios)/0x1000)
+	put(2, 1, 1)
+	for i := 3; i < 16; i++ {
+		put(i, 0x7fff, 0)
+	}
+	copy(b[0x1000:], "management engine")
+	copy(b[0x3000:], bios)
+	return b
+}

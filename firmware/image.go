@@ -1,0 +1,203 @@
+// Package firmware takes flash images apart into leaves and compares them with
+// the leaves that a manifest declares.
+//
+// It proves that every byte of an image belongs to exactly one leaf and that
+// each leaf outside the declared-volatile ranges has the declared bytes; what
+// measured boot never hashes (the reset vector, free space, padding) is
+// compared like code. It does not prove that the image is what the machine
+// runs: that is as good as the way it was read, and nothing compressed is
+// looked into here.
+package firmware
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/strictjson"
+)
+
+// Kind says what the bytes of a leaf are for.
+type Kind string
+
+// The kinds of leaves. Only volatile bytes may change without a finding.
+const (
+	Code     Kind = "code"     // executed, or holds what is executed
+	Data     Kind = "data"     // read by code
+	Header   Kind = "header"   // volume, store and descriptor headers
+	Padding  Kind = "padding"  // between other leaves
+	Free     Kind = "free"     // room for more files
+	Volatile Kind = "volatile" // variable stores and their work areas
+	Unknown  Kind = "unknown"  // not understood, still compared
+)
+
+// Leaf is one run of bytes of an image with an identity that does not depend
+// on where it lies.
+type Leaf struct {
+	Path        string   `json:"path"` // "VOLUME-GUID/FILE-GUID"; what has no name is named after its predecessor
+	Kind        Kind     `json:"kind"`
+	Offset      int64    `json:"offset"`
+	Length      int64    `json:"length"`
+	SHA256      string   `json:"sha256,omitempty"`      // absent in references for volatile leaves
+	Executables []string `json:"executables,omitempty"` // sha256 of each executable's headers found in volatile bytes
+}
+
+// Image is one flash image as read. Leaves are in offset order and cover every
+// byte exactly once.
+type Image struct {
+	Name     string // "bios", "bmc"
+	Artifact string // path in the evidence
+	SHA256   string // of all bytes
+	Size     int64
+	Reason   string // why the image cannot be compared; empty when it is complete
+	Leaves   []Leaf
+	Findings []finding.Finding // what reading found: malformed side file, limits, bytes not understood
+
+	data []byte
+}
+
+// maxLeaves bounds one image; the largest server images have a few thousand
+// files outside compressed volumes.
+const maxLeaves = 1 << 16
+
+// Read takes apart every firmware/*.rom of a bundle, in path order. Images that
+// the collector could not read are returned too, with the reason.
+func Read(b *evidence.Bundle) []*Image {
+	var out []*Image
+	for _, a := range b.Artifacts() {
+		name, ok := strings.CutPrefix(a.Path, "firmware/")
+		if !ok || path.Ext(name) != ".rom" || strings.Contains(name, "/") {
+			continue
+		}
+		name = strings.TrimSuffix(name, ".rom")
+		data, err := b.Read(a.Path)
+		if err != nil {
+			out = append(out, &Image{Name: name, Artifact: a.Path, Reason: notRead(a)})
+			continue
+		}
+		m := Parse(name, data)
+		m.Artifact = a.Path
+		m.sideFile(b, strings.TrimSuffix(a.Path, ".rom")+".json")
+		m.notUnderstood()
+		out = append(out, m)
+	}
+	return out
+}
+
+func notRead(a evidence.Artifact) string {
+	if a.Reason == "" {
+		return string(a.Status)
+	}
+	return string(a.Status) + ": " + a.Reason
+}
+
+// origin is firmware/<name>.json: where an image was read from.
+type origin struct {
+	Source   string `json:"source"`
+	Offset   int64  `json:"offset"`
+	Length   int64  `json:"length"`
+	Complete bool   `json:"complete"`
+}
+
+// sideFile learns whether the read was complete. An image without a side file
+// came from another tool; its size then has to speak for it.
+func (m *Image) sideFile(b *evidence.Bundle, name string) {
+	raw, err := b.Read(name)
+	if err != nil {
+		return
+	}
+	var o origin
+	if err := strictjson.Decode(raw, &o, strictjson.AllowUnknown); err != nil {
+		f := finding.New(finding.InputMalformed, "artifact:"+name)
+		f.Want, f.Got = "JSON with source, offset, length, complete", "malformed"
+		f.Why = "the file beside the firmware image cannot be read: " + err.Error()
+		f.Basis = []finding.Basis{{Artifact: name, SHA256: b.SHA256(name), Offset: strictjson.Offset(err), Length: int64(len(raw))}}
+		m.Findings = append(m.Findings, f)
+		m.Reason = "whether the read was complete is not known: " + name + " is malformed"
+		return
+	}
+	switch {
+	case !o.Complete:
+		m.Reason = "the read was not complete"
+	case o.Length != m.Size:
+		m.Reason = fmt.Sprintf("the read has %d bytes, %s says %d", m.Size, name, o.Length)
+	}
+}
+
+// Parse takes one image apart. It accepts any bytes: what has no known
+// structure becomes one unknown leaf.
+func Parse(name string, data []byte) *Image {
+	m := &Image{Name: name, Artifact: "firmware/" + name + ".rom", Size: int64(len(data)), SHA256: digest(data), data: data}
+	w := &walker{data: data, names: map[string]int{}}
+	w.image()
+	m.Leaves = w.leaves
+	for i := range m.Leaves {
+		l := &m.Leaves[i]
+		body := m.bytes(*l)
+		l.SHA256 = digest(body)
+		if l.Kind == Volatile {
+			l.Executables = executables(body)
+		}
+	}
+	if w.full {
+		f := finding.New(finding.InputLimit, "firmware:"+name)
+		f.Want, f.Got = fmt.Sprintf("at most %d leaves", maxLeaves), "more"
+		f.Why = "the image has more parts than the limit; the rest was hashed as one piece"
+		m.Findings = append(m.Findings, f)
+	}
+	return m
+}
+
+func (m *Image) bytes(l Leaf) []byte { return m.data[l.Offset : l.Offset+l.Length] }
+
+// notUnderstood reports, once per image, how much was hashed without knowing
+// what it is.
+func (m *Image) notUnderstood() {
+	var n, leaves int64
+	first := int64(-1)
+	for _, l := range m.Leaves {
+		if l.Kind == Unknown {
+			n, leaves = n+l.Length, leaves+1
+			if first < 0 {
+				first = l.Offset
+			}
+		}
+	}
+	if n == 0 {
+		return
+	}
+	f := finding.New(finding.BytesNotUnderstood, "firmware:"+m.Name)
+	f.Want, f.Got = "0 bytes", fmt.Sprintf("%d bytes", n)
+	f.Why = fmt.Sprintf("%d of %d bytes in %d places have no structure known here; they are compared as a whole", n, m.Size, leaves)
+	f.Sources = []finding.Source{finding.PartMemory}
+	f.Basis = []finding.Basis{{Artifact: m.Artifact, SHA256: m.SHA256, Offset: first, Length: n}}
+	m.Findings = append(m.Findings, f)
+}
+
+// StableSHA256 is the digest of the image without its volatile ranges: SHA-256
+// over every other leaf in offset order, each as its offset and length (two
+// big-endian 64-bit numbers) followed by its bytes.
+func (m *Image) StableSHA256() string {
+	h := sha256.New()
+	var at [16]byte
+	for _, l := range m.Leaves {
+		if l.Kind == Volatile {
+			continue
+		}
+		binary.BigEndian.PutUint64(at[:8], uint64(l.Offset))
+		binary.BigEndian.PutUint64(at[8:], uint64(l.Length))
+		h.Write(at[:])
+		h.Write(m.bytes(l))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func digest(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}

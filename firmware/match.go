@@ -1,0 +1,313 @@
+package firmware
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/assay-hw/assay/finding"
+)
+
+// Comparison is the outcome of Match.
+type Comparison struct {
+	Findings   []finding.Finding
+	Coverage   []Coverage
+	NotChecked []NotChecked
+}
+
+// Coverage counts, for one declared image, what became of its leaves and bytes.
+type Coverage struct {
+	Name          string `json:"name"`
+	Declared      int    `json:"declared"`      // leaves in the reference
+	Matched       int    `json:"matched"`       // leaves with the declared bytes
+	Unexpected    int    `json:"unexpected"`    // leaves that no reference leaf stands for
+	NotObservable int    `json:"notObservable"` // declared leaves of an image that was not read
+	Compared      int64  `json:"compared"`      // bytes
+	Volatile      int64  `json:"volatile"`      // bytes that may change
+}
+
+// NotChecked names something that could not be compared, and why.
+type NotChecked struct {
+	What   string `json:"what"`
+	Reason string `json:"reason"`
+}
+
+// Match compares the images of a machine with the declared ones, leaf by leaf
+// and by identity, not by offset. versions holds, by image name, the version
+// labels that the machine reports; a label is only ever a hint. A declared
+// image that was not read completely is not checked, never passed.
+func Match(want []Reference, got []*Image, versions map[string]string) *Comparison {
+	c := &Comparison{}
+	byName := map[string][]Reference{}
+	for _, r := range want {
+		byName[r.Name] = append(byName[r.Name], r)
+	}
+	names := []string{}
+	for n := range byName {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		c.image(byName[n], imageNamed(got, n), versions[n])
+	}
+	for _, m := range got {
+		if _, ok := byName[m.Name]; !ok {
+			c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: "the manifest declares no image of this name"})
+		}
+	}
+	c.Findings = finding.Sort(c.Findings)
+	return c
+}
+
+func imageNamed(got []*Image, name string) *Image {
+	i := slices.IndexFunc(got, func(m *Image) bool { return m.Name == name })
+	if i < 0 {
+		return &Image{Name: name, Artifact: "firmware/" + name + ".rom", Reason: "not in the evidence"}
+	}
+	return got[i]
+}
+
+// image compares one image with the reference that fits it best.
+func (c *Comparison) image(refs []Reference, m *Image, version string) {
+	c.version(refs, m, version)
+	if m.Reason != "" {
+		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: m.Reason})
+		c.Coverage = append(c.Coverage, Coverage{Name: m.Name, Declared: len(refs[0].Leaves), NotObservable: len(refs[0].Leaves)})
+		return
+	}
+	var best *comparer
+	for _, r := range refs {
+		k := &comparer{ref: r, got: m, stable: m.StableSHA256()}
+		k.leaves()
+		if best == nil || len(k.found) < len(best.found) ||
+			len(k.found) == len(best.found) && r.Version == version && best.ref.Version != version {
+			best = k
+		}
+	}
+	best.sameVersion(version)
+	c.Findings = append(c.Findings, best.found...)
+	c.Coverage = append(c.Coverage, best.coverage)
+	if len(best.ref.Leaves) == 0 && best.ref.SHA256 == "" {
+		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: "the manifest declares no digest of this image"})
+	}
+}
+
+// version holds the reported label against the declared ones.
+func (c *Comparison) version(refs []Reference, m *Image, version string) {
+	if version == "" {
+		return
+	}
+	var labels []string
+	for _, r := range refs {
+		if r.Version != "" {
+			labels = append(labels, r.Version)
+		}
+		if r.MinVersion != "" && olderThan(version, r.MinVersion) {
+			f := finding.New(finding.FirmwareTooOld, "firmware:"+m.Name)
+			f.Want, f.Got = "at least "+r.MinVersion, version
+			f.Why = "the firmware reports a version that is older than the manifest allows"
+			f.Sources = []finding.Source{finding.FirmwareTold}
+			c.Findings = append(c.Findings, f)
+		}
+	}
+	if len(labels) > 0 && !slices.Contains(labels, version) {
+		slices.Sort(labels)
+		f := finding.New(finding.UnknownFirmware, "firmware:"+m.Name)
+		f.Want, f.Got = strings.Join(slices.Compact(labels), " or "), version
+		f.Why = "the firmware reports a version that the manifest does not list"
+		f.Sources = []finding.Source{finding.FirmwareTold}
+		c.Findings = append(c.Findings, f)
+	}
+}
+
+// comparer compares one image with one reference.
+type comparer struct {
+	ref      Reference
+	got      *Image
+	stable   string
+	found    []finding.Finding
+	coverage Coverage
+	moved    []string
+}
+
+func (k *comparer) report(code finding.Code, path, want, got, why string, at, length int64) {
+	subject := "firmware:" + k.got.Name
+	if path != "" {
+		subject += "/" + path
+	}
+	if k.got.Name == "bmc" && code != finding.FlashPartDiffers && code != finding.SameVersionOtherBytes {
+		code = finding.BMCFirmwareDiffers
+	}
+	f := finding.New(code, subject)
+	f.Want, f.Got, f.Why, f.Confidence = want, got, why, finding.Proven
+	f.Sources = []finding.Source{finding.PartMemory}
+	f.Basis = []finding.Basis{{Artifact: k.got.Artifact, SHA256: k.got.SHA256, Offset: at, Length: length}}
+	k.found = append(k.found, f)
+}
+
+// leaves compares both ways: every declared leaf needs its bytes, and every
+// leaf of the image needs a declared one.
+func (k *comparer) leaves() {
+	m := k.got
+	k.coverage = Coverage{Name: m.Name, Declared: len(k.ref.Leaves)}
+	if k.ref.Size > 0 && k.ref.Size != m.Size {
+		k.report(finding.FlashPartDiffers, "", fmt.Sprintf("%d bytes", k.ref.Size), fmt.Sprintf("%d bytes", m.Size),
+			"the image has another size than declared", 0, m.Size)
+	}
+	if len(k.ref.Leaves) > 0 {
+		k.compareLeaves()
+	}
+	if k.ref.SHA256 == "" {
+		return
+	}
+	differing := slices.ContainsFunc(k.found, func(f finding.Finding) bool { return f.Code != finding.FlashPartDiffers })
+	if !differing && !strings.EqualFold(k.ref.SHA256, k.stable) {
+		why := "the image outside its volatile ranges is not the declared one"
+		if len(k.moved) > 0 {
+			why += "; these parts lie at other offsets: " + joinSome(k.moved)
+		}
+		k.report(finding.ImageDiffers, "", "sha256:"+k.ref.SHA256, "sha256:"+k.stable, why, 0, m.Size)
+	}
+	if !differing && len(k.ref.Leaves) == 0 {
+		k.coverage.Compared = m.Size
+	}
+}
+
+func (k *comparer) compareLeaves() {
+	got := make(map[string]Leaf, len(k.got.Leaves))
+	for _, l := range k.got.Leaves {
+		got[l.Path] = l
+	}
+	declared := make(map[string]bool, len(k.ref.Leaves))
+	for _, want := range k.ref.Leaves {
+		declared[want.Path] = true
+		l, ok := got[want.Path]
+		if !ok {
+			k.report(codeFor(want.Kind), want.Path, leafValue(want), "missing",
+				fmt.Sprintf("the image has no %s at this place of its structure", nameOf(want)), 0, 0)
+			continue
+		}
+		k.leaf(want, l)
+	}
+	for _, l := range k.got.Leaves {
+		if !declared[l.Path] {
+			k.coverage.Unexpected++
+			k.report(codeFor(l.Kind), l.Path, "nothing", "sha256:"+l.SHA256,
+				fmt.Sprintf("the image has a %s that the manifest does not declare%s", nameOf(l), k.holdsCode(l)), l.Offset, l.Length)
+		}
+	}
+}
+
+// leaf compares one pair. A volatile leaf may have other bytes, but no other
+// place or size, and no executable that the reference did not have.
+func (k *comparer) leaf(want, l Leaf) {
+	if want.Kind == Volatile || l.Kind == Volatile {
+		k.volatileLeaf(want, l)
+		return
+	}
+	k.coverage.Compared += l.Length
+	if !strings.EqualFold(want.SHA256, l.SHA256) || want.Length != l.Length {
+		worse := want.Kind
+		if l.Kind == Code {
+			worse = Code
+		}
+		k.report(codeFor(worse), l.Path, leafValue(want), "sha256:"+l.SHA256,
+			fmt.Sprintf("%s has other bytes than declared%s", nameOf(l), k.holdsCode(l)), l.Offset, l.Length)
+		return
+	}
+	k.coverage.Matched++
+	if want.Offset != l.Offset {
+		k.moved = append(k.moved, fmt.Sprintf("%s (0x%x, declared 0x%x)", l.Path, l.Offset, want.Offset))
+	}
+}
+
+func (k *comparer) volatileLeaf(want, l Leaf) {
+	if want.Kind != l.Kind || want.Length != l.Length || want.Offset != l.Offset {
+		k.report(finding.ForeignBytes, l.Path, rangeValue(want), rangeValue(l),
+			"the range whose contents may change is not the declared one", l.Offset, l.Length)
+		return
+	}
+	k.coverage.Matched++
+	k.coverage.Volatile += l.Length
+	for _, sum := range l.Executables {
+		if slices.Contains(want.Executables, sum) {
+			continue
+		}
+		at, n := locateExecutable(k.got.bytes(l), sum)
+		k.report(finding.ForeignBytes, l.Path, "no executable code", "executable headers sha256:"+sum,
+			"a range for variables holds an executable image that the reference did not have", l.Offset+int64(at), int64(n))
+	}
+}
+
+// sameVersion adds FW-004: bytes differ behind an equal label.
+func (k *comparer) sameVersion(version string) {
+	if version == "" || version != k.ref.Version {
+		return
+	}
+	differing := slices.ContainsFunc(k.found, func(f finding.Finding) bool { return f.Code != finding.FlashPartDiffers })
+	if differing {
+		k.report(finding.SameVersionOtherBytes, "", "sha256:"+k.ref.SHA256, "sha256:"+k.stable,
+			fmt.Sprintf("the firmware reports version %s like the reference and has other bytes", version), 0, k.got.Size)
+	}
+}
+
+// holdsCode adds to a sentence that bytes which should hold no code do.
+func (k *comparer) holdsCode(l Leaf) string {
+	if l.Kind == Code {
+		return ""
+	}
+	if at, n := nextExecutable(k.got.bytes(l)); n > 0 {
+		return fmt.Sprintf(", with an executable image at offset 0x%x", l.Offset+int64(at))
+	}
+	return ""
+}
+
+func locateExecutable(b []byte, sum string) (at, length int) {
+	for base := 0; ; {
+		n, length := nextExecutable(b[base:])
+		if n < 0 {
+			return 0, 0
+		}
+		if digest(b[base+n:base+n+length]) == sum {
+			return base + n, length
+		}
+		base += n + 2
+	}
+}
+
+func codeFor(k Kind) finding.Code {
+	if k == Code {
+		return finding.CodeRegionDiffers
+	}
+	return finding.ForeignBytes
+}
+
+func leafValue(l Leaf) string {
+	if l.SHA256 == "" {
+		return rangeValue(l)
+	}
+	return "sha256:" + l.SHA256
+}
+
+func rangeValue(l Leaf) string {
+	return fmt.Sprintf("%s 0x%x+0x%x", l.Kind, l.Offset, l.Length)
+}
+
+// nameOf says in words which part of the image a leaf is.
+func nameOf(l Leaf) string {
+	volume, file, ok := strings.Cut(l.Path, "/")
+	if !ok {
+		return fmt.Sprintf("%s %s", l.Kind, l.Path)
+	}
+	return fmt.Sprintf("%s %s of volume %s", l.Kind, file, volume)
+}
+
+func joinSome(s []string) string {
+	const most = 5
+	slices.SortFunc(s, func(a, b string) int { return cmp.Compare(a, b) })
+	if len(s) > most {
+		return strings.Join(s[:most], ", ") + fmt.Sprintf(" and %d more", len(s)-most)
+	}
+	return strings.Join(s, ", ")
+}

@@ -1,0 +1,97 @@
+package firmware
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Reference is what a manifest declares of one firmware image. Several
+// references of one name are alternatives: versions that are all allowed.
+type Reference struct {
+	Name       string `json:"name"`                 // "bios", "bmc": firmware/<name>.rom in the evidence
+	Version    string `json:"version,omitempty"`    // label of the vendor
+	MinVersion string `json:"minVersion,omitempty"` // older labels are refused
+	Size       int64  `json:"size,omitempty"`       // bytes of the whole image
+	SHA256     string `json:"sha256,omitempty"`     // Image.StableSHA256: the image without its volatile ranges
+	Part       string `json:"part,omitempty"`       // id of the flash part, where it is known
+	Leaves     []Leaf `json:"leaves,omitempty"`     // in offset order
+	Note       string `json:"note,omitempty"`
+}
+
+// DraftReferences makes references from known-good units, each with its images
+// and, by image name, the version labels its firmware reports. Units with
+// different bytes give several references of one name. Images that are not
+// complete are left out.
+func DraftReferences(versions map[string]string, units ...[]*Image) []Reference {
+	var out []Reference
+	for _, images := range units {
+		for _, m := range images {
+			if m.Reason != "" {
+				continue
+			}
+			r := Reference{Name: m.Name, Version: versions[m.Name], Size: m.Size, SHA256: m.StableSHA256()}
+			same := func(o Reference) bool { return o.Name == r.Name && o.SHA256 == r.SHA256 }
+			if i := slices.IndexFunc(out, same); i >= 0 {
+				allowExecutables(&out[i], m)
+				continue
+			}
+			for _, l := range m.Leaves {
+				if l.Kind == Volatile {
+					l.SHA256 = ""
+				}
+				r.Leaves = append(r.Leaves, l)
+			}
+			out = append(out, r)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Reference) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.SHA256, b.SHA256))
+	})
+	return out
+}
+
+// allowExecutables adds what another unit has in its volatile leaves.
+func allowExecutables(r *Reference, m *Image) {
+	for i := range r.Leaves {
+		for _, l := range m.Leaves {
+			if l.Kind == Volatile && l.Path == r.Leaves[i].Path {
+				all := append(slices.Clone(r.Leaves[i].Executables), l.Executables...)
+				slices.Sort(all)
+				r.Leaves[i].Executables = slices.Compact(all)
+			}
+		}
+	}
+}
+
+// olderThan compares version labels number by number; text between numbers is
+// compared as text. It reports whether a is older than b.
+func olderThan(a, b string) bool {
+	for a != "" && b != "" {
+		x, restA, numA := token(a)
+		y, restB, numB := token(b)
+		a, b = restA, restB
+		c := cmp.Compare(x, y)
+		if numA && numB {
+			c = cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y))
+		}
+		if c != 0 {
+			return c < 0
+		}
+	}
+	return a == "" && b != ""
+}
+
+// token splits a run of digits, without leading zeros, or of anything else.
+func token(s string) (tok, rest string, number bool) {
+	digit := func(c byte) bool { return c >= '0' && c <= '9' }
+	number = digit(s[0])
+	n := 1
+	for n < len(s) && digit(s[n]) == number {
+		n++
+	}
+	tok, rest = s[:n], s[n:]
+	for number && len(tok) > 1 && tok[0] == '0' {
+		tok = tok[1:]
+	}
+	return tok, rest, number
+}
