@@ -71,10 +71,10 @@ func ParseVPD(b []byte) (*VPD, error) {
 		case head == 0:
 			v.problem(o, "resource header is cut off")
 			return v.done(o)
-		case tag == 0x0f: // end tag
+		case b[o]&0x80 == 0 && tag == 0x0f: // end tag
 			v.Length = o + head + size
 			return v.done(o)
-		case tag != 0x02 && tag != 0x10 && tag != 0x11 && b[o]&0x80 == 0, b[o] == 0xff:
+		case b[o]&0x80 == 0, b[o] == 0xff:
 			v.problem(o, "0x%02x is no resource of vital product data", b[o])
 			return v.done(o)
 		}
