@@ -126,9 +126,11 @@ func moving(signature string) [][2]int {
 	case "TCPA":
 		return [][2]int{{42, 50}}
 	case "BGRT": // status and image address
-		return [][2]int{{37, 38}, {40, 48}}
+		return [][2]int{{38, 39}, {40, 48}}
 	case "FPDT", "BERT": // records of one boot
 		return [][2]int{{36, 1 << 20}}
+	case "CCEL": // address of the event log
+		return [][2]int{{48, 56}}
 	case "WPBT": // address of the image
 		return [][2]int{{40, 48}}
 	case "RSDT", "XSDT": // addresses of all tables

@@ -313,6 +313,11 @@ func (v *Inventory) records(b []byte, o int) {
 			v.problem(o, "multirecord: header checksum is wrong, the rest is not read")
 			return
 		}
+		if r.Version != 2 {
+			// Erased bytes have a valid header checksum but not this version.
+			v.problem(o, "multirecord: format version %d, the list has no end mark", r.Version)
+			return
+		}
 		if o+r.Length > len(b) {
 			v.problem(o, "multirecord: %d bytes of data, %d left", r.Length-5, len(b)-o-5)
 			r.Length = len(b) - o
@@ -339,7 +344,7 @@ func (r *Record) decode() {
 		if n := binary.LittleEndian.Uint16(r.Data[2:]); n != 0xffff {
 			p.PeakVA = int(n)
 		}
-		p.HotSwap = r.Data[13]&0x08 != 0
+		p.HotSwap = r.Data[17]&0x08 != 0
 		r.PowerSupply = p
 	case r.Type >= 0xc0 && len(r.Data) >= 3:
 		r.Manufacturer = uint32(r.Data[0]) | uint32(r.Data[1])<<8 | uint32(r.Data[2])<<16

@@ -34,12 +34,14 @@ type Problem struct {
 }
 
 // Header places a structure in the table. Length covers the formatted area and
-// the strings with their terminator.
+// the strings with their terminator. A Guessed structure follows a damaged one:
+// where it begins was searched for, and it may be an accident of other bytes.
 type Header struct {
-	Type   uint8
-	Handle uint16
-	Offset int
-	Length int
+	Type    uint8
+	Handle  uint16
+	Offset  int
+	Length  int
+	Guessed bool
 }
 
 // Structure is one structure as stored. Formatted includes the four header
@@ -127,6 +129,7 @@ func (t *Table) problem(offset int, format string, args ...any) {
 
 // walk splits the table into structures (DSP0134 6.1).
 func (t *Table) walk(b []byte) {
+	guessed := false
 	for o := 0; o < len(b); {
 		if len(b)-o < 4 {
 			t.problem(o, "%d bytes left, a structure header has 4", len(b)-o)
@@ -140,14 +143,14 @@ func (t *Table) walk(b []byte) {
 		if length < 4 {
 			next := nextStructure(b, o+4)
 			t.problem(o, "type %d: formatted length %d is below 4, %d bytes skipped", b[o], length, next-o)
-			o = next
+			o, guessed = next, true
 			continue
 		}
 		if length > len(b)-o {
 			t.problem(o, "type %d: formatted length %d exceeds the %d bytes left", b[o], length, len(b)-o)
 			return
 		}
-		s := Structure{Header: Header{Type: b[o], Handle: binary.LittleEndian.Uint16(b[o+2:]), Offset: o}, Formatted: b[o : o+length]}
+		s := Structure{Header: Header{Type: b[o], Handle: binary.LittleEndian.Uint16(b[o+2:]), Offset: o, Guessed: guessed}, Formatted: b[o : o+length]}
 		next := nextStructure(b, o+length)
 		s.Length = next - o
 		s.Strings = t.strings(b[o+length:next], o+length)
