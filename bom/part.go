@@ -39,6 +39,7 @@ type Identity struct {
 	Maker      string   `json:"maker,omitempty"`      // who made the silicon, by its registered name
 	MakerIDs   []string `json:"makerIds,omitempty"`   // "jedec:00ce", "pci:8086", "oui:3cecef", "pen:10876"
 	Brand      string   `json:"brand,omitempty"`      // whose label it carries, when another
+	Name       string   `json:"name,omitempty"`       // for people, from an id registry; never compared
 	Model      string   `json:"model,omitempty"`      // model or product name, or "8086:10d3 15d9:1533" for PCI
 	PartNumber string   `json:"partNumber,omitempty"` // manufacturer part number
 	Revision   string   `json:"revision,omitempty"`   // hardware revision

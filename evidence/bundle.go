@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -117,6 +118,21 @@ func OpenFS(fsys fs.FS, name string, limits Limits) (*Bundle, error) {
 // OpenZip reads a zip file held in memory; name is used in errors.
 func OpenZip(b []byte, name string, limits Limits) (*Bundle, error) {
 	return openZip(bytes.NewReader(b), int64(len(b)), name, limits)
+}
+
+// FromFiles makes an unsealed bundle of files held in memory, by path; name is
+// used in errors.
+func FromFiles(files map[string][]byte, name string, limits Limits) (*Bundle, error) {
+	l := newLoader(name, limits)
+	for _, p := range slices.Sorted(maps.Keys(files)) {
+		if err := l.admit(p); err != nil {
+			return nil, err
+		}
+		if err := l.add(p, int64(len(files[p])), -1, bytes.NewReader(files[p])); err != nil {
+			return nil, err
+		}
+	}
+	return l.bundle()
 }
 
 // Read returns the bytes of an artefact. The caller must not change them. The

@@ -1,0 +1,117 @@
+package bom
+
+import (
+	"strings"
+
+	"github.com/assay-hw/assay/internal/ids"
+)
+
+// level says how well a part fits a reference, best last. The order is that of
+// the matching rules: an instance outranks a model, a model an alternate.
+type level int
+
+const (
+	levelNone      level = iota
+	levelClass           // same class only
+	levelFamily          // same silicon family or maker, other model
+	levelAlternate       // one of the line's approved alternates
+	levelModel           // same model
+	levelInstance        // same model and same instance id
+)
+
+var levelNames = map[string]level{
+	"": levelModel, "class": levelClass, "family": levelFamily, "model": levelModel, "instance": levelInstance,
+}
+
+// String returns the name that a manifest uses.
+func (l level) String() string {
+	return [...]string{"none", "class", "family", "alternate", "model", "instance"}[l]
+}
+
+// keys are the folded forms of an identity that decide equality. An empty key
+// means that the identity does not say, and never equals anything.
+type keys struct {
+	model, family, serial string
+}
+
+func keysOf(c Class, id Identity) keys {
+	return keys{model: modelKey(c, id), family: familyKey(c, id), serial: serialKey(id)}
+}
+
+// serialKey folds an instance id; placeholders do not identify anything.
+func serialKey(id Identity) string {
+	if _, fake := ids.Placeholder(id.Serial); fake {
+		return ""
+	}
+	return ids.Key(id.Serial)
+}
+
+// modelKey is the key of "the same model". Silicon ids come before names: a
+// label can be printed, an id has to be built in.
+func modelKey(c Class, id Identity) string {
+	model := ids.Key(id.Model)
+	switch c {
+	case PCI, USB:
+		return model
+	case Memory:
+		if pn := ids.Key(id.PartNumber); pn != "" {
+			return makerKey(id) + "|" + pn
+		}
+		return ""
+	}
+	if model == "" {
+		model = ids.Key(id.PartNumber)
+	}
+	if model == "" {
+		return ""
+	}
+	return makerKey(id) + "|" + model
+}
+
+// makerKey folds the many spellings of one company; a registered id has been
+// turned into its registered name before.
+func makerKey(id Identity) string {
+	if _, fake := ids.Placeholder(id.Maker); fake {
+		return ""
+	}
+	return ids.Key(ids.Maker(id.Maker))
+}
+
+// familyKey is the key of "the same family": the chip without its board.
+func familyKey(c Class, id Identity) string {
+	switch c {
+	case PCI, USB:
+		chip, _, _ := strings.Cut(ids.Key(id.Model), " ")
+		return chip
+	case Memory:
+		return makerKey(id)
+	}
+	return ""
+}
+
+// fits returns how well a part's identity fits a reference line.
+func fits(r *refItem, p *partItem) level {
+	if r.ref.Class != p.part.Class {
+		return levelNone
+	}
+	switch {
+	case r.keys.model != "" && r.keys.model == p.keys.model:
+		if r.keys.serial != "" && r.keys.serial == p.keys.serial {
+			return levelInstance
+		}
+		return levelModel
+	case r.keys.model == "" && r.keys.serial != "" && r.keys.serial == p.keys.serial:
+		return levelInstance
+	case (r.keys.model == "" || r.ref.Class == I2C) && p.keys.model == "" && r.place == p.place && r.place != "":
+		return levelModel // the part cannot say more than where it sits
+	}
+	for _, k := range r.alternates {
+		if k != "" && k == p.keys.model {
+			return levelAlternate
+		}
+	}
+	if r.keys.family != "" && r.keys.family == p.keys.family {
+		return levelFamily
+	}
+	return levelClass
+}

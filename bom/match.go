@@ -1,0 +1,268 @@
+package bom
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/assay-hw/assay/finding"
+)
+
+// Coverage counts, for one class, what was declared and what became of it.
+type Coverage struct {
+	Class         Class `json:"class"`
+	Declared      int   `json:"declared"`
+	Matched       int   `json:"matched"`
+	Unexpected    int   `json:"unexpected"`
+	NotObservable int   `json:"notObservable"`
+}
+
+// NotChecked names something that could not be compared, and why.
+type NotChecked struct {
+	What   string `json:"what"`
+	Reason string `json:"reason"`
+}
+
+// Comparison is the outcome of matching an inventory with references.
+type Comparison struct {
+	Findings   []finding.Finding
+	Coverage   []Coverage
+	NotChecked []NotChecked
+	Matched    map[string]string // reference id to the subject of its part
+}
+
+// Match compares the parts of a machine with the declared lines, both ways and
+// one to one: eight declared modules need eight observed ones, and in a closed
+// class every observed part needs a line. A line whose class could not be
+// observed is neither missing nor matched; it is listed under NotChecked.
+func Match(want []Reference, closures map[Class]Closure, got *Inventory) *Comparison {
+	m := &matcher{closures: closures, got: got, out: &Comparison{Matched: map[string]string{}}, coverage: map[Class]*Coverage{}, fate: map[string]string{}}
+	refs, parts := spread(want), items(got.Parts)
+	for _, c := range classesOf(refs, parts, closures) {
+		m.class(c, refs[c], parts[c])
+	}
+	m.report()
+	return m.out
+}
+
+// spread turns lines into declared parts by class, quantities spread out.
+func spread(want []Reference) map[Class][]*refItem {
+	out := map[Class][]*refItem{}
+	for i := range want {
+		r := &want[i]
+		item := refItem{ref: r, keys: keysOf(r.Class, r.Identity), place: place(r.Class, r.Location)}
+		for _, alt := range r.Alternates {
+			item.alternates = append(item.alternates, modelKey(r.Class, alt))
+		}
+		for range max(1, min(r.Quantity, maxQuantity)) {
+			c := item
+			out[r.Class] = append(out[r.Class], &c)
+		}
+	}
+	return out
+}
+
+// maxQuantity bounds one line's quantity; no board holds more of one part that
+// can identify itself.
+const maxQuantity = 4096
+
+func items(parts []Part) map[Class][]*partItem {
+	out := map[Class][]*partItem{}
+	for i := range parts {
+		p := &parts[i]
+		out[p.Class] = append(out[p.Class], &partItem{part: p, keys: keysOf(p.Class, p.Identity), place: place(p.Class, p.Location)})
+	}
+	return out
+}
+
+func classesOf(refs map[Class][]*refItem, parts map[Class][]*partItem, closures map[Class]Closure) []Class {
+	set := map[Class]bool{}
+	for c := range refs {
+		set[c] = true
+	}
+	for c := range parts {
+		set[c] = true
+	}
+	for c := range closures {
+		set[c] = true
+	}
+	out := make([]Class, 0, len(set))
+	for c := range set {
+		out = append(out, c)
+	}
+	// Hosts of other parts come first, so that what sits on a replaced card is
+	// told with the card.
+	slices.SortFunc(out, func(a, b Class) int {
+		return cmp.Or(cmp.Compare(depth(a), depth(b)), cmp.Compare(a, b))
+	})
+	return out
+}
+
+func depth(c Class) int {
+	switch c {
+	case Storage, Network, I2C:
+		return 1
+	}
+	return 0
+}
+
+// place is the key of where a part sits, in the terms its class is found by.
+func place(c Class, l finding.Location) string {
+	switch c {
+	case Memory, Processor, Power:
+		return cmp.Or(l.Designator, l.Slot, l.Path)
+	}
+	return cmp.Or(l.Path, l.Designator, l.Slot)
+}
+
+type matcher struct {
+	closures map[Class]Closure
+	got      *Inventory
+	out      *Comparison
+	coverage map[Class]*Coverage
+	fate     map[string]string // subject of an unexpected or replaced part to the word for it
+	extra    []*partItem
+	missing  []*refItem
+	paired   []pair
+}
+
+func (m *matcher) class(c Class, refs []*refItem, parts []*partItem) {
+	cov := &Coverage{Class: c, Declared: len(refs)}
+	m.coverage[c] = cov
+	seen := m.got.Classes[c]
+	physical := func(r *refItem) bool { return r.ref.Verifiability == "physical-only" }
+	for _, r := range refs {
+		if physical(r) {
+			cov.NotObservable++
+			m.skip(r, "no bus can show it; the manifest marks it as physical-only")
+		}
+	}
+	refs = slices.DeleteFunc(slices.Clone(refs), physical)
+	if !seen.Observed && len(parts) == 0 {
+		for _, r := range refs {
+			cov.NotObservable++
+			m.skip(r, cmp.Or(seen.Reason, "the evidence holds nothing about this class"))
+		}
+		if len(refs) == 0 && m.closures[c] == Closed {
+			m.note(fmt.Sprintf("class %s", c), cmp.Or(seen.Reason, "the evidence holds nothing about this class"))
+		}
+		return
+	}
+	pairs := assign(refs, parts)
+	usedRef, usedPart := map[*refItem]bool{}, map[*partItem]bool{}
+	for _, p := range pairs {
+		usedRef[p.ref], usedPart[p.part] = true, true
+		m.out.Matched[p.ref.ref.ID] = p.part.part.Subject
+		if m.replaced(p) {
+			m.fate[p.part.part.Subject] = "replaced"
+		} else {
+			cov.Matched++
+		}
+	}
+	m.paired = append(m.paired, pairs...)
+	for _, p := range parts {
+		if !usedPart[p] {
+			m.leftPart(p, cov)
+		}
+	}
+	for _, r := range refs {
+		if !usedRef[r] {
+			m.leftRef(r, seen, cov)
+		}
+	}
+}
+
+func (m *matcher) leftPart(p *partItem, cov *Coverage) {
+	switch {
+	case p.part.Volatile != "":
+		m.volatile(p)
+	case m.closures[p.part.Class] == Closed || m.closures[p.part.Class] == NoneThere:
+		cov.Unexpected++
+		m.fate[p.part.Subject] = "unexpected"
+		m.extra = append(m.extra, p)
+	}
+}
+
+func (m *matcher) leftRef(r *refItem, seen Observation, cov *Coverage) {
+	switch {
+	case r.ref.Optional:
+		m.skip(r, "declared optional and not present")
+	case !seen.Whole:
+		cov.NotObservable++
+		m.skip(r, cmp.Or(seen.Reason, "the listing of this class is not complete"))
+	default:
+		m.missing = append(m.missing, r)
+	}
+}
+
+func (m *matcher) skip(r *refItem, reason string) {
+	m.note(fmt.Sprintf("%s %s", r.ref.Class, cmp.Or(r.ref.Subject, r.ref.ID)), reason)
+}
+
+func (m *matcher) note(what, reason string) {
+	m.out.NotChecked = append(m.out.NotChecked, NotChecked{What: what, Reason: reason})
+}
+
+// replaced reports whether a pair is below the level that its line asks for.
+func (m *matcher) replaced(p pair) bool {
+	need, known := levelNames[p.ref.ref.Level]
+	if !known {
+		need = levelModel
+	}
+	// A missing or different serial number is told as HW-016 or as not
+	// checked, not as another model; an approved alternate satisfies a model.
+	need = min(need, levelAlternate)
+	return p.level < need
+}
+
+// report turns leftovers and pairs into findings.
+func (m *matcher) report() {
+	for _, p := range m.paired {
+		m.comparePair(p)
+	}
+	for _, g := range groupParts(m.extra) {
+		m.unexpected(g)
+	}
+	for _, r := range m.missing {
+		m.lost(r)
+	}
+	for _, c := range m.coverage {
+		m.out.Coverage = append(m.out.Coverage, *c)
+	}
+	slices.SortFunc(m.out.Coverage, func(a, b Coverage) int { return cmp.Compare(a.Class, b.Class) })
+	slices.SortFunc(m.out.NotChecked, func(a, b NotChecked) int {
+		return cmp.Or(cmp.Compare(a.What, b.What), cmp.Compare(a.Reason, b.Reason))
+	})
+	m.out.NotChecked = slices.Compact(m.out.NotChecked)
+	m.out.Findings = finding.Sort(m.out.Findings)
+}
+
+func (m *matcher) add(f finding.Finding) { m.out.Findings = append(m.out.Findings, f) }
+
+// groupParts gathers the functions of one PCI device: a card with four ports is
+// one unexpected chip, not four.
+func groupParts(parts []*partItem) [][]*partItem {
+	at := map[string]int{}
+	var out [][]*partItem
+	slices.SortFunc(parts, func(a, b *partItem) int { return cmp.Compare(a.part.Subject, b.part.Subject) })
+	for _, p := range parts {
+		k := deviceOf(p.part)
+		if i, ok := at[k]; ok {
+			out[i] = append(out[i], p)
+			continue
+		}
+		at[k] = len(out)
+		out = append(out, []*partItem{p})
+	}
+	return out
+}
+
+// deviceOf is the subject without its PCI function number.
+func deviceOf(p *Part) string {
+	if p.Class != PCI {
+		return p.Subject
+	}
+	dev, _, _ := strings.Cut(strings.TrimPrefix(p.Subject, "pci:"), ".")
+	return "pci:" + dev
+}

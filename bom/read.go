@@ -1,0 +1,246 @@
+package bom
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/ids"
+)
+
+// Observation says how far a class of parts could be observed. Observed means
+// that some source was read; Whole, that the source lists all parts of the
+// class, so that a missing one is really missing.
+type Observation struct {
+	Observed bool             `json:"observed"`
+	Whole    bool             `json:"whole"`
+	Reason   string           `json:"reason,omitempty"` // why not
+	Sources  []finding.Source `json:"sources,omitempty"`
+}
+
+// Place is a named place on the board that may hold a part: a slot or socket
+// with the words printed beside it.
+type Place struct {
+	Designator string `json:"designator"`
+	Kind       string `json:"kind"`              // "slot", "dimm", "socket"
+	Address    string `json:"address,omitempty"` // PCI address the firmware gives for a slot
+	InUse      bool   `json:"inUse"`
+	Subject    string `json:"subject,omitempty"` // the part that sits there
+}
+
+// Inventory is everything a bundle says about the parts of a machine.
+type Inventory struct {
+	Parts    []Part                `json:"parts"`
+	Places   []Place               `json:"places,omitempty"`
+	Classes  map[Class]Observation `json:"classes"`
+	Findings []finding.Finding     `json:"findings,omitempty"` // contradictions, broken integrity, malformed artefacts
+	Virtual  string                `json:"virtual,omitempty"`  // hypervisor, when the machine shows one
+}
+
+// VirtualFunction and the other constants are the reasons why a part may come
+// and go (Part.Volatile).
+const (
+	VirtualFunction = "a virtual function"
+	BMCVirtual      = "a virtual device of the management controller"
+	Removable       = "a removable device"
+)
+
+// Read builds the inventory of a bundle. It never fails: what is malformed is
+// a finding, and what is not there is said in Classes.
+func Read(b *evidence.Bundle) *Inventory {
+	r := &reader{b: b, inv: &Inventory{Classes: map[Class]Observation{}}, slotAt: map[string]string{}, labelAt: map[string]string{}, bySubject: map[string]int{}}
+	r.smbios()
+	r.cpus()
+	r.memoryModules()
+	r.pciFunctions()
+	r.usbDevices()
+	r.drives()
+	r.ports()
+	r.i2cDevices()
+	r.fruDevices()
+	r.controllers()
+	r.acpiTables()
+	r.tpms()
+	r.crossCheck()
+	r.hidden()
+	slices.SortFunc(r.inv.Parts, func(a, b Part) int {
+		return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(a.Subject, b.Subject))
+	})
+	r.inv.Findings = finding.Sort(r.inv.Findings)
+	return r.inv
+}
+
+// ByClass returns the parts of one class, in subject order.
+func (inv *Inventory) ByClass(c Class) []Part {
+	return slices.DeleteFunc(slices.Clone(inv.Parts), func(p Part) bool { return p.Class != c })
+}
+
+// Part returns the part with a subject.
+func (inv *Inventory) Part(subject string) (Part, bool) {
+	i := slices.IndexFunc(inv.Parts, func(p Part) bool { return p.Subject == subject })
+	if i < 0 {
+		return Part{}, false
+	}
+	return inv.Parts[i], true
+}
+
+type reader struct {
+	b         *evidence.Bundle
+	inv       *Inventory
+	slotAt    map[string]string // PCI address to slot designation
+	labelAt   map[string]string // PCI address to onboard designation
+	bySubject map[string]int
+	memory    memoryFacts
+}
+
+// origin says where a value comes from.
+type origin struct {
+	source finding.Source
+	reader string
+	basis  finding.Basis
+}
+
+func (r *reader) origin(source finding.Source, name, artifact string, offset, length int) origin {
+	return origin{source: source, reader: name, basis: finding.Basis{Artifact: artifact, SHA256: r.b.SHA256(artifact), Offset: int64(offset), Length: int64(length)}}
+}
+
+// whole is the origin of a small artefact that is one value.
+func (r *reader) whole(source finding.Source, name, artifact string) origin {
+	a, _ := r.b.Artifact(artifact)
+	return r.origin(source, name, artifact, 0, int(a.Size))
+}
+
+// add puts a part into the inventory. Subjects are made unique: two parts that
+// claim one place are both kept.
+func (r *reader) add(p Part) *Part {
+	base := p.Subject
+	for n := 2; ; n++ {
+		if _, taken := r.bySubject[p.Subject]; !taken {
+			break
+		}
+		p.Subject = fmt.Sprintf("%s#%d", base, n)
+	}
+	if p.Values == nil {
+		p.Values = map[string]Value{}
+	}
+	if p.Attributes == nil {
+		p.Attributes = map[string]string{}
+	}
+	r.bySubject[p.Subject] = len(r.inv.Parts)
+	r.inv.Parts = append(r.inv.Parts, p)
+	return &r.inv.Parts[len(r.inv.Parts)-1]
+}
+
+// part returns a part that was added before.
+func (r *reader) part(subject string) *Part {
+	i, ok := r.bySubject[subject]
+	if !ok {
+		return nil
+	}
+	return &r.inv.Parts[i]
+}
+
+// set stores one identity field with its origin. A placeholder is kept as a
+// value that says nothing; the field stays empty.
+func (p *Part) set(field string, dst *string, raw string, o origin) {
+	clean := ids.Clean(raw)
+	v := Value{Text: clean, Source: o.source, Reader: o.reader, Basis: o.basis}
+	if clean != raw {
+		v.Raw = raw
+	}
+	if reason, fake := ids.Placeholder(clean); fake {
+		if clean == "" {
+			return
+		}
+		v.Text, v.Raw = "", clean+" ("+reason+")"
+		p.Values[field] = v
+		return
+	}
+	if *dst == "" {
+		*dst = clean
+		p.Values[field] = v
+	}
+}
+
+// fact stores one attribute with its origin.
+func (p *Part) fact(name, value string, o origin) {
+	if value == "" {
+		return
+	}
+	p.Attributes[name] = value
+	p.Values[name] = Value{Text: value, Source: o.source, Reader: o.reader, Basis: o.basis}
+}
+
+// seen records that a class could be observed.
+func (r *reader) seen(c Class, whole bool, reason string, source finding.Source) {
+	o := r.inv.Classes[c]
+	o.Observed = true
+	o.Whole = o.Whole || whole
+	o.Reason = reason
+	if o.Whole {
+		o.Reason = ""
+	}
+	if !slices.Contains(o.Sources, source) {
+		o.Sources = append(o.Sources, source)
+		slices.Sort(o.Sources)
+	}
+	r.inv.Classes[c] = o
+}
+
+// unseen records why a class could not be observed.
+func (r *reader) unseen(c Class, artifact string) {
+	if r.inv.Classes[c].Observed {
+		return
+	}
+	reason := artifact + " is not in the bundle"
+	if a, listed := r.b.Artifact(artifact); listed && a.Status != evidence.Collected {
+		reason = fmt.Sprintf("%s: %s", artifact, cmp.Or(a.Reason, string(a.Status)))
+	}
+	r.inv.Classes[c] = Observation{Reason: reason}
+}
+
+// problem reports an artefact that does not follow its format.
+func (r *reader) problem(artifact string, offset int, what string) {
+	f := finding.New(finding.InputMalformed, "artifact:"+artifact)
+	f.Severity, f.Confidence = finding.Low, finding.Strong
+	f.Got = fmt.Sprintf("offset %d: %s", offset, what)
+	f.Why = "The artefact does not follow its format; what could be read of it was used."
+	f.Basis = []finding.Basis{{Artifact: artifact, SHA256: r.b.SHA256(artifact), Offset: int64(offset)}}
+	r.inv.Findings = append(r.inv.Findings, f)
+}
+
+// contradiction reports two sources that disagree about one value.
+func (r *reader) contradiction(code finding.Code, p *Part, want, got, why string, sev finding.Severity, origins ...origin) {
+	f := finding.New(code, p.Subject)
+	f.Severity, f.Location = sev, p.Location
+	f.Want, f.Got, f.Why = want, got, why
+	for _, o := range origins {
+		f.Sources = append(f.Sources, o.source)
+		f.Basis = append(f.Basis, o.basis)
+	}
+	slices.Sort(f.Sources)
+	f.Sources = slices.Compact(f.Sources)
+	r.inv.Findings = append(r.inv.Findings, f)
+}
+
+// placeholders reports identity fields that the vendor never programmed.
+func (r *reader) placeholders(p *Part, fields ...string) {
+	for _, k := range slices.Sorted(maps.Keys(p.Values)) {
+		v := p.Values[k]
+		if v.Text != "" || !slices.Contains(fields, k) {
+			continue
+		}
+		f := finding.New(finding.PlaceholderIdentity, p.Subject)
+		f.Location = p.Location
+		f.Want, f.Got = k, k+": "+v.Raw
+		f.Why = fmt.Sprintf("The %s of this part was never programmed, so it identifies nothing.", k)
+		f.Sources, f.Basis = []finding.Source{v.Source}, []finding.Basis{v.Basis}
+		r.inv.Findings = append(r.inv.Findings, f)
+	}
+}
+
+func slug(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -1,0 +1,191 @@
+package bom
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/ids"
+	"github.com/assay-hw/assay/internal/usbdesc"
+)
+
+const (
+	usbDevicesDir = "sys/bus/usb/devices"
+	i2cDevices    = "sys/bus/i2c/devices"
+)
+
+var usbPort = regexp.MustCompile(`^\d{1,3}-\d{1,3}(\.\d{1,3})*$`)
+
+// bmcVirtual lists USB ids that management controllers present to their host:
+// hubs, keyboards, drives and network ports that come and go with sessions.
+var bmcVirtual = map[string]bool{
+	"046b:ff01": true, "046b:ff10": true, "046b:ff20": true, "046b:ff31": true, "046b:ffb0": true, // AMI
+	"0624:0248": true, "0624:0249": true, "0624:0251": true, "0624:0200": true, // Avocent
+	"413c:a001": true, "413c:a102": true, // iDRAC
+	"04b3:4010": true, // IMM
+}
+
+// usbDevices reads the devices on USB. Root hubs are part of their controller
+// and are left out.
+func (r *reader) usbDevices() {
+	names := r.b.Dir(usbDevicesDir)
+	if len(names) == 0 {
+		r.unseen(USB, usbDevicesDir)
+		return
+	}
+	r.seen(USB, true, "", finding.SiliconAnswered)
+	for _, name := range names {
+		dir := usbDevicesDir + "/" + name
+		if usbPort.MatchString(name) && r.b.Has(dir+"/idVendor") {
+			r.usbDevice(name, dir)
+		}
+	}
+}
+
+func (r *reader) usbDevice(port, dir string) {
+	o := r.whole(finding.SiliconAnswered, "usb", dir+"/idVendor")
+	p := r.add(Part{Class: USB, Subject: "usb:" + port, Location: finding.Location{Path: cmp.Or(sysfsPath(r.b.Text(dir+"/path")), "usb/"+port)}})
+	vendor, _ := number(r.b.Text(dir + "/idVendor"))
+	product, _ := number(r.b.Text(dir + "/idProduct"))
+	p.set("model", &p.Identity.Model, fmt.Sprintf("%04x:%04x", vendor, product), o)
+	p.set("maker", &p.Identity.Maker, ids.USBVendor(uint16(vendor)), o)
+	p.Identity.MakerIDs = []string{fmt.Sprintf("usb:%04x", vendor)}
+	p.Identity.Name = ids.Clean(r.b.Text(dir + "/product"))
+	p.set("serial", &p.Identity.Serial, r.b.Text(dir+"/serial"), r.whole(finding.SiliconAnswered, "usb", dir+"/serial"))
+	p.set("revision", &p.Identity.Revision, r.b.Text(dir+"/bcdDevice"), r.whole(finding.SiliconAnswered, "usb", dir+"/bcdDevice"))
+	switch {
+	case bmcVirtual[p.Identity.Model]:
+		p.Volatile = BMCVirtual
+	case r.b.Text(dir+"/removable") == "removable":
+		p.Volatile = Removable
+	}
+	r.usbDescriptors(p, dir)
+}
+
+// usbDescriptors notes which functions a device offers: a drive that is also a
+// keyboard is another device than the drive it calls itself.
+func (r *reader) usbDescriptors(p *Part, dir string) {
+	name := dir + "/descriptors"
+	data, err := r.b.Read(name)
+	if err != nil {
+		return
+	}
+	d, err := usbdesc.Parse(data)
+	if err != nil {
+		r.problem(name, 0, err.Error())
+		return
+	}
+	for _, x := range d.Problems {
+		r.problem(name, x.Offset, x.What)
+	}
+	o := r.whole(finding.SiliconAnswered, "usb:descriptors", name)
+	var classes []string
+	for _, c := range d.Configurations {
+		for _, i := range c.Interfaces {
+			classes = append(classes, fmt.Sprintf("%02x%02x%02x", i.Class, i.Subclass, i.Protocol))
+		}
+	}
+	slices.Sort(classes)
+	p.fact(attrInterfaces, strings.Join(slices.Compact(classes), ","), o)
+	if v, q := d.Vendor, d.Product; p.Identity.Model != fmt.Sprintf("%04x:%04x", v, q) {
+		r.contradiction(finding.SourcesContradict, p, fmt.Sprintf("descriptor %04x:%04x", v, q), "attribute "+p.Identity.Model,
+			"The attribute files and the descriptors of the device disagree.", finding.High, o)
+	}
+}
+
+// i2cAddress is the 7-bit address in a client name such as "0-0050".
+func i2cAddress(client string) (int, bool) {
+	_, addr, ok := strings.Cut(client, "-")
+	n, err := strconv.ParseUint(addr, 16, 16)
+	return int(n), ok && err == nil && n < 0x80
+}
+
+// i2cDevices reads the clients that kernel drivers bound, and a listing of
+// answering addresses where an operator took one. Assay itself never probes.
+func (r *reader) i2cDevices() {
+	listed := map[string]bool{}
+	for _, client := range r.b.Dir(i2cDevices) {
+		if _, ok := i2cAddress(client); !ok {
+			continue
+		}
+		listed[client] = true
+		dir := i2cDevices + "/" + client
+		o := r.whole(finding.FirmwareTold, "i2c", dir+"/name")
+		p := r.add(Part{Class: I2C, Subject: "i2c:" + client, Location: finding.Location{Path: "i2c/" + client}})
+		p.set("model", &p.Identity.Model, r.b.Text(dir+"/name"), o)
+		if host := r.moduleAt(client); host != "" {
+			p.Package = host
+			p.fact(attrHost, host, o)
+		}
+	}
+	if len(listed) > 0 {
+		r.seen(I2C, true, "", finding.FirmwareTold)
+	} else {
+		r.unseen(I2C, i2cDevices)
+	}
+	r.i2cListings(listed)
+}
+
+// moduleAt is the memory module whose SPD is at a client.
+func (r *reader) moduleAt(client string) string {
+	for _, p := range r.inv.Parts {
+		if p.Class == Memory && p.Attributes["spdClient"] == client {
+			return p.Subject
+		}
+	}
+	return ""
+}
+
+var (
+	i2cListing = regexp.MustCompile(`^i2c/detect-(\d{1,3})\.txt$`)
+	i2cRow     = regexp.MustCompile(`^([0-7])0:(.*)$`)
+)
+
+// i2cListings reads listings in the form of i2cdetect.
+func (r *reader) i2cListings(bound map[string]bool) {
+	for _, name := range r.b.Glob("i2c/detect-*.txt") {
+		m := i2cListing.FindStringSubmatch(name)
+		if m == nil {
+			continue
+		}
+		data, err := r.b.Read(name)
+		if err != nil {
+			continue
+		}
+		o := r.whole(finding.SiliconAnswered, "i2cdetect", name)
+		for _, addr := range i2cAnswers(data) {
+			client := fmt.Sprintf("%s-%04x", m[1], addr)
+			if bound[client] {
+				continue
+			}
+			p := r.add(Part{Class: I2C, Subject: "i2c:" + client, Location: finding.Location{Path: "i2c/" + client}})
+			p.fact("answers", "yes", o)
+		}
+		r.seen(I2C, true, "", finding.SiliconAnswered)
+	}
+}
+
+// i2cAnswers lists the addresses that answered in one listing.
+func i2cAnswers(listing []byte) []int {
+	var out []int
+	for line := range bytes.SplitSeq(listing, []byte("\n")) {
+		m := i2cRow.FindSubmatch(line)
+		if m == nil {
+			continue
+		}
+		row := int(m[1][0]-'0') << 4
+		cells := m[2]
+		for col := 0; col < 16 && len(cells) >= 3*(col+1); col++ {
+			cell := strings.TrimSpace(string(cells[3*col : 3*col+3]))
+			if cell == "UU" || cell == fmt.Sprintf("%02x", row|col) {
+				out = append(out, row|col)
+			}
+		}
+	}
+	return out
+}

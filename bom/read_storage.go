@@ -1,0 +1,153 @@
+package bom
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/ids"
+)
+
+const (
+	nvmeDir  = "sys/class/nvme"
+	blockDir = "sys/class/block"
+	netDir   = "sys/class/net"
+)
+
+// drives reads NVMe controllers and SCSI or ATA disks. Names such as sda change
+// from boot to boot, so a drive is known by what it says of itself.
+func (r *reader) drives() {
+	nvme, block := r.b.Dir(nvmeDir), r.b.Dir(blockDir)
+	if len(nvme)+len(block) == 0 {
+		r.unseen(Storage, blockDir)
+		return
+	}
+	r.seen(Storage, true, "", finding.SiliconAnswered)
+	for _, name := range nvme {
+		r.nvme(nvmeDir + "/" + name)
+	}
+	for _, name := range block {
+		if strings.HasPrefix(name, "nvme") || !r.b.Has(blockDir+"/"+name+"/device/model") {
+			continue
+		}
+		r.disk(blockDir + "/" + name)
+	}
+}
+
+func (r *reader) nvme(dir string) {
+	model := r.b.Text(dir + "/model")
+	if model == "" {
+		return
+	}
+	address := r.b.Text(dir + "/address")
+	subject := "storage:nvme " + cmp.Or(address, ids.Clean(r.b.Text(dir+"/serial")), "without address")
+	p := r.add(Part{Class: Storage, Subject: subject})
+	if host := r.part("pci:" + address); host != nil {
+		p = r.part(subject)
+		p.Location, p.Package = host.Location, host.Subject
+		p.fact(attrHost, host.Subject, r.whole(finding.SiliconAnswered, "nvme", dir+"/address"))
+	}
+	p.set("model", &p.Identity.Model, model, r.whole(finding.SiliconAnswered, "nvme", dir+"/model"))
+	p.set("serial", &p.Identity.Serial, r.b.Text(dir+"/serial"), r.whole(finding.SiliconAnswered, "nvme", dir+"/serial"))
+	p.set("firmware", &p.Identity.Firmware, r.b.Text(dir+"/firmware_rev"), r.whole(finding.SiliconAnswered, "nvme", dir+"/firmware_rev"))
+	r.capacity(p, r.namespaceOf(dir))
+}
+
+// namespaceOf is the first namespace of a controller: nvme0 has nvme0n1.
+func (r *reader) namespaceOf(dir string) string {
+	name := dir[strings.LastIndexByte(dir, '/')+1:]
+	return blockDir + "/" + name + "n1"
+}
+
+// capacity notes the size of a drive; sysfs counts sectors of 512 bytes.
+func (r *reader) capacity(p *Part, dir string) {
+	name := dir + "/size"
+	n, err := strconv.ParseUint(r.b.Text(name), 10, 54)
+	if err != nil || n == 0 {
+		return
+	}
+	p.fact(attrSizeMiB, strconv.FormatUint(n>>11, 10), r.whole(finding.SiliconAnswered, "block", name))
+}
+
+func (r *reader) disk(dir string) {
+	dev := dir + "/device"
+	serial := cmp.Or(r.b.Text(dev+"/serial"), pageSerial(r.b, dev+"/vpd_pg80"), r.b.Text(dev+"/wwid"))
+	model := ids.Clean(r.b.Text(dev + "/model"))
+	p := r.add(Part{Class: Storage, Subject: "storage:disk " + cmp.Or(ids.Clean(serial), model)})
+	p.set("maker", &p.Identity.Maker, r.b.Text(dev+"/vendor"), r.whole(finding.SiliconAnswered, "scsi", dev+"/vendor"))
+	p.set("model", &p.Identity.Model, model, r.whole(finding.SiliconAnswered, "scsi", dev+"/model"))
+	p.set("serial", &p.Identity.Serial, serial, r.whole(finding.SiliconAnswered, "scsi", dev+"/vpd_pg80"))
+	p.set("firmware", &p.Identity.Firmware, r.b.Text(dev+"/rev"), r.whole(finding.SiliconAnswered, "scsi", dev+"/rev"))
+	if r.b.Text(dir+"/removable") == "1" {
+		p.Volatile = Removable
+	}
+	r.capacity(p, dir)
+}
+
+// pageSerial reads the unit serial number page (SPC-5, 7.7.15): a four byte
+// header, then text.
+func pageSerial(b interface{ Read(string) ([]byte, error) }, name string) string {
+	page, err := b.Read(name)
+	if err != nil || len(page) < 4 || page[1] != 0x80 {
+		return ""
+	}
+	n := int(page[2])<<8 | int(page[3])
+	return string(page[4:min(len(page), 4+n)])
+}
+
+var bdfAnywhere = regexp.MustCompile(`[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]`)
+
+// ports reads network ports that belong to a device. Their permanent address
+// is a part of the board's identity; names are not.
+func (r *reader) ports() {
+	names := r.b.Dir(netDir)
+	if len(names) == 0 {
+		r.unseen(Network, netDir)
+		return
+	}
+	r.seen(Network, true, "", finding.SiliconAnswered)
+	for _, name := range names {
+		dir := netDir + "/" + name
+		path := r.b.Text(dir + "/path")
+		all := bdfAnywhere.FindAllString(path, -1)
+		if len(all) == 0 {
+			continue // a logical port: loopback, bridge, bond
+		}
+		r.port(dir, all[len(all)-1], strings.Contains(path, "/usb"))
+	}
+}
+
+func (r *reader) port(dir, bdf string, usb bool) {
+	if r.b.Text(dir+"/path") == "" {
+		return
+	}
+	p := r.add(Part{Class: Network, Subject: "network:" + bdf})
+	if host := r.part("pci:" + bdf); host != nil {
+		p.Location, p.Package = host.Location, host.Subject
+		if host.Volatile != "" {
+			p.Volatile = host.Volatile
+		}
+		p.fact(attrHost, host.Subject, r.whole(finding.SiliconAnswered, "net", dir+"/path"))
+	}
+	if usb {
+		p.Volatile = Removable
+	}
+	attr := dir + "/perm_address"
+	if r.b.Text(attr) == "" {
+		attr = dir + "/address"
+		if t := r.b.Text(dir + "/addr_assign_type"); t != "" && t != "0" {
+			return // set by the system: no identity of the hardware
+		}
+	}
+	o := r.whole(finding.SiliconAnswered, "net", attr)
+	mac := strings.ToLower(r.b.Text(attr))
+	p.Identity.Model = "network port"
+	p.set("serial", &p.Identity.Serial, mac, o)
+	p.Identity.Name = ids.OUI(mac)
+	if len(mac) >= 8 {
+		p.Identity.MakerIDs = []string{fmt.Sprintf("oui:%s", strings.ReplaceAll(mac[:8], ":", ""))}
+	}
+}
