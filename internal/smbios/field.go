@@ -9,8 +9,9 @@ import (
 // absent and reads as zero (DSP0134 6.1.2).
 type field struct {
 	Header
-	t *Table
-	s *Structure
+	t         *Table
+	s         *Structure
+	bigEndian bool // UUIDs, before 2.6
 }
 
 func (f field) has(o, n int) bool { return o >= 0 && n >= 0 && o+n <= len(f.s.Formatted) }
@@ -94,9 +95,11 @@ func required(kind uint8) int {
 // decode fills the typed slices. A structure that is shorter than its type
 // demands is reported and decoded as far as it goes.
 func (t *Table) decode() {
+	major, minor := t.Version()
+	old := major == 1 || major == 2 && minor < 6
 	for i := range t.Structures {
 		s := &t.Structures[i]
-		f := field{Header: s.Header, t: t, s: s}
+		f := field{Header: s.Header, t: t, s: s, bigEndian: old}
 		if n := required(s.Type); len(s.Formatted) < n {
 			f.problem(1, "formatted length %d, at least %d needed", len(s.Formatted), n)
 		}

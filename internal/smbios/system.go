@@ -137,7 +137,7 @@ func (f field) uuid(raw []byte) string {
 		return ""
 	}
 	u := append([]byte(nil), raw...)
-	if major, minor := f.t.Version(); major > 2 || major == 2 && minor >= 6 || major == 0 {
+	if !f.bigEndian {
 		u[0], u[1], u[2], u[3] = u[3], u[2], u[1], u[0]
 		u[4], u[5] = u[5], u[4]
 		u[6], u[7] = u[7], u[6]
