@@ -6,16 +6,18 @@ import (
 	"slices"
 )
 
-// The costs of pairing one reference with one part. Their order is the matching
-// rule: identity first, place second, and leaving both sides alone is dearer
-// than any allowed pair. A pair that costs more than leaving both is not made.
+// The costs of pairing one reference with one part are the matching rule. An
+// instance outweighs whatever its loss could save elsewhere, and so does a
+// model in its place; below these, identity comes before place. Leaving both
+// sides alone is dearer than any allowed pair.
 const (
-	costInstance  = 0
+	costInstance  = -200
+	costInPlace   = 40 // same model, same place
 	costModel     = 100
 	costAlternate = 120
 	costFamily    = 140
 	costClass     = 160
-	costMoved     = 5  // added when the place differs
+	costElsewhere = 5  // added when the place is not the same
 	costUnpaired  = 90 // each side
 )
 
@@ -58,14 +60,27 @@ type pair struct {
 func assign(refs []*refItem, parts []*partItem) []pair {
 	sortItems(refs, parts)
 	a := &assignment{refs: refs, parts: parts, refDone: make([]bool, len(refs)), partDone: make([]bool, len(parts))}
-	// Pairs that are part of every least-cost solution are made by lookup, so
-	// that a machine which is as declared costs n log n.
+	// Pairs that are part of a least-cost solution whatever the rest is are made
+	// by lookup, so that a machine which is as declared costs n log n. A part that
+	// a line without a model asks for by serial number is left to the solver.
+	wanted := map[string]bool{}
+	for _, r := range refs {
+		if r.keys.model == "" && r.keys.serial != "" {
+			wanted[r.keys.serial] = true
+		}
+	}
+	key := func(p *partItem, parts ...string) string {
+		if wanted[p.keys.serial] {
+			return ""
+		}
+		return nonEmpty(parts...)
+	}
 	a.join(func(r *refItem) string { return nonEmpty(r.keys.serial, r.keys.model, r.place) },
-		func(p *partItem) string { return nonEmpty(p.keys.serial, p.keys.model, p.place) })
+		func(p *partItem) string { return key(p, p.keys.serial, p.keys.model, p.place) })
 	a.join(func(r *refItem) string { return nonEmpty(r.keys.serial, r.keys.model) },
-		func(p *partItem) string { return nonEmpty(p.keys.serial, p.keys.model) })
+		func(p *partItem) string { return key(p, p.keys.serial, p.keys.model) })
 	a.join(func(r *refItem) string { return nonEmpty(r.keys.model, r.place) },
-		func(p *partItem) string { return nonEmpty(p.keys.model, p.place) })
+		func(p *partItem) string { return key(p, p.keys.model, p.place) })
 	for _, block := range a.blocks() {
 		a.solve(block)
 	}
@@ -73,9 +88,11 @@ func assign(refs []*refItem, parts []*partItem) []pair {
 	return a.pairs
 }
 
+// sortItems orders both sides. Of lines alike in place and model, those with
+// fewer alternates come first, so that lookups leave the flexible ones over.
 func sortItems(refs []*refItem, parts []*partItem) {
 	slices.SortStableFunc(refs, func(x, y *refItem) int {
-		return cmp.Or(cmp.Compare(x.place, y.place), cmp.Compare(x.keys.model, y.keys.model),
+		return cmp.Or(cmp.Compare(x.place, y.place), cmp.Compare(x.keys.model, y.keys.model), cmp.Compare(len(x.alternates), len(y.alternates)),
 			cmp.Compare(x.keys.serial, y.keys.serial), cmp.Compare(x.ref.ID, y.ref.ID), cmp.Compare(x.ref.Subject, y.ref.Subject))
 	})
 	slices.SortStableFunc(parts, func(x, y *partItem) int {
@@ -149,30 +166,31 @@ type block struct {
 // A part that merely is of the same class stands in for a reference only in its
 // place, or where places are interchangeable sockets.
 func cost(r *refItem, p *partItem) (c int, ok bool) {
-	switch fits(r, p) {
-	case levelInstance:
+	inPlace := r.place != "" && r.place == p.place
+	l := fits(r, p)
+	if l <= levelFamily && !inPlace && !interchangeable(r.ref.Class) {
+		return 0, false
+	}
+	switch {
+	case l == levelInstance:
 		c = costInstance
-	case levelModel:
+	case l == levelModel && inPlace:
+		c = costInPlace
+	case l == levelModel:
 		c = costModel
-	case levelAlternate:
+	case l == levelAlternate:
 		c = costAlternate
-	case levelFamily:
+	case l == levelFamily:
 		c = costFamily
-	case levelClass:
+	case l == levelClass:
 		c = costClass
 	default:
 		return 0, false
 	}
-	if c >= costFamily && moved(r, p) && !interchangeable(r.ref.Class) {
-		return 0, false
+	if !inPlace {
+		c += costElsewhere
 	}
-	if c >= costFamily && (r.place == "" || p.place == "") && !interchangeable(r.ref.Class) {
-		return 0, false
-	}
-	if moved(r, p) {
-		c += costMoved
-	}
-	return c, c < 2*costUnpaired
+	return c, true
 }
 
 // interchangeable reports whether a class has sockets that a technician may

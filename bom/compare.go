@@ -36,7 +36,7 @@ func (m *matcher) unexpected(g []*partItem) {
 	}
 	code, _, _ := codesOf(p.Class)
 	f := m.about(code, p)
-	f.Want, f.Got = "nothing", describe(p.Identity)
+	f.Want, f.Got = "nothing", Describe(p.Identity)
 	f.Why = fmt.Sprintf("No line of the manifest covers %s; class %s is declared complete.", sentence(p), p.Class)
 	if len(g) > 1 {
 		f.Why += fmt.Sprintf(" The device has %d functions, none of them declared.", len(g))
@@ -68,7 +68,7 @@ func (m *matcher) carried(p *Part) string {
 	var on []string
 	for i := range m.got.Parts {
 		if c := &m.got.Parts[i]; c.Package == p.Subject && c.Subject != p.Subject {
-			on = append(on, fmt.Sprintf("%s (%s)", c.Subject, describe(c.Identity)))
+			on = append(on, fmt.Sprintf("%s (%s)", c.Subject, Describe(c.Identity)))
 		}
 	}
 	if len(on) == 0 {
@@ -90,11 +90,11 @@ func (m *matcher) lost(r *refItem) {
 	}
 	f := finding.New(code, cmp.Or(r.ref.Subject, string(r.ref.Class)+":"+r.ref.ID))
 	f.Location = r.ref.Location
-	f.Want, f.Got = describe(r.ref.Identity), "nothing"
+	f.Want, f.Got = Describe(r.ref.Identity), "nothing"
 	f.Why = fmt.Sprintf("The manifest declares this %s, its class could be observed, and no part is left for it.", r.ref.Class)
 	f.Sources = m.got.Classes[r.ref.Class].Sources
 	if code == finding.WrongCount {
-		f.Want = fmt.Sprintf("%d of %s", len(same), describe(r.ref.Identity))
+		f.Want = fmt.Sprintf("%d of %s", len(same), Describe(r.ref.Identity))
 		f.Got = fmt.Sprintf("%d", len(same)-m.missingLike(r))
 		f.Why = fmt.Sprintf("The manifest declares %d identical parts without serial numbers; fewer are present.", len(same))
 	}
@@ -141,7 +141,7 @@ func (m *matcher) volatile(p *partItem) {
 		code = finding.ChangeVirtualFunction
 	}
 	f := m.about(code, p.part)
-	f.Got = describe(p.part.Identity)
+	f.Got = Describe(p.part.Identity)
 	f.Why = fmt.Sprintf("%s is %s and may come and go.", sentence(p.part), p.part.Volatile)
 	m.add(f)
 }
@@ -156,7 +156,7 @@ func (m *matcher) comparePair(p pair) {
 	if m.replaced(p) {
 		_, _, code := codesOf(part.Class)
 		f := m.about(code, part)
-		f.Want, f.Got = describe(ref.Identity), describe(part.Identity)
+		f.Want, f.Got = Describe(ref.Identity), Describe(part.Identity)
 		f.Why = fmt.Sprintf("The manifest declares another part for this place; what is there fits it only by %s.", p.level)
 		f.Why += m.carried(part)
 		if ref.Security {
@@ -316,8 +316,8 @@ func (m *matcher) about(code finding.Code, p *Part) finding.Finding {
 	return f
 }
 
-// describe puts an identity into one line that stays the same between scans.
-func describe(id Identity) string {
+// Describe puts an identity into one line that stays the same between scans.
+func Describe(id Identity) string {
 	var parts []string
 	add := func(label, s string) {
 		if s != "" && !slices.Contains(parts, s) {

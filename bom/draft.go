@@ -126,12 +126,12 @@ func mergeLine(same []Reference, units int) (Reference, []Variation) {
 	var models []string
 	for _, r := range same[1:] {
 		if modelKey(r.Class, r.Identity) != modelKey(line.Class, line.Identity) {
-			models = append(models, describe(r.Identity))
+			models = append(models, Describe(r.Identity))
 			line.Alternates = appendAlternate(line.Alternates, r.Identity)
 		}
 	}
 	if len(models) > 0 {
-		vary("model", append(models, describe(line.Identity)))
+		vary("model", append(models, Describe(line.Identity)))
 	}
 	for _, f := range []struct {
 		name string
@@ -158,7 +158,7 @@ func mergeLine(same []Reference, units int) (Reference, []Variation) {
 
 func appendAlternate(alts []Identity, id Identity) []Identity {
 	id.Serial = ""
-	if slices.ContainsFunc(alts, func(a Identity) bool { return describe(a) == describe(id) }) {
+	if slices.ContainsFunc(alts, func(a Identity) bool { return Describe(a) == Describe(id) }) {
 		return alts
 	}
 	return append(alts, id)

@@ -109,6 +109,9 @@ func depth(c Class) int {
 
 // place is the key of where a part sits, in the terms its class is found by.
 func place(c Class, l finding.Location) string {
+	if single(c) {
+		return string(c)
+	}
 	switch c {
 	case Memory, Processor, Power:
 		return cmp.Or(l.Designator, l.Slot, l.Path)

@@ -19,7 +19,7 @@ const pciDevices = "sys/bus/pci/devices"
 
 // spotReads is the number of functions below which a listing without sysfs's
 // own attributes is taken for single reads and not for an inventory.
-const spotReads = 8
+const spotReads = 4
 
 var bdfForm = regexp.MustCompile(`^([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])$`)
 

@@ -192,10 +192,15 @@ func (p *printer) incidents(r *assay.Result) {
 }
 
 func (p *printer) findings(r *assay.Result) {
-	shown, hidden := split(r.Findings, p.style.All)
-	if len(shown) > 0 {
+	if slices.ContainsFunc(r.Findings, func(f finding.Finding) bool { return p.style.All || f.Severity > finding.Info }) {
 		p.heading("Findings")
 	}
+	p.list(r.Findings)
+}
+
+// list writes findings, informational ones only on request.
+func (p *printer) list(fs []finding.Finding) {
+	shown, hidden := split(fs, p.style.All)
 	for _, f := range shown {
 		p.line("  %s %s  %s  %s", p.paint(severityColor(f.Severity), fmt.Sprintf("%-8s", f.Severity)), f.Code, p.paint(ansiBold, Plain(f.Subject)), Plain(f.Title))
 		if f.Want != "" {

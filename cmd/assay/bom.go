@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-hw/assay/bom"
+	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/report"
+)
+
+func newBOMCommand(env *environment) *cobra.Command {
+	return group("bom", "List and compare parts", "  assay bom list server.evidence.zip\n  assay bom diff before.evidence.zip after.evidence.zip",
+		newBOMListCommand(env), newBOMDiffCommand(env))
+}
+
+// partList is one side of a comparison: observed parts, or declared lines.
+type partList struct {
+	name     string
+	observed *bom.Inventory  // nil for a manifest
+	declared []bom.Reference // of a manifest, or drafted from what was observed
+	closures map[bom.Class]bom.Closure
+}
+
+// maxDump bounds a raw dump or a manifest given as a file.
+const maxDump = 64 << 20
+
+// openParts reads evidence, a golden manifest or a raw dump.
+func openParts(path string, limits evidence.Limits) (*partList, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	if info.IsDir() {
+		return fromEvidence(path, limits)
+	}
+	data, err := readInput(path, maxDump)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(data, []byte("PK")):
+		return fromEvidence(path, limits)
+	case bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")):
+		m, err := manifest.ReadUntrusted(data)
+		if err != nil {
+			return nil, unreadable(fmt.Errorf("%s: %w", path, err))
+		}
+		return &partList{name: path, declared: m.Components, closures: m.Classes}, nil
+	}
+	inv, err := bom.ReadDump(path, data)
+	if err != nil {
+		return nil, err
+	}
+	return fromInventory(path, inv), nil
+}
+
+func fromEvidence(path string, limits evidence.Limits) (*partList, error) {
+	b, err := evidence.Open(path, limits)
+	if err != nil {
+		return nil, err
+	}
+	return fromInventory(path, bom.Read(b)), nil
+}
+
+func fromInventory(path string, inv *bom.Inventory) *partList {
+	refs, _ := bom.Draft(inv, true)
+	closures := map[bom.Class]bom.Closure{}
+	for c, o := range inv.Classes {
+		if o.Observed {
+			closures[c] = bom.Closed
+		}
+	}
+	return &partList{name: path, observed: inv, declared: refs, closures: closures}
+}
+
+func newBOMListCommand(env *environment) *cobra.Command {
+	var out outputOptions
+	var limit limitOption
+	cmd := &cobra.Command{
+		Use:   "list FILE|EVIDENCE",
+		Short: "List the parts of a machine, a manifest or a raw dump",
+		Long: `Lists parts. The argument is an evidence bundle, a golden manifest, or a raw
+dump: dmidecode --dump-bin, a FRU or SPD image, or lspci -xxxx.`,
+		Example: "  assay bom list server.evidence.zip\n  assay bom list spd.bin --format json",
+		Args:    exactly(1),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if err := out.check("text", "json"); err != nil {
+			return err
+		}
+		limits, err := limit.limits()
+		if err != nil {
+			return err
+		}
+		l, err := openParts(args[0], limits)
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		if err := writeParts(&b, l, &out); err != nil {
+			return err
+		}
+		return out.write(env, b.Bytes())
+	}
+	out.addFlags(cmd.Flags(), "text", "json")
+	limit.addFlag(cmd.Flags())
+	return cmd
+}
+
+func writeParts(w io.Writer, l *partList, out *outputOptions) error {
+	if out.format == "json" {
+		if l.observed != nil {
+			return asJSON(w, l.observed)
+		}
+		return asJSON(w, map[string]any{"components": l.declared, "classes": l.closures})
+	}
+	if l.observed != nil {
+		report.Parts(w, l.observed)
+		return nil
+	}
+	for _, r := range l.declared {
+		fmt.Fprintf(w, "%-10s %-30s %s\n", r.Class, report.Plain(r.Subject), report.Plain(bom.Describe(r.Identity)))
+	}
+	return nil
+}
+
+// difference is what a comparison of two part lists prints in JSON.
+type difference struct {
+	Findings   []finding.Finding `json:"findings"`
+	Coverage   []bom.Coverage    `json:"coverage"`
+	NotChecked []bom.NotChecked  `json:"notChecked"`
+}
+
+func newBOMDiffCommand(env *environment) *cobra.Command {
+	var out outputOptions
+	var limit limitOption
+	cmd := &cobra.Command{
+		Use:   "diff A B",
+		Short: "Compare two lists of parts, both ways and one to one",
+		Long: `Compares the parts of A, as what is wanted, with those of B. Either may be an
+evidence bundle or a raw dump; A may also be a golden manifest, whose signature
+is not checked here. Exits 1 when they differ and 0 when not.`,
+		Example: "  assay bom diff before.evidence.zip after.evidence.zip",
+		Args:    exactly(2),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if err := out.check("text", "json"); err != nil {
+			return err
+		}
+		limits, err := limit.limits()
+		if err != nil {
+			return err
+		}
+		want, err := openParts(args[0], limits)
+		if err != nil {
+			return err
+		}
+		got, err := openParts(args[1], limits)
+		if err != nil {
+			return err
+		}
+		if got.observed == nil {
+			return usage("%s is a manifest; give it first and what it is compared with second", args[1])
+		}
+		c := bom.Match(want.declared, want.closures, got.observed)
+		return writeDifference(env, &out, difference{c.Findings, c.Coverage, c.NotChecked})
+	}
+	out.addFlags(cmd.Flags(), "text", "json")
+	limit.addFlag(cmd.Flags())
+	return cmd
+}
+
+func writeDifference(env *environment, out *outputOptions, d difference) error {
+	d.Findings = slices.Clone(d.Findings)
+	if d.Findings == nil {
+		d.Findings = []finding.Finding{}
+	}
+	var b bytes.Buffer
+	if out.format == "json" {
+		if err := asJSON(&b, d); err != nil {
+			return err
+		}
+	} else {
+		report.Findings(&b, d.Findings, out.style(env))
+	}
+	if err := out.write(env, b.Bytes()); err != nil {
+		return err
+	}
+	if len(d.Findings) > 0 {
+		return &exitError{code: 1}
+	}
+	return nil
+}
