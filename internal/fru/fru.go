@@ -178,6 +178,7 @@ func (v *Inventory) area(b []byte, name string, o int) *cursor {
 	}
 	length := int(b[o+1]) * 8
 	a := Area{Offset: o, Length: length, Language: b[o+2]}
+	end := o + length - 1 // the checksum is no field
 	switch {
 	case length < 8:
 		v.problem(o+1, "%s: length %d", name, length)
@@ -185,13 +186,14 @@ func (v *Inventory) area(b []byte, name string, o int) *cursor {
 	case o+length > len(b):
 		v.problem(o+1, "%s: length %d, %d bytes left", name, length, len(b)-o)
 		a.Length = len(b) - o
+		end = len(b)
 	default:
 		a.ChecksumOK = sum(b[o:o+length]) == 0
 		if !a.ChecksumOK {
 			v.problem(o+length-1, "%s: checksum is wrong", name)
 		}
 	}
-	return &cursor{v: v, b: b, name: name, area: a, at: o + 3, end: o + a.Length}
+	return &cursor{v: v, b: b, name: name, area: a, at: o + 3, end: end}
 }
 
 // cursor reads type/length fields one after the other.
