@@ -1,0 +1,341 @@
+package manifest
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/assay-hw/assay/attest"
+	"github.com/assay-hw/assay/bom"
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/firmware"
+)
+
+// Golden is what one machine is held against: the lines of all trusted
+// manifests, each from the statement that owns it.
+type Golden struct {
+	Environment  Environment
+	Components   []bom.Reference
+	Boot         []attest.Reference
+	Firmware     []firmware.Reference
+	Endorsements []attest.Endorsement
+	Classes      map[bom.Class]bom.Closure
+	Known        []Known
+	Manifests    []Origin // the statements that were used, sorted
+
+	origins map[string]Origin
+}
+
+// Origin returns the statement that a line comes from: "component:ID",
+// "pcr:N", "firmware:NAME", "class:NAME" or "endorsement:KIND".
+func (g *Golden) Origin(line string) (Origin, bool) {
+	o, ok := g.origins[line]
+	return o, ok
+}
+
+// Combine merges manifests into one. The platform vendor's statement owns the
+// components, the firmware and PCR 0 to 3, 6 and 7; a statement about software
+// alone owns PCR 4, 5 and 8 to 14. Where two equal owners disagree, that is
+// MF-017 and the first by id counts. Deltas are applied to their bases. The
+// result does not depend on the order of the arguments; it is nil when nothing
+// can be used.
+func Combine(trusted ...*Trusted) (*Golden, []finding.Finding) {
+	c := &combiner{out: &Golden{Classes: map[bom.Class]bom.Closure{}, origins: map[string]Origin{}}}
+	use := c.newest(c.changed(trusted))
+	use = c.onePlatform(use)
+	if len(use) == 0 {
+		return nil, finding.Sort(c.found)
+	}
+	for _, t := range use {
+		c.out.Manifests = append(c.out.Manifests, Origin{ID: t.manifest.ID, Version: t.manifest.Version})
+		c.components(t, use)
+		c.classes(t, use)
+		c.boot(t, use)
+		c.firmware(t, use)
+		c.endorsements(t, use)
+		c.out.Known = append(c.out.Known, t.Manifest().Known...)
+	}
+	c.sort()
+	return c.out, finding.Sort(c.found)
+}
+
+type combiner struct {
+	out   *Golden
+	found []finding.Finding
+}
+
+func (c *combiner) report(code finding.Code, subject, want, got, why string) {
+	f := finding.New(code, subject)
+	f.Want, f.Got, f.Why, f.Confidence = want, got, why, finding.Proven
+	c.found = append(c.found, f)
+}
+
+// changed applies deltas to their bases. A delta without a base is never used
+// as a manifest of its own.
+func (c *combiner) changed(trusted []*Trusted) []*Trusted {
+	var bases, deltas []*Trusted
+	for _, t := range sortTrusted(slices.Clone(trusted)) {
+		if t.manifest.Delta != nil {
+			deltas = append(deltas, t)
+		} else if !slices.ContainsFunc(bases, func(b *Trusted) bool { return b.digest == t.digest }) {
+			bases = append(bases, t)
+		}
+	}
+	placed := map[string]bool{}
+	for i, b := range bases {
+		var mine []*Trusted
+		for _, d := range deltas {
+			if chainsTo(d, b, deltas, len(deltas)) {
+				mine = append(mine, d)
+				placed[d.digest] = true
+			}
+		}
+		if len(mine) > 0 {
+			var fs []finding.Finding
+			bases[i], fs = Apply(b, mine)
+			c.found = append(c.found, fs...)
+		}
+	}
+	for _, d := range deltas {
+		if !placed[d.digest] {
+			c.found = append(c.found, deltaFinding(d, "its base", "sha256:"+d.manifest.Delta.BaseDigest, "the statement that this change starts from was not given"))
+		}
+	}
+	return bases
+}
+
+// chainsTo follows base digests from a delta to a base.
+func chainsTo(d, base *Trusted, deltas []*Trusted, left int) bool {
+	if d.manifest.Delta.BaseDigest == base.digest {
+		return true
+	}
+	i := slices.IndexFunc(deltas, func(o *Trusted) bool { return o.digest == d.manifest.Delta.BaseDigest })
+	return i >= 0 && left > 0 && chainsTo(deltas[i], base, deltas, left-1)
+}
+
+// newest keeps the newest statement of each lineage and drops superseded ones.
+func (c *combiner) newest(ts []*Trusted) []*Trusted {
+	keep := map[string]*Trusted{}
+	for _, t := range ts {
+		m := t.manifest
+		old, ok := keep[m.ID]
+		keep[m.ID] = t
+		if !ok {
+			continue
+		}
+		if old.manifest.Version == m.Version {
+			c.report(finding.ManifestContradiction, "manifest:"+m.ID, "one statement per version", fmt.Sprintf("two of version %d", m.Version),
+				"two different statements have the same id and version")
+			keep[m.ID] = old
+			continue
+		}
+		c.report(finding.ManifestRollback, "manifest:"+m.ID, fmt.Sprintf("version %d", m.Version), fmt.Sprintf("version %d", old.manifest.Version),
+			"an older statement was given beside a newer one of the same id; the newer one was used")
+	}
+	for _, t := range ts {
+		for _, id := range t.manifest.Supersedes {
+			if o := keep[id]; o != nil && o != keep[t.manifest.ID] {
+				c.report(finding.ManifestRollback, "manifest:"+id, "manifest:"+t.manifest.ID, "manifest:"+id, "the statement was given beside the one that replaces it")
+				delete(keep, id)
+			}
+		}
+	}
+	var out []*Trusted
+	for _, t := range ts {
+		if keep[t.manifest.ID] == t {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// onePlatform checks that all statements are about one platform and keeps those
+// that are. The most particular one names it.
+func (c *combiner) onePlatform(ts []*Trusted) []*Trusted {
+	var lead *Trusted
+	for _, t := range ts {
+		if e := t.manifest.Environment; e.Manufacturer != AnyPlatform && (lead == nil || e.Serial != "" && lead.manifest.Environment.Serial == "") {
+			lead = t
+		}
+	}
+	if lead == nil {
+		if len(ts) > 0 {
+			c.out.Environment = ts[0].manifest.Environment
+		}
+		return ts
+	}
+	want := lead.manifest.Environment
+	c.out.Environment = want
+	return slices.DeleteFunc(ts, func(t *Trusted) bool {
+		e := t.manifest.Environment
+		fits := e.Manufacturer == AnyPlatform || sameOrganization(e.Manufacturer, want.Manufacturer) && e.Model == want.Model &&
+			(e.Revision == "" || want.Revision == "" || e.Revision == want.Revision) && (e.Serial == "" || e.Serial == want.Serial)
+		if !fits {
+			w, _, _ := want.Subject()
+			g, _, _ := e.Subject()
+			c.report(finding.ManifestWrongSubject, "manifest:"+t.manifest.ID, w, g, "the manifests that were given are about different platforms")
+		}
+		return !fits
+	})
+}
+
+// vendor reports whether the platform's manufacturer signed.
+func (t *Trusted) vendor() bool {
+	return slices.ContainsFunc(t.signers, func(s signer) bool {
+		return slices.ContainsFunc(s.organizations, func(o string) bool { return sameOrganization(o, t.manifest.Environment.Manufacturer) })
+	})
+}
+
+// aboutSoftware reports whether a statement holds nothing but references for
+// the registers that a scanner or an operating system owns.
+func (t *Trusted) aboutSoftware() bool {
+	m := t.manifest
+	return len(m.Components) == 0 && len(m.Firmware) == 0 && len(m.Boot) > 0 &&
+		!slices.ContainsFunc(m.Boot, func(r attest.Reference) bool { return bootRight(r.PCR) != rightBootSoftware })
+}
+
+// rank orders owners of a right, best first.
+func (t *Trusted) rank(right string) int {
+	switch {
+	case right == rightBootSoftware && t.aboutSoftware():
+		return 0
+	case t.vendor():
+		return 1
+	}
+	return 2
+}
+
+// owner decides which of the statements that have a line owns it. has returns
+// the line's contents, for telling agreement from conflict.
+func (c *combiner) owner(use []*Trusted, right, line string, has func(*Manifest) (any, bool)) *Trusted {
+	if len(use) == 1 {
+		return use[0]
+	}
+	var best *Trusted
+	for _, t := range use {
+		if _, ok := has(t.manifest); ok && (best == nil || t.rank(right) < best.rank(right)) {
+			best = t
+		}
+	}
+	for _, t := range use {
+		v, ok := has(t.manifest)
+		if !ok || t == best || t.rank(right) != best.rank(right) {
+			continue
+		}
+		if w, _ := has(best.manifest); !sameJSON(v, w) {
+			c.report(finding.ManifestContradiction, line, "manifest:"+best.manifest.ID, "manifest:"+t.manifest.ID,
+				"two manifests of equal standing say different things about the same line; the first by id was used")
+		}
+	}
+	return best
+}
+
+func sameJSON(a, b any) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && string(x) == string(y)
+}
+
+func (c *combiner) set(line string, t *Trusted) {
+	c.out.origins[line] = Origin{ID: t.manifest.ID, Version: t.manifest.Version}
+}
+
+func (c *combiner) components(t *Trusted, use []*Trusted) {
+	for _, r := range t.Manifest().Components {
+		line := "component:" + r.ID
+		own := c.owner(use, string(r.Class), line, func(m *Manifest) (any, bool) {
+			i := slices.IndexFunc(m.Components, func(o bom.Reference) bool { return o.ID == r.ID })
+			if i < 0 {
+				return nil, false
+			}
+			return m.Components[i], true
+		})
+		if own != t {
+			continue
+		}
+		c.out.Components = append(c.out.Components, r)
+		c.set(line, t)
+		if o, ok := t.changes[r.ID]; ok {
+			c.out.origins[line] = o
+		}
+	}
+}
+
+func (c *combiner) classes(t *Trusted, use []*Trusted) {
+	for class, closure := range t.manifest.Classes {
+		line := "class:" + string(class)
+		own := c.owner(use, string(class), line, func(m *Manifest) (any, bool) { v, ok := m.Classes[class]; return v, ok })
+		if own == t {
+			c.out.Classes[class] = closure
+			c.set(line, t)
+		}
+	}
+}
+
+func (c *combiner) boot(t *Trusted, use []*Trusted) {
+	for _, r := range t.Manifest().Boot {
+		line := fmt.Sprintf("pcr:%d", r.PCR)
+		own := c.owner(use, bootRight(r.PCR), line, func(m *Manifest) (any, bool) {
+			var all []attest.Reference
+			for _, o := range m.Boot {
+				if o.PCR == r.PCR {
+					all = append(all, o)
+				}
+			}
+			return all, len(all) > 0
+		})
+		if own == t {
+			c.out.Boot = append(c.out.Boot, r)
+			c.set(line, t)
+		}
+	}
+}
+
+func (c *combiner) firmware(t *Trusted, use []*Trusted) {
+	for _, r := range t.Manifest().Firmware {
+		line := "firmware:" + r.Name
+		own := c.owner(use, rightFirmware, line, func(m *Manifest) (any, bool) {
+			var all []firmware.Reference
+			for _, o := range m.Firmware {
+				if o.Name == r.Name {
+					all = append(all, o)
+				}
+			}
+			return all, len(all) > 0
+		})
+		if own == t {
+			c.out.Firmware = append(c.out.Firmware, r)
+			c.set(line, t)
+		}
+	}
+}
+
+func (c *combiner) endorsements(t *Trusted, use []*Trusted) {
+	for _, e := range t.Manifest().Endorsements {
+		line := "endorsement:" + e.Kind
+		own := c.owner(use, rightEndorsements, line, func(m *Manifest) (any, bool) {
+			var all []attest.Endorsement
+			for _, o := range m.Endorsements {
+				if o.Kind == e.Kind {
+					all = append(all, o)
+				}
+			}
+			return all, len(all) > 0
+		})
+		if own == t {
+			c.out.Endorsements = append(c.out.Endorsements, e)
+			c.set(line, t)
+		}
+	}
+}
+
+// sort puts the merged lists into the order of Encode.
+func (c *combiner) sort() {
+	g := c.out
+	m := Manifest{Components: g.Components, Boot: g.Boot, Firmware: g.Firmware, Endorsements: g.Endorsements, Known: g.Known}
+	s := m.sorted()
+	g.Components, g.Boot, g.Firmware, g.Endorsements = s.Components, s.Boot, s.Firmware, s.Endorsements
+	g.Known = slices.CompactFunc(s.Known, func(a, b Known) bool { return a == b })
+	slices.SortFunc(g.Manifests, func(a, b Origin) int { return strings.Compare(a.ID, b.ID) })
+}

@@ -1,0 +1,187 @@
+package manifest
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Sign signs a draft, or adds a signature to an envelope. The chain is leaf
+// first and its leaf must hold the key. The draft's subject is computed anew
+// from its environment; the bytes in an envelope are kept as they are.
+func Sign(raw []byte, key crypto.Signer, chain []*x509.Certificate) ([]byte, error) {
+	if err := checkSigner(key, chain); err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	m, err := ReadUntrusted(raw)
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	if err := validAt(chain[0], m.IssuedAt); err != nil {
+		return nil, fmt.Errorf("sign: issuedAt is %s: %w; set issuedAt into the certificate's validity", m.IssuedAt.UTC().Format("2006-01-02T15:04:05Z"), err)
+	}
+	env := &envelope{PayloadType: payloadType}
+	var payload []byte
+	if isEnvelope(raw) {
+		if env, payload, err = decodeEnvelope(raw); err != nil {
+			return nil, fmt.Errorf("sign: %w", err)
+		}
+	} else {
+		if payload, err = Encode(m); err != nil {
+			return nil, fmt.Errorf("sign: %w", err)
+		}
+		env.Payload = base64.StdEncoding.EncodeToString(payload)
+	}
+	leaf := base64.StdEncoding.EncodeToString(chain[0].Raw)
+	if slices.ContainsFunc(env.Signatures, func(s signature) bool { return len(s.X5C) > 0 && s.X5C[0] == leaf }) {
+		return nil, fmt.Errorf("sign: %s has signed this manifest already", nameOf(chain[0]))
+	}
+	if len(env.Signatures) >= maxSignatures {
+		return nil, fmt.Errorf("sign: the envelope has %d signatures, which is the limit", maxSignatures)
+	}
+	sig, err := makeSignature(key, preAuthEncoding(env.PayloadType, payload))
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	s := signature{KeyID: hexSum(chain[0].RawSubjectPublicKeyInfo), Sig: base64.StdEncoding.EncodeToString(sig)}
+	for _, c := range chain {
+		s.X5C = append(s.X5C, base64.StdEncoding.EncodeToString(c.Raw))
+	}
+	env.Signatures = append(env.Signatures, s)
+	return env.encode()
+}
+
+// checkSigner refuses what Open would refuse, while the person who can mend it
+// is still there.
+func checkSigner(key crypto.Signer, chain []*x509.Certificate) error {
+	if len(chain) == 0 {
+		return errors.New("no certificate: pass the chain of the signing key, leaf first")
+	}
+	if len(chain) > maxChain {
+		return fmt.Errorf("chain of %d certificates, at most %d", len(chain), maxChain)
+	}
+	pub, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if !ok || !pub.Equal(chain[0].PublicKey) {
+		return fmt.Errorf("the key does not belong to the first certificate (%s): pass its key, or the chain leaf first", nameOf(chain[0]))
+	}
+	for i, c := range chain {
+		if err := checkKey(c.PublicKey); err != nil {
+			return fmt.Errorf("certificate %d (%s): %w", i+1, nameOf(c), err)
+		}
+		if err := checkCertificateSignature(c); err != nil {
+			return fmt.Errorf("certificate %d (%s): %w", i+1, nameOf(c), err)
+		}
+	}
+	return mayDigitallySign(chain[0])
+}
+
+// makeSignature is the counterpart of verifySignature.
+func makeSignature(key crypto.Signer, msg []byte) ([]byte, error) {
+	switch k := key.Public().(type) {
+	case ed25519.PublicKey:
+		return key.Sign(rand.Reader, msg, crypto.Hash(0))
+	case *ecdsa.PublicKey:
+		d := ecdsaDigest(k.Curve, msg)
+		h := crypto.SHA256
+		if len(d) == crypto.SHA384.Size() {
+			h = crypto.SHA384
+		}
+		return key.Sign(rand.Reader, d, h)
+	case *rsa.PublicKey:
+		d := sha256.Sum256(msg)
+		return key.Sign(rand.Reader, d[:], pssOptions)
+	}
+	return nil, fmt.Errorf("%w: %T", errAlgorithm, key.Public())
+}
+
+// ReadKey reads a signing key from a PEM file: PKCS #8, SEC 1 or PKCS #1. This
+// build has no drivers for keys in tokens; such URIs are refused with a hint.
+func ReadKey(name string) (crypto.Signer, error) {
+	for _, scheme := range []string{"pkcs11:", "tpm:", "tpmkey:", "handle:"} {
+		if strings.HasPrefix(strings.ToLower(name), scheme) {
+			return nil, fmt.Errorf("key %s: this build cannot use keys in tokens or TPMs; sign with a PEM key, or with a build that has the %s driver", name, strings.TrimSuffix(scheme, ":"))
+		}
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("key: %w", err)
+	}
+	k, err := parseKey(b)
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", name, err)
+	}
+	return k, nil
+}
+
+func parseKey(b []byte) (crypto.Signer, error) {
+	for {
+		var block *pem.Block
+		if block, b = pem.Decode(b); block == nil {
+			return nil, errors.New("holds no private key in PEM form")
+		}
+		var k any
+		var err error
+		switch block.Type {
+		case "PRIVATE KEY":
+			k, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+		case "EC PRIVATE KEY":
+			k, err = x509.ParseECPrivateKey(block.Bytes)
+		case "RSA PRIVATE KEY":
+			k, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+		case "ENCRYPTED PRIVATE KEY":
+			return nil, errors.New("is encrypted; decrypt it first: openssl pkey -in KEY -out PLAIN")
+		default:
+			continue // EC PARAMETERS, certificates
+		}
+		if err != nil {
+			return nil, err
+		}
+		s, ok := k.(crypto.Signer)
+		if !ok {
+			return nil, fmt.Errorf("%w: %T cannot sign", errAlgorithm, k)
+		}
+		if err := checkKey(s.Public()); err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+}
+
+// ReadChain reads a certificate chain from a PEM file, leaf first.
+func ReadChain(name string) ([]*x509.Certificate, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	var out []*x509.Certificate
+	for rest := b; ; {
+		var block *pem.Block
+		at := len(b) - len(rest)
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %s: offset %d: %w", name, at, err)
+		}
+		out = append(out, c)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("certificate %s: holds no certificate in PEM form", name)
+	}
+	return out, nil
+}

@@ -1,0 +1,272 @@
+package manifest
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Trust is who may sign manifests: roots, revocation lists and grants. The zero
+// value trusts nobody.
+type Trust struct {
+	roots  []*x509.Certificate
+	lists  []revocationList
+	grants []Grant
+	// threshold is how many distinct keys must have signed; 0 is 1.
+	threshold int
+}
+
+type revocationList struct {
+	file string
+	*x509.RevocationList
+}
+
+// Grant gives a signer authority, or narrows what it has by default. A signer
+// that no grant names may speak for the manufacturer that its certificate's
+// organisation names, and for nothing else.
+type Grant struct {
+	Signer        Signer   `yaml:"signer"`
+	Manufacturers []string `yaml:"manufacturers"` // "*" is any; empty: its own organisation
+	Classes       []string `yaml:"classes"`       // component classes, "boot", "boot:software", ...; empty: all
+	DeltaOnly     bool     `yaml:"deltaOnly"`
+	ExtKeyUsage   []string `yaml:"extKeyUsage"` // names or OIDs, one of which the certificate must have
+	Threshold     int      `yaml:"threshold"`
+}
+
+// Signer selects certificates; every given field must fit.
+type Signer struct {
+	Organization string `yaml:"organization"` // subject organisation
+	SPKI         string `yaml:"spki"`         // sha256 of the public key's DER form
+	Root         string `yaml:"root"`         // sha256 of the root certificate
+}
+
+type trustFile struct {
+	Threshold int     `yaml:"threshold"`
+	Grants    []Grant `yaml:"grants"`
+}
+
+// TrustFileName is the name of the file of grants beside the roots.
+const TrustFileName = "trust.yaml"
+
+const maxTrustBytes = 4 << 20
+
+// LoadTrust reads roots (PEM or DER) and revocation lists from files or
+// directories, and trust.yaml beside them. Errors name the file.
+func LoadTrust(paths []string) (*Trust, error) {
+	t := &Trust{}
+	dirs := map[string]bool{}
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			return nil, fmt.Errorf("trust: %w", err)
+		}
+		dir := p
+		if !info.IsDir() {
+			dir = filepath.Dir(p)
+			if err := t.addFile(p, true); err != nil {
+				return nil, fmt.Errorf("trust: %w", err)
+			}
+		}
+		if dirs[dir] && !info.IsDir() {
+			continue
+		}
+		dirs[dir] = true
+		if err := t.addDir(dir, info.IsDir()); err != nil {
+			return nil, fmt.Errorf("trust: %w", err)
+		}
+	}
+	if len(paths) > 0 && len(t.roots) == 0 {
+		return nil, fmt.Errorf("trust: no certificate in %s", strings.Join(paths, ", "))
+	}
+	return t, nil
+}
+
+// addDir reads what lies beside the roots, and the roots themselves when the
+// whole directory was named.
+func (t *Trust) addDir(dir string, roots bool) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := filepath.Join(dir, e.Name())
+		switch ext := strings.ToLower(filepath.Ext(e.Name())); {
+		case e.IsDir():
+		case e.Name() == TrustFileName:
+			b, err := readLimited(name)
+			if err != nil {
+				return err
+			}
+			f, err := parseTrustFile(b)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			t.grants = append(t.grants, f.Grants...)
+			t.threshold = max(t.threshold, f.Threshold)
+		case ext == ".crl", roots && (ext == ".pem" || ext == ".crt" || ext == ".cer" || ext == ".der"):
+			if err := t.addFile(name, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func readLimited(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxTrustBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if len(b) > maxTrustBytes {
+		return nil, fmt.Errorf("%s: offset %d: exceeds the limit of %d bytes", name, maxTrustBytes, maxTrustBytes)
+	}
+	return b, nil
+}
+
+// addFile reads certificates and revocation lists from one file. A named file
+// must hold one; in a directory, files that only hold keys are passed over.
+func (t *Trust) addFile(name string, named bool) error {
+	b, err := readLimited(name)
+	if err != nil {
+		return err
+	}
+	found, err := t.addPEM(name, b)
+	if err != nil || found > 0 {
+		return err
+	}
+	if c, err := x509.ParseCertificate(b); err == nil {
+		t.addRoot(c)
+		return nil
+	}
+	if l, err := x509.ParseRevocationList(b); err == nil {
+		t.lists = append(t.lists, revocationList{name, l})
+		return nil
+	}
+	if block, _ := pem.Decode(b); !named && block != nil {
+		return nil
+	}
+	return fmt.Errorf("%s: holds no certificate and no revocation list", name)
+}
+
+func (t *Trust) addPEM(name string, b []byte) (found int, err error) {
+	for rest := b; ; {
+		at := len(b) - len(rest)
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return found, nil
+		}
+		switch block.Type {
+		case "CERTIFICATE":
+			c, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return found, fmt.Errorf("%s: offset %d: certificate: %w", name, at, err)
+			}
+			t.addRoot(c)
+		case "X509 CRL":
+			l, err := x509.ParseRevocationList(block.Bytes)
+			if err != nil {
+				return found, fmt.Errorf("%s: offset %d: revocation list: %w", name, at, err)
+			}
+			t.lists = append(t.lists, revocationList{name, l})
+		default:
+			continue
+		}
+		found++
+	}
+}
+
+func (t *Trust) addRoot(c *x509.Certificate) {
+	if !slices.ContainsFunc(t.roots, c.Equal) {
+		t.roots = append(t.roots, c)
+	}
+}
+
+// parseTrustFile reads trust.yaml. Unknown keys, selectors that select anyone
+// and unknown classes are errors: a typing error must not grant more than its
+// author meant.
+func parseTrustFile(b []byte) (*trustFile, error) {
+	var f trustFile
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(&f); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, errors.New("is empty")
+		}
+		return nil, err
+	}
+	if err := dec.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
+		return nil, errors.New("holds more than one document")
+	}
+	if f.Threshold < 0 {
+		return nil, fmt.Errorf("threshold is %d", f.Threshold)
+	}
+	for i, g := range f.Grants {
+		if err := g.check(); err != nil {
+			return nil, fmt.Errorf("grants[%d]: %w", i, err)
+		}
+	}
+	return &f, nil
+}
+
+func (g Grant) check() error {
+	switch s := g.Signer; {
+	case s == Signer{}:
+		return errors.New("signer: name an organization, an spki or a root")
+	case s.Organization != "" && organization(s.Organization) == "":
+		return fmt.Errorf("signer: organization %q has no letters", s.Organization)
+	case s.SPKI != "" && !isHex(strings.ToLower(s.SPKI), 64):
+		return fmt.Errorf("signer: spki %q is not a sha256", s.SPKI)
+	case s.Root != "" && !isHex(strings.ToLower(s.Root), 64):
+		return fmt.Errorf("signer: root %q is not a sha256", s.Root)
+	case g.Threshold < 0:
+		return fmt.Errorf("threshold is %d", g.Threshold)
+	}
+	for _, c := range g.Classes {
+		if !knownRight(c) {
+			return fmt.Errorf("unknown class %q", c)
+		}
+	}
+	for _, u := range g.ExtKeyUsage {
+		if _, err := keyUsageOID(u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// extKeyUsages are the names that trust.yaml may use (RFC 5280, 4.2.1.12).
+var extKeyUsages = map[string]string{
+	"any":             "2.5.29.37.0",
+	"serverAuth":      "1.3.6.1.5.5.7.3.1",
+	"clientAuth":      "1.3.6.1.5.5.7.3.2",
+	"codeSigning":     "1.3.6.1.5.5.7.3.3",
+	"emailProtection": "1.3.6.1.5.5.7.3.4",
+	"timeStamping":    "1.3.6.1.5.5.7.3.8",
+	"ocspSigning":     "1.3.6.1.5.5.7.3.9",
+}
+
+// keyUsageOID returns the dotted form of a name or an OID.
+func keyUsageOID(s string) (string, error) {
+	if o, ok := extKeyUsages[s]; ok {
+		return o, nil
+	}
+	o, err := x509.ParseOID(s)
+	if err != nil {
+		return "", fmt.Errorf("extKeyUsage %q: neither a known name nor an OID", s)
+	}
+	return o.String(), nil
+}

@@ -1,0 +1,169 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/assay-hw/assay/bom"
+)
+
+// classes that a line, a closure or an authority may name.
+var classes = []bom.Class{
+	bom.System, bom.Baseboard, bom.Chassis, bom.Processor, bom.Memory, bom.PCI, bom.USB, bom.Storage, bom.Network,
+	bom.I2C, bom.FRU, bom.Power, bom.TPM, bom.BMC, bom.Firmware, bom.ACPI,
+}
+
+// Authority is also given over these, which are no component classes. Boot
+// references are split the way their owners are: the platform's firmware
+// measures PCR 0, 2, 3, 6 and 7, the software it starts 4, 5 and 8 to 14.
+const (
+	rightBoot         = "boot"
+	rightBootPlatform = "boot:platform"
+	rightBootSoftware = "boot:software"
+	rightFirmware     = "firmware"
+	rightEndorsements = "endorsements"
+	rightClosures     = "classes"
+)
+
+func knownRight(s string) bool {
+	switch s {
+	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures:
+		return true
+	}
+	return slices.Contains(classes, bom.Class(s))
+}
+
+// checkValues refuses what has no meaning: a reader that does not know a value
+// cannot obey it.
+func (m *Manifest) checkValues() error {
+	switch {
+	case m.ID == "":
+		return errors.New("id is missing")
+	case m.Version < 1:
+		return fmt.Errorf("version is %d, want 1 or more", m.Version)
+	case m.IssuedAt.IsZero():
+		return errors.New("issuedAt is missing")
+	case m.Environment.Manufacturer == "":
+		return errors.New("environment: manufacturer is missing")
+	case m.Environment.Model == "":
+		return errors.New("environment: model is missing")
+	}
+	for i, c := range m.Components {
+		if err := checkComponent(c); err != nil {
+			return fmt.Errorf("components[%d] %q: %w", i, c.ID, err)
+		}
+	}
+	for c, v := range m.Classes {
+		if !slices.Contains(classes, c) {
+			return fmt.Errorf("classes: unknown class %q", c)
+		}
+		if v != bom.Closed && v != bom.Open && v != bom.NoneThere {
+			return fmt.Errorf("classes: %s: %q is not closed, open or absent", c, v)
+		}
+	}
+	for i, r := range m.Boot {
+		if r.PCR < 0 || r.PCR > 23 {
+			return fmt.Errorf("boot[%d]: PCR %d is out of range", i, r.PCR)
+		}
+		if r.Order != "" && r.Order != "strict" && r.Order != "any" {
+			return fmt.Errorf("boot[%d]: order %q is not strict or any", i, r.Order)
+		}
+		if err := checkDigests(r.Digests); err != nil {
+			return fmt.Errorf("boot[%d]: PCR %d: %w", i, r.PCR, err)
+		}
+		for j, e := range r.Events {
+			if err := checkDigests(e.Digests); err != nil {
+				return fmt.Errorf("boot[%d]: event %d: %w", i, j, err)
+			}
+		}
+	}
+	return m.checkRest()
+}
+
+func checkComponent(c bom.Reference) error {
+	switch {
+	case c.ID == "":
+		return errors.New("id is missing")
+	case !slices.Contains(classes, c.Class):
+		return fmt.Errorf("unknown class %q", c.Class)
+	case c.Quantity < 0:
+		return fmt.Errorf("quantity is %d", c.Quantity)
+	}
+	switch c.Level {
+	case "", "instance", "model", "family", "class":
+	default:
+		return fmt.Errorf("unknown level %q", c.Level)
+	}
+	switch c.Verifiability {
+	case "", "observed", "physical-only":
+	default:
+		return fmt.Errorf("unknown verifiability %q", c.Verifiability)
+	}
+	return nil
+}
+
+func (m *Manifest) checkRest() error {
+	for i, f := range m.Firmware {
+		if f.Name == "" || strings.ContainsAny(f.Name, "/\\") {
+			return fmt.Errorf("firmware[%d]: name %q", i, f.Name)
+		}
+		if f.SHA256 != "" && !isHex(f.SHA256, 64) {
+			return fmt.Errorf("firmware[%d]: sha256 %q", i, f.SHA256)
+		}
+		for j, l := range f.Leaves {
+			if l.Path == "" || l.Length < 0 || l.Offset < 0 || l.SHA256 != "" && !isHex(l.SHA256, 64) {
+				return fmt.Errorf("firmware[%d]: leaf %d %q is malformed", i, j, l.Path)
+			}
+		}
+	}
+	for i, e := range m.Endorsements {
+		if e.Kind != "ek" && e.Kind != "ek-certificate" && e.Kind != "ak" {
+			return fmt.Errorf("endorsements[%d]: unknown kind %q", i, e.Kind)
+		}
+		if e.SHA256 == "" && e.Name == "" {
+			return fmt.Errorf("endorsements[%d]: neither sha256 nor name", i)
+		}
+	}
+	for i, a := range m.Authority {
+		if a.Signer == "" {
+			return fmt.Errorf("authority[%d]: signer is missing", i)
+		}
+		for _, c := range a.Classes {
+			if !knownRight(c) {
+				return fmt.Errorf("authority[%d]: unknown class %q", i, c)
+			}
+		}
+	}
+	if d := m.Delta; d != nil {
+		if !isHex(d.BaseDigest, 64) {
+			return fmt.Errorf("delta: baseDigest %q is not a sha256", d.BaseDigest)
+		}
+		if d.Actor == "" || d.Ticket == "" {
+			return errors.New("delta: actor and ticket are needed")
+		}
+	}
+	return nil
+}
+
+var bankSizes = map[string]int{"sha1": 40, "sha256": 64, "sha384": 96, "sha512": 128, "sm3_256": 64, "sha3_256": 64, "sha3_384": 96, "sha3_512": 128}
+
+func checkDigests(d map[string][]string) error {
+	for bank, values := range d {
+		size, ok := bankSizes[bank]
+		if !ok {
+			return fmt.Errorf("unknown bank %q", bank)
+		}
+		for _, v := range values {
+			if !isHex(v, size) {
+				return fmt.Errorf("%s digest %q is not %d lower-case hex digits", bank, v, size)
+			}
+		}
+	}
+	return nil
+}
+
+func isHex(s string, n int) bool {
+	return len(s) == n && strings.Trim(s, "0123456789abcdef") == ""
+}
