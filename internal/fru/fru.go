@@ -249,6 +249,12 @@ func (c *cursor) field() Field {
 	head := c.b[c.at]
 	if head == 0xc1 {
 		c.done = true
+		for i, x := range c.b[c.at+1 : c.end] {
+			if x != 0 {
+				c.v.problem(c.at+1+i, "%s: bytes behind the end mark", c.name)
+				break
+			}
+		}
 		return Field{}
 	}
 	n := int(head & 0x3f)

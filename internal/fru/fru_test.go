@@ -180,6 +180,7 @@ func TestEndMarkIsNoText(t *testing.T) {
 	require.Equal(t, "Maker", v.Product.Manufacturer.Text)
 	require.Empty(t, v.Product.Name.Text)
 	require.Empty(t, v.Product.Custom)
+	require.Contains(t, whats(v), "bytes behind the end mark")
 }
 
 func TestTextTypes(t *testing.T) {

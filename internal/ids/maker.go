@@ -18,7 +18,7 @@ func Maker(s string) string {
 	} else if j, ok := singleByte(s); ok {
 		s = j.Name()
 	}
-	if name, ok := makers[companyKey(s)]; ok {
+	if name, _ := company(s); name != "" {
 		return name
 	}
 	return Clean(s)
@@ -27,7 +27,8 @@ func Maker(s string) string {
 // SameMaker compares two makers by company, ignoring legal forms, case and
 // punctuation. It is false when either names none.
 func SameMaker(a, b string) bool {
-	ka, kb := companyKey(Maker(a)), companyKey(Maker(b))
+	_, ka := company(Maker(a))
+	_, kb := company(Maker(b))
 	return ka != "" && ka == kb
 }
 
@@ -58,23 +59,26 @@ var legalForms = map[string]bool{
 	"enterprise": true, "solutions": true, "device": true, "devices": true, "america": true, "usa": true, "r": true, "tm": true,
 }
 
-// companyKey folds a company name: lower case, no punctuation, no marks, no
-// legal form at the end unless nothing else is left.
-func companyKey(s string) string {
+// company folds a company name: lower case, no punctuation, no marks, no legal
+// form at the end unless nothing else is left. name is the spelling used here,
+// empty for a company that is not in the list.
+func company(s string) (name, key string) {
 	k := strings.NewReplacer("(r)", " ", "(tm)", " ", "®", " ", "™", " ", "©", " ").Replace(Key(s))
 	words := strings.FieldsFunc(k, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r > 0x7f)
 	})
-	if name := strings.Join(words, " "); makers[name] != "" {
-		return Key(makers[name])
+	for n := len(words); n > 0; n-- {
+		if name = makers[strings.Join(words[:n], " ")]; name != "" {
+			return name, strings.ToLower(name)
+		}
+		if !legalForms[words[n-1]] {
+			break
+		}
 	}
 	for len(words) > 1 && legalForms[words[len(words)-1]] {
 		words = words[:len(words)-1]
-		if name := strings.Join(words, " "); makers[name] != "" {
-			return Key(makers[name])
-		}
 	}
-	return strings.Join(words, " ")
+	return "", strings.Join(words, " ")
 }
 
 // makers maps folded names to the spelling used here. Only names that mean the
