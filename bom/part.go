@@ -96,3 +96,19 @@ const (
 	Open      Closure = "open"
 	NoneThere Closure = "absent"
 )
+
+// ReachesMemory reports whether a part can read and write memory by itself, and
+// how that shows.
+func (p *Part) ReachesMemory() (how string, ok bool) {
+	switch {
+	case p.Class != PCI:
+		return "", false
+	case p.Attributes[attrBusMaster] != "" && p.Attributes["driver"] == "":
+		return "bus mastering is on and no driver controls it", true
+	case p.Attributes[attrBusMaster] != "":
+		return "bus mastering is on", true
+	case p.Attributes[attrDMA] != "":
+		return "it is capable of bus mastering", true
+	}
+	return "", false
+}

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-hw/assay"
+	"github.com/assay-hw/assay/bom"
+	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/report"
+)
+
+func newGoldenCommand(env *environment) *cobra.Command {
+	return group("golden", "Draft, sign and check golden manifests",
+		"  assay golden draft unit.evidence.zip -o golden.json",
+		newGoldenDraftCommand(env), newGoldenSignCommand(env), newGoldenVerifyCommand(env), newGoldenShowCommand(env))
+}
+
+func newGoldenDraftCommand(env *environment) *cobra.Command {
+	var opt assay.DraftOptions
+	var scope, file string
+	var now nowOption
+	var limit limitOption
+	cmd := &cobra.Command{
+		Use:   "draft EVIDENCE...",
+		Short: "Draft a manifest from known-good units",
+		Long: `Drafts a golden manifest from the evidence of one or several known-good units.
+From several it learns what varies between them. What the signer should know is
+printed on standard error: what varied, which contradictions the evidence already
+has, and what could not be declared complete. Review the draft before signing.`,
+		Example: "  assay golden draft unit.evidence.zip -o golden.json\n  assay golden draft a.evidence.zip b.evidence.zip --scope model -o model.json",
+		Args:    atLeast(1),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		switch opt.Scope = assay.Scope(scope); opt.Scope {
+		case "", assay.Machine, assay.Model:
+		default:
+			return usage("--scope %s: want machine or model", scope)
+		}
+		limits, err := limit.limits()
+		if err != nil {
+			return err
+		}
+		if opt.Now, err = now.time(env); err != nil {
+			return err
+		}
+		var bundles []*evidence.Bundle
+		for _, a := range args {
+			b, err := evidence.Open(a, limits)
+			if err != nil {
+				return err
+			}
+			bundles = append(bundles, b)
+		}
+		m, notes, err := assay.Draft(bundles, opt)
+		if err != nil {
+			return unreadable(err)
+		}
+		raw, err := manifest.Encode(m)
+		if err != nil {
+			return err
+		}
+		for _, n := range notes {
+			fmt.Fprintf(env.stderr, "note: %s\n", report.Plain(n))
+		}
+		return (&outputOptions{file: file}).write(env, raw)
+	}
+	fs := cmd.Flags()
+	fs.StringVarP(&file, "output", "o", "", "write to this file instead of standard output")
+	fs.StringVar(&scope, "scope", "", "machine (one unit, serial numbers and TPM pinned) or model; default by the number of units")
+	fs.StringVar(&opt.ID, "id", "", "id of the manifest's lineage; default from manufacturer and model")
+	fs.Int64Var(&opt.Version, "version", 1, "version in the lineage")
+	fs.DurationVar(&opt.Validity, "validity", 2*365*24*time.Hour, "time until the manifest expires")
+	now.addFlag(fs)
+	limit.addFlag(fs)
+	return cmd
+}
+
+func newGoldenSignCommand(env *environment) *cobra.Command {
+	var key, cert, file string
+	cmd := &cobra.Command{
+		Use:   "sign FILE",
+		Short: "Sign a manifest (DSSE)",
+		Long: `Signs a draft, or adds a signature to a signed manifest. The key is PEM: ECDSA
+P-256 or P-384, Ed25519, or RSA (signed with PSS). The certificate file holds the
+chain, signer first, without the root.`,
+		Example: "  assay golden sign golden.json --key vendor.key --cert vendor.pem -o golden.signed.json",
+		Args:    exactly(1),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if key == "" || cert == "" {
+			return usage("--key and --cert are needed")
+		}
+		raw, err := readInput(args[0], maxManifestBytes)
+		if err != nil {
+			return err
+		}
+		signer, err := manifest.ReadKey(key)
+		if err != nil {
+			return unreadable(err)
+		}
+		chain, err := manifest.ReadChain(cert)
+		if err != nil {
+			return unreadable(err)
+		}
+		signed, err := manifest.Sign(raw, signer, chain)
+		if err != nil {
+			return unreadable(fmt.Errorf("%s: %w", args[0], err))
+		}
+		return (&outputOptions{file: file}).write(env, signed)
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&key, "key", "", "private key, PEM")
+	fs.StringVar(&cert, "cert", "", "certificate chain of the signer, PEM, signer first")
+	fs.StringVarP(&file, "output", "o", "", "write to this file instead of standard output")
+	return cmd
+}
+
+// manifestCheck is what golden verify prints in JSON.
+type manifestCheck struct {
+	Verdict    assay.Verdict         `json:"verdict"`
+	ID         string                `json:"id"`
+	Version    int64                 `json:"version"`
+	SHA256     string                `json:"sha256"`
+	Signers    []string              `json:"signers"`
+	Status     string                `json:"status"`
+	Findings   []finding.Finding     `json:"findings"`
+	NotChecked []manifest.NotChecked `json:"notChecked"`
+}
+
+func newGoldenVerifyCommand(env *environment) *cobra.Command {
+	var trust []string
+	var state string
+	var now nowOption
+	var out outputOptions
+	cmd := &cobra.Command{
+		Use:     "verify FILE",
+		Short:   "Check a manifest's signature, signer, scope, validity and version",
+		Long:    "Checks a signed manifest without any evidence. Exit codes are those of verdicts.",
+		Example: "  assay golden verify golden.signed.json --trust roots/ --state state/",
+		Args:    exactly(1),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if err := out.check("text", "json"); err != nil {
+			return err
+		}
+		at, err := now.time(env)
+		if err != nil {
+			return err
+		}
+		t, err := loadTrust(trust)
+		if err != nil {
+			return err
+		}
+		raw, err := readInput(args[0], maxManifestBytes)
+		if err != nil {
+			return err
+		}
+		opened, rep := manifest.Open(raw, t, at)
+		if state != "" && opened != nil {
+			s, err := manifest.LoadState(state)
+			if err != nil {
+				return unreadable(err)
+			}
+			rep.Findings = append(rep.Findings, s.Check(opened)...)
+			if err := s.After(opened).Save(state); err != nil {
+				return &exitError{exitIO, err}
+			}
+		}
+		return printManifestCheck(env, &out, rep, opened != nil)
+	}
+	addTrustFlag(cmd.Flags(), &trust)
+	cmd.Flags().StringVar(&state, "state", "", "directory that remembers manifest versions, against rollback")
+	now.addFlag(cmd.Flags())
+	out.addFlags(cmd.Flags(), "text", "json")
+	return cmd
+}
+
+func printManifestCheck(env *environment, out *outputOptions, rep manifest.Report, trusted bool) error {
+	v := assay.Pass
+	for _, f := range rep.Findings {
+		if f.Severity >= finding.High {
+			v = assay.Fail
+		} else if f.Severity == finding.Medium && v == assay.Pass {
+			v = assay.Review
+		}
+	}
+	if !trusted {
+		v = assay.Fail
+	}
+	c := manifestCheck{v, rep.ID, rep.Version, rep.SHA256, rep.Signers, rep.Status, finding.Sort(slices.Clone(rep.Findings)), rep.NotChecked}
+	var b bytes.Buffer
+	if out.format == "json" {
+		if err := asJSON(&b, c); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(&b, "%s  manifest %s version %d, %s\n", strings.ToUpper(string(v)), report.Plain(rep.ID), rep.Version, rep.Status)
+		for _, s := range rep.Signers {
+			fmt.Fprintf(&b, "      signed by %s\n", report.Plain(s))
+		}
+		report.Findings(&b, c.Findings, out.style(env))
+	}
+	if err := out.write(env, b.Bytes()); err != nil {
+		return err
+	}
+	return verdictError(v)
+}
+
+func newGoldenShowCommand(env *environment) *cobra.Command {
+	var out outputOptions
+	cmd := &cobra.Command{
+		Use:     "show FILE",
+		Short:   "Show what a manifest says, without checking it",
+		Example: "  assay golden show golden.signed.json",
+		Args:    exactly(1),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if err := out.check("text", "json"); err != nil {
+			return err
+		}
+		raw, err := readInput(args[0], maxManifestBytes)
+		if err != nil {
+			return err
+		}
+		m, err := manifest.ReadUntrusted(raw)
+		if err != nil {
+			return unreadable(fmt.Errorf("%s: %w", args[0], err))
+		}
+		var b bytes.Buffer
+		if out.format == "json" {
+			if err := asJSON(&b, m); err != nil {
+				return err
+			}
+		} else {
+			showManifest(&b, m)
+		}
+		return out.write(env, b.Bytes())
+	}
+	out.addFlags(cmd.Flags(), "text", "json")
+	return cmd
+}
+
+func showManifest(b *bytes.Buffer, m *manifest.Manifest) {
+	env := m.Environment
+	fmt.Fprintf(b, "%s version %d\n", report.Plain(m.ID), m.Version)
+	fmt.Fprintf(b, "  for       %s\n", report.Plain(strings.Join(strings.Fields(env.Manufacturer+" "+env.Model+" "+env.Serial), " ")))
+	if env.Virtual != "" {
+		fmt.Fprintf(b, "  virtual   %s\n", report.Plain(env.Virtual))
+	}
+	fmt.Fprintf(b, "  issued    %s, expires %s\n", m.IssuedAt.Format(time.RFC3339), m.NotAfter.Format(time.RFC3339))
+	b.WriteString("  The signature was not checked; assay golden verify does that.\n\ncomponents\n")
+	for _, r := range m.Components {
+		fmt.Fprintf(b, "  %-14s %-28s %s\n", report.Plain(r.ID), report.Plain(r.Subject), report.Plain(bom.Describe(r.Identity)))
+	}
+	b.WriteString("\nclasses\n")
+	for _, c := range slices.Sorted(maps.Keys(m.Classes)) {
+		fmt.Fprintf(b, "  %-14s %s\n", report.Plain(string(c)), report.Plain(string(m.Classes[c])))
+	}
+	b.WriteString("\nboot\n")
+	for _, r := range m.Boot {
+		fmt.Fprintf(b, "  PCR %-2d %d events\n", r.PCR, len(r.Events))
+		for _, e := range r.Events {
+			fmt.Fprintf(b, "    %-36s %s\n", report.Plain(e.Type), report.Plain(e.Label))
+		}
+	}
+	b.WriteString("\nfirmware\n")
+	for _, r := range m.Firmware {
+		fmt.Fprintf(b, "  %-8s %s %d bytes, sha256 %s, %d leaves\n", report.Plain(r.Name), report.Plain(r.Version), r.Size, report.Plain(r.SHA256), len(r.Leaves))
+	}
+	b.WriteString("\nTPM\n")
+	for _, e := range m.Endorsements {
+		fmt.Fprintf(b, "  %-14s %s%s\n", report.Plain(e.Kind), report.Plain(e.SHA256), report.Plain(e.Name))
+	}
+	b.WriteString("\naccepted contradictions\n")
+	for _, k := range m.Known {
+		fmt.Fprintf(b, "  %-7s %-24s %s / %s\n", k.Code, report.Plain(k.Subject), report.Plain(k.Want), report.Plain(k.Got))
+	}
+}

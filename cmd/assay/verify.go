@@ -1,0 +1,236 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/assay-hw/assay"
+	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/manifest"
+)
+
+// appraisalOptions are the flags of commands that appraise evidence.
+type appraisalOptions struct {
+	golden  []string
+	trust   []string
+	ekRoots []string
+	policy  string
+	nonce   string
+	state   string
+	now     nowOption
+	limit   limitOption
+}
+
+func (o *appraisalOptions) addFlags(fs *pflag.FlagSet) {
+	fs.StringArrayVar(&o.golden, "golden", nil, "golden manifest; repeat to combine several")
+	addTrustFlag(fs, &o.trust)
+	fs.StringArrayVar(&o.ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
+	fs.StringVar(&o.policy, "policy", "default", "default, strict, inventory, or a policy file")
+	fs.StringVar(&o.nonce, "nonce", "", "nonce that was given to the scan, in hexadecimal")
+	fs.StringVar(&o.state, "state", "", "directory that remembers manifest versions, against rollback")
+	o.now.addFlag(fs)
+	o.limit.addFlag(fs)
+}
+
+func addTrustFlag(fs *pflag.FlagSet, trust *[]string) {
+	fs.StringArrayVar(trust, "trust", nil, "file or directory of PEM roots that may sign manifests, with trust.yaml beside them; repeatable")
+}
+
+const maxManifestBytes = 16 << 20
+
+// openCase reads everything that a verdict depends on.
+func (o *appraisalOptions) openCase(env *environment, path string) (assay.Case, error) {
+	var c assay.Case
+	if len(o.golden) == 0 {
+		return c, usage("--golden is missing: name the manifest to verify against")
+	}
+	limits, err := o.limit.limits()
+	if err != nil {
+		return c, err
+	}
+	if c.Now, err = o.now.time(env); err != nil {
+		return c, err
+	}
+	if c.Nonce, err = parseNonce(o.nonce); err != nil {
+		return c, err
+	}
+	if c.Policy, err = loadPolicy(o.policy); err != nil {
+		return c, err
+	}
+	if c.Trust, err = loadTrust(o.trust); err != nil {
+		return c, err
+	}
+	if c.EKRoots, err = loadCertificates(o.ekRoots); err != nil {
+		return c, err
+	}
+	if o.state != "" {
+		if c.State, err = manifest.LoadState(o.state); err != nil {
+			return c, unreadable(err)
+		}
+	}
+	for _, g := range o.golden {
+		raw, err := readInput(g, maxManifestBytes)
+		if err != nil {
+			return c, err
+		}
+		c.Golden = append(c.Golden, raw)
+	}
+	c.Evidence, err = evidence.Open(path, limits)
+	return c, err
+}
+
+func parseNonce(s string) ([]byte, error) {
+	if s == "" {
+		return nil, nil
+	}
+	n, err := hex.DecodeString(s)
+	if err != nil || len(n) > 64 {
+		return nil, usage("--nonce %s: want up to 64 bytes in hexadecimal", s)
+	}
+	return n, nil
+}
+
+func loadPolicy(name string) (*assay.Policy, error) {
+	if p, ok := assay.BuiltInPolicy(name); ok {
+		return p, nil
+	}
+	b, err := readInput(name, 1<<20)
+	if err != nil {
+		return nil, err
+	}
+	p, err := assay.ParsePolicy(b)
+	if err != nil {
+		return nil, unreadable(fmt.Errorf("%s: %w", name, err))
+	}
+	return p, nil
+}
+
+func loadTrust(paths []string) (*manifest.Trust, error) {
+	t, err := manifest.LoadTrust(paths)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	return t, nil
+}
+
+// loadCertificates reads PEM certificates from files and directories.
+func loadCertificates(paths []string) ([]*x509.Certificate, error) {
+	var out []*x509.Certificate
+	for _, p := range paths {
+		files := []string{p}
+		if info, err := os.Stat(p); err != nil {
+			return nil, unreadable(err)
+		} else if info.IsDir() {
+			files = nil
+			for _, pat := range []string{"*.pem", "*.crt", "*.cer"} {
+				m, _ := filepath.Glob(filepath.Join(p, pat))
+				files = append(files, m...)
+			}
+			slices.Sort(files)
+		}
+		for _, f := range files {
+			certs, err := certificatesIn(f)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, certs...)
+		}
+	}
+	return out, nil
+}
+
+func certificatesIn(path string) ([]*x509.Certificate, error) {
+	b, err := readInput(path, maxManifestBytes)
+	if err != nil {
+		return nil, err
+	}
+	if c, err := x509.ParseCertificate(b); err == nil {
+		return []*x509.Certificate{c}, nil
+	}
+	var out []*x509.Certificate
+	for rest := b; ; {
+		var block *pem.Block
+		block, rest = pem.Decode(rest)
+		if block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, unreadable(fmt.Errorf("%s: certificate %d: %w", path, len(out)+1, err))
+		}
+		out = append(out, c)
+	}
+	if len(out) == 0 {
+		return nil, unreadable(fmt.Errorf("%s: holds no certificate", path))
+	}
+	return out, nil
+}
+
+func newVerifyCommand(env *environment) *cobra.Command {
+	var opt appraisalOptions
+	var out outputOptions
+	cmd := &cobra.Command{
+		Use:   "verify EVIDENCE",
+		Short: "Appraise evidence against golden manifests",
+		Long: `Appraises an evidence bundle, or a directory tree in the same layout, against
+one or several signed golden manifests and prints the verdict.
+
+Exit codes: 0 pass, 1 fail, 2 review, 3 inconclusive; 64 usage, 65 unreadable
+input, 70 internal error, 74 output error.`,
+		Example: `  assay verify server.evidence.zip --golden golden.signed.json --trust roots/
+  assay verify server.evidence.zip --golden golden.signed.json --trust roots/ --ek-roots tpm-roots/ \
+      --nonce 00112233 --format html -o report.html`,
+		Args: exactly(1),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if err := out.check(resultFormats...); err != nil {
+			return err
+		}
+		c, err := opt.openCase(env, args[0])
+		if err != nil {
+			return err
+		}
+		r, err := assay.Verify(c)
+		if err != nil {
+			return err
+		}
+		if err := opt.remember(c, r); err != nil {
+			return err
+		}
+		return out.result(env, r)
+	}
+	opt.addFlags(cmd.Flags())
+	out.addFlags(cmd.Flags(), resultFormats...)
+	return cmd
+}
+
+// remember updates the rollback state with the manifests that were trusted.
+func (o *appraisalOptions) remember(c assay.Case, r *assay.Result) error {
+	if o.state == "" {
+		return nil
+	}
+	s := c.State
+	for i, raw := range c.Golden {
+		if r.Manifests[i].Status != manifest.StatusTrusted {
+			continue
+		}
+		if t, _ := manifest.Open(raw, c.Trust, c.Now); t != nil {
+			s = s.After(t)
+		}
+	}
+	if err := s.Save(o.state); err != nil {
+		return &exitError{exitIO, err}
+	}
+	return nil
+}

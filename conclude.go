@@ -1,0 +1,371 @@
+package assay
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/assay-hw/assay/bom"
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/firmware"
+	"github.com/assay-hw/assay/internal/ids"
+	"github.com/assay-hw/assay/manifest"
+)
+
+// conclude turns what was found into a result: policy, incidents, coverage,
+// requirements and the verdict.
+func (a *appraisal) conclude() error {
+	r := a.result
+	a.assurance()
+	a.blindSpots()
+	for _, n := range a.Policy.apply(a.found, a.Now) {
+		a.skip(n.What, n.Reason)
+	}
+	a.cover()
+	r.Findings = nonNil(finding.Sort(mergeLabels(a.found)))
+	r.Incidents = nonNil(correlate(a.facts()))
+	r.Coverage = nonNil(a.parts.Coverage)
+	r.Boot = a.bootCoverage()
+	r.Required = a.requirements()
+	r.Map = a.board()
+	r.Manifests = nonNil(r.Manifests)
+	slices.SortFunc(r.NotChecked, func(x, y NotChecked) int { return cmp.Or(cmp.Compare(x.What, y.What), cmp.Compare(x.Reason, y.Reason)) })
+	r.NotChecked = nonNil(slices.Compact(r.NotChecked))
+	digest, err := a.Policy.digest()
+	if err != nil {
+		return err
+	}
+	r.Policy = PolicyUse{ID: a.Policy.ID, SHA256: digest}
+	r.Summary = map[string]int{}
+	for s := finding.Info; s <= finding.Critical; s++ {
+		r.Summary[s.String()] = 0
+	}
+	for _, f := range r.Findings {
+		r.Summary[f.Severity.String()]++
+	}
+	r.Verdict = a.verdict()
+	return nil
+}
+
+// mergeLabels drops a firmware version that two domains report alike; the
+// milder one goes.
+func mergeLabels(fs []finding.Finding) []finding.Finding {
+	worst := map[string]finding.Severity{}
+	key := func(f finding.Finding) string { return string(f.Code) + "\x00" + f.Subject }
+	for _, f := range fs {
+		if f.Code == finding.UnknownFirmware {
+			worst[key(f)] = max(worst[key(f)], f.Severity)
+		}
+	}
+	seen := map[string]bool{}
+	return slices.DeleteFunc(slices.Clone(fs), func(f finding.Finding) bool {
+		if f.Code != finding.UnknownFirmware {
+			return false
+		}
+		drop := seen[key(f)] || f.Severity < worst[key(f)]
+		seen[key(f)] = seen[key(f)] || !drop
+		return drop
+	})
+}
+
+// cover names, on each expected change, the manifest that allows it.
+func (a *appraisal) cover() {
+	for i := range a.found {
+		f := &a.found[i]
+		if f.Claim == finding.ClaimChange && f.CoveredBy == "" && strings.HasPrefix(string(f.Code), "CH-") {
+			f.CoveredBy = cmp.Or(a.manifestNames(), "policy "+a.Policy.ID)
+		}
+	}
+}
+
+// verdict applies the algebra of the interface: fail, then inconclusive, then
+// review, then pass.
+func (a *appraisal) verdict() Verdict {
+	v := Pass
+	for _, f := range a.result.Findings {
+		switch {
+		case f.Severity >= finding.High && f.Confidence >= finding.Strong:
+			return Fail
+		case f.Severity >= finding.Medium:
+			v = Review
+		}
+	}
+	for _, m := range a.result.Manifests {
+		if m.Status != manifest.StatusTrusted {
+			return Fail
+		}
+	}
+	for _, q := range a.result.Required {
+		if !q.Proved {
+			return Inconclusive
+		}
+	}
+	return v
+}
+
+// requirements says, for each thing that the policy asks for, whether it was
+// proved, and if not, why.
+func (a *appraisal) requirements() []Required {
+	out := []Required{}
+	for _, q := range a.Policy.Require {
+		proved, reason := a.proved(q)
+		out = append(out, Required{What: q, Proved: proved, Reason: reason})
+	}
+	if a.Policy.MaxEvidenceAge > 0 {
+		proved, reason := a.young()
+		out = append(out, Required{What: "age", Proved: proved, Reason: reason})
+	}
+	return out
+}
+
+func (a *appraisal) proved(q Requirement) (bool, string) {
+	b := a.boot
+	switch q {
+	case RequireManifest:
+		return a.manifestProved()
+	case RequireClasses:
+		return a.classesProved()
+	case RequireQuote, RequireLog:
+		return a.bootProved(q)
+	case RequireSeal:
+		return b.Sealed, reason(b.Sealed, "the quote covers the inventory", "the quote does not cover the inventory")
+	case RequireFresh:
+		return b.Fresh, reason(b.Fresh, "the quote carries the nonce", "no nonce was given, or the quote does not carry it")
+	case RequireKeyBound:
+		return b.KeyBound, reason(b.KeyBound, "the attestation key is pinned or enrolled", "the attestation key is neither pinned by the manifest nor enrolled")
+	case RequireCollector:
+		return false, "the boot record does not show a released scanner"
+	case RequireFirmware:
+		return a.firmwareProved()
+	}
+	return false, "unknown requirement"
+}
+
+func reason(ok bool, yes, no string) string {
+	if ok {
+		return yes
+	}
+	return no
+}
+
+func (a *appraisal) manifestProved() (bool, string) {
+	if len(a.trusted) == 0 {
+		return false, "no trusted manifest was given"
+	}
+	if env := a.golden.Environment; env.Manufacturer == "" || env.Manufacturer == manifest.AnyPlatform {
+		return false, "no trusted manifest is about this platform"
+	}
+	if a.result.Platform.Manufacturer == "" && a.result.Platform.Model == "" {
+		return false, "the evidence does not name the machine, so that the manifest cannot be tied to it"
+	}
+	return true, "trusted, and for this machine"
+}
+
+func (a *appraisal) classesProved() (bool, string) {
+	var open []string
+	closed := 0
+	for _, c := range slices.Sorted(maps.Keys(a.golden.Classes)) {
+		if a.golden.Classes[c] != bom.Closed {
+			continue
+		}
+		closed++
+		if o := a.inventory.Classes[c]; !o.Observed || !o.Whole {
+			open = append(open, fmt.Sprintf("%s (%s)", c, cmp.Or(o.Reason, "not in the evidence")))
+		}
+	}
+	if len(open) > 0 {
+		return false, "no complete evidence for " + strings.Join(open, ", ")
+	}
+	if closed == 0 {
+		return false, "the manifest declares no class complete, so that no part can be unexpected"
+	}
+	return true, fmt.Sprintf("%d classes declared complete and observed", closed)
+}
+
+// bootProved judges quote and log. A manifest without boot references asks for
+// neither.
+func (a *appraisal) bootProved(q Requirement) (bool, string) {
+	if len(a.golden.Boot) == 0 {
+		return true, "the manifest has no boot references"
+	}
+	if !a.boot.Quoted {
+		return false, cmp.Or(a.boot.NotQuoted, "no verified quote")
+	}
+	if q == RequireQuote {
+		return true, "signature, selection and digest verified"
+	}
+	var open []string
+	for _, c := range a.bootCoverage() {
+		if (c.PCR <= 7 || c.Referenced) && c.Result != "explained" && !slices.Contains(a.Policy.Volatile.PCRs, c.PCR) {
+			open = append(open, fmt.Sprintf("PCR %d: %s", c.PCR, cmp.Or(c.Cause, c.Result)))
+		}
+	}
+	if len(open) > 0 {
+		return false, "the log does not explain " + strings.Join(open, "; ")
+	}
+	return true, "the log explains every PCR that counts"
+}
+
+func (a *appraisal) bootCoverage() []BootCoverage {
+	out := []BootCoverage{}
+	referenced := map[int]bool{}
+	for _, r := range a.golden.Boot {
+		referenced[r.PCR] = true
+	}
+	for _, p := range a.boot.PCRs {
+		out = append(out, BootCoverage{PCR: p.PCR, Bank: p.Bank, Result: p.Result, Cause: p.Cause, Referenced: referenced[p.PCR]})
+		delete(referenced, p.PCR)
+	}
+	for n := range referenced {
+		out = append(out, BootCoverage{PCR: n, Result: "not attested", Cause: "not in the evidence", Referenced: true})
+	}
+	slices.SortFunc(out, func(x, y BootCoverage) int { return cmp.Compare(x.PCR, y.PCR) })
+	return out
+}
+
+func (a *appraisal) firmwareProved() (bool, string) {
+	if len(a.golden.Firmware) == 0 {
+		return true, "the manifest declares no firmware image"
+	}
+	for _, c := range a.code.Coverage {
+		if c.NotObservable > 0 || c.Compared == 0 {
+			return false, fmt.Sprintf("the image %s was not read completely", c.Name)
+		}
+	}
+	return len(a.code.Coverage) > 0, "every declared image was read and compared"
+}
+
+func (a *appraisal) young() (bool, string) {
+	ix := a.Evidence.Index()
+	if ix == nil {
+		return false, "the evidence does not say when it was collected"
+	}
+	age := a.Now.Sub(ix.CollectedAt)
+	limit := time.Duration(a.Policy.MaxEvidenceAge)
+	if age > limit {
+		return false, fmt.Sprintf("stale: collected %s ago, the policy allows %s", age.Truncate(time.Minute), limit)
+	}
+	return true, "within the policy's limit"
+}
+
+// assurance says how far the evidence can be believed (docs/trust.md).
+func (a *appraisal) assurance() {
+	b := a.boot
+	s := Assurance{Level: "L2", Sealed: b.Sealed, Quoted: b.Quoted, KeyBound: b.KeyBound, Collector: "unattested"}
+	compared := slices.ContainsFunc(a.code.Coverage, func(c firmware.Coverage) bool { return c.Compared > 0 })
+	switch {
+	case !a.inventory.Classes[bom.PCI].Observed && !a.inventory.Classes[bom.System].Observed && !b.Quoted:
+		s.Level = "L0"
+	case b.Quoted && compared:
+		s.Level = "L4"
+	case b.Quoted:
+		s.Level = "L3"
+	}
+	var parts []string
+	parts = append(parts, reason(b.Quoted, "the TPM signed the boot measurements", "no verified quote: everything is as the machine told it"))
+	parts = append(parts, reason(b.Sealed, "the signature covers the inventory", "the inventory is not bound to a quote"))
+	parts = append(parts, "the collector is not attested, so the running system could have edited what it reports")
+	s.Statement = strings.Join(parts, "; ") + "."
+	a.result.Assurance = s
+	if !b.Sealed {
+		f := finding.New(finding.EvidenceUnauthenticated, "evidence")
+		f.Got = reason(a.Evidence.Sealed(), "sealed, but not proved by a quote", "unsealed")
+		f.Why = "Nothing signed ties the inventory to this machine and this moment."
+		a.found = append(a.found, f)
+	}
+}
+
+// facts gathers what the correlation rules join.
+func (a *appraisal) facts() *facts {
+	f := &facts{
+		findings: a.result.Findings, romOf: a.boot.Bound, quoted: a.boot.Quoted, dma: map[string]string{},
+	}
+	for _, p := range a.inventory.Parts {
+		if why, ok := p.ReachesMemory(); ok {
+			f.dma[p.Subject] = why
+		}
+	}
+	f.version, f.versionKnown = a.declaredVersion()
+	f.pcr0Golden = a.pcrGolden(0)
+	f.imageGolden = a.imageGolden()
+	a.votes(f)
+	return f
+}
+
+// declaredVersion is the firmware version that manifest and machine agree on.
+func (a *appraisal) declaredVersion() (string, bool) {
+	got := a.versions()["bios"]
+	for _, r := range a.golden.Components {
+		if r.Class == bom.Firmware && r.Identity.Firmware != "" && got != "" && ids.Key(r.Identity.Firmware) == ids.Key(got) {
+			return got, true
+		}
+	}
+	return "", false
+}
+
+// pcrGolden reports whether a PCR is referenced, explained and as declared.
+func (a *appraisal) pcrGolden(n int) bool {
+	if len(inPCR(slices.Clone(a.result.Findings), n)) > 0 {
+		return false
+	}
+	return slices.ContainsFunc(a.bootCoverage(), func(c BootCoverage) bool {
+		return c.PCR == n && c.Referenced && c.Result == "explained"
+	})
+}
+
+// imageGolden reports whether the host firmware's image was read and is as
+// declared.
+func (a *appraisal) imageGolden() bool {
+	drift := slices.ContainsFunc(a.code.Findings, func(f finding.Finding) bool { return f.Severity > finding.Info })
+	return !drift && slices.ContainsFunc(a.code.Coverage, func(c firmware.Coverage) bool { return c.Name == "bios" && c.Compared > 0 && c.NotObservable == 0 })
+}
+
+// votes asks every source for the identity of the machine.
+func (a *appraisal) votes(f *facts) {
+	for _, r := range a.golden.Components {
+		if r.Identity.Serial == "" || !namesMachine(r.Subject) {
+			continue
+		}
+		p, ok := a.inventory.Part(r.Subject)
+		if !ok || p.Identity.Serial == "" {
+			continue
+		}
+		agrees := ids.Key(p.Identity.Serial) == ids.Key(r.Identity.Serial)
+		f.identityVotes = append(f.identityVotes, vote{source: p.Values["serial"].Source, what: p.Subject, agrees: agrees})
+		if p.Class == bom.Baseboard && agrees {
+			f.boardMatches = true
+		}
+	}
+	if len(a.golden.Endorsements) > 0 && a.boot.Quoted {
+		changed := slices.ContainsFunc(a.result.Findings, func(x finding.Finding) bool { return x.Code == finding.TPMChanged })
+		f.identityVotes = append(f.identityVotes, vote{source: finding.Cryptographic, what: "tpm", agrees: !changed})
+	}
+}
+
+// board lists the named places of the machine with what was found there.
+func (a *appraisal) board() []PlaceOnBoard {
+	var out []PlaceOnBoard
+	for _, pl := range a.inventory.Places {
+		x := PlaceOnBoard{Designator: pl.Designator, Kind: pl.Kind, Subject: pl.Subject}
+		if p, ok := a.inventory.Part(pl.Subject); ok {
+			x.Holds = bom.Describe(p.Identity)
+		}
+		for _, f := range a.result.Findings {
+			if (f.Location.Slot == pl.Designator || f.Location.Designator == pl.Designator) && f.Severity > finding.Info && (x.Finding == "" || f.Severity > x.Severity) {
+				x.Severity, x.Finding = f.Severity, f.Fingerprint
+			}
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func sameEnvironment(want, got manifest.Environment) bool {
+	if want.Serial != "" && ids.Key(want.Serial) != ids.Key(got.Serial) {
+		return false
+	}
+	return ids.SameMaker(want.Manufacturer, got.Manufacturer) && ids.Key(want.Model) == ids.Key(got.Model)
+}

@@ -1,0 +1,211 @@
+package assay
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/assay-hw/assay/attest"
+	"github.com/assay-hw/assay/bom"
+	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/firmware"
+	"github.com/assay-hw/assay/internal/ids"
+	"github.com/assay-hw/assay/manifest"
+)
+
+// Scope says what a manifest is for.
+type Scope string
+
+// A manifest is for one machine, with its serial numbers and its TPM, or for
+// every machine of a model.
+const (
+	Machine Scope = "machine"
+	Model   Scope = "model"
+)
+
+// DraftOptions steer Draft. Zero fields have defaults.
+type DraftOptions struct {
+	Scope    Scope // default: machine for the evidence of one machine, model for several
+	ID       string
+	Version  int64
+	Now      time.Time
+	Validity time.Duration // default: two years
+}
+
+// unit is one known-good machine, or one boot of it.
+type unit struct {
+	bundle    *evidence.Bundle
+	inventory *bom.Inventory
+	boot      *attest.Observation
+	images    []*firmware.Image
+}
+
+// Draft makes a manifest from the evidence of known-good units. The notes are
+// for the person who signs: what varied between units, which contradictions the
+// evidence already has and are accepted with it, and which classes could not be
+// declared complete.
+func Draft(bundles []*evidence.Bundle, opt DraftOptions) (*manifest.Manifest, []string, error) {
+	if len(bundles) == 0 {
+		return nil, nil, errors.New("draft: no evidence")
+	}
+	d := &drafter{opt: opt}
+	for _, b := range bundles {
+		d.units = append(d.units, unit{bundle: b, inventory: bom.Read(b), boot: attest.Observe(b), images: firmware.Read(b)})
+	}
+	if err := d.platform(); err != nil {
+		return nil, nil, err
+	}
+	d.components()
+	d.measurements()
+	d.contradictions()
+	return &d.out, d.notes, nil
+}
+
+type drafter struct {
+	opt   DraftOptions
+	units []unit
+	out   manifest.Manifest
+	notes []string
+}
+
+func (d *drafter) note(format string, args ...any) {
+	d.notes = append(d.notes, fmt.Sprintf(format, args...))
+}
+
+// platform names what the manifest is about; all units must agree on it.
+func (d *drafter) platform() error {
+	serials := map[string]bool{}
+	for i, u := range d.units {
+		s, ok := u.inventory.Part("system")
+		if !ok || s.Identity.Maker == "" && s.Identity.Model == "" {
+			return fmt.Errorf("draft: unit %d does not name its manufacturer and model (SMBIOS type 1)", i+1)
+		}
+		env := manifest.Environment{Manufacturer: s.Identity.Maker, Model: s.Identity.Model, Revision: s.Identity.Revision, Virtual: u.inventory.Virtual}
+		serials[s.Identity.Serial] = true
+		if i == 0 {
+			d.out.Environment = env
+			continue
+		}
+		if first := d.out.Environment; !sameEnvironment(first, env) {
+			return fmt.Errorf("draft: unit %d is a %s, the first is a %s; a manifest is about one model", i+1, name(env), name(first))
+		}
+		if env.Revision != d.out.Environment.Revision {
+			d.out.Environment.Revision = ""
+		}
+	}
+	if d.opt.Scope == "" {
+		d.opt.Scope = Machine
+		if len(serials) > 1 {
+			d.opt.Scope = Model
+		}
+	}
+	if d.opt.Scope == Machine {
+		if len(serials) > 1 {
+			return fmt.Errorf("draft: a manifest for one machine needs the evidence of one, but the units have %d serial numbers; use --scope model", len(serials))
+		}
+		s, _ := d.units[0].inventory.Part("system")
+		d.out.Environment.Serial = s.Identity.Serial
+	}
+	d.header()
+	return nil
+}
+
+var notInID = regexp.MustCompile(`[^a-z0-9.]+`)
+
+func (d *drafter) header() {
+	env := d.out.Environment
+	d.out.ID = d.opt.ID
+	if d.out.ID == "" {
+		d.out.ID = strings.Trim(notInID.ReplaceAllString(ids.Key(name(env)), "-"), "-")
+	}
+	d.out.Version = max(1, d.opt.Version)
+	validity := d.opt.Validity
+	if validity <= 0 {
+		validity = 2 * 365 * 24 * time.Hour
+	}
+	d.out.IssuedAt = d.opt.Now.UTC().Truncate(time.Second)
+	d.out.NotAfter = d.out.IssuedAt.Add(validity)
+	if env.Virtual != "" {
+		d.note("the reference evidence comes from a virtual machine (%s); the manifest expects one", env.Virtual)
+	}
+}
+
+// components declares the parts, and as complete the classes that every unit
+// shows completely.
+func (d *drafter) components() {
+	var drafts [][]bom.Reference
+	d.out.Classes = map[bom.Class]bom.Closure{}
+	for i, u := range d.units {
+		refs, closures := bom.Draft(u.inventory, d.opt.Scope == Machine)
+		drafts = append(drafts, refs)
+		for c, cl := range closures {
+			if old, ok := d.out.Classes[c]; i > 0 && (!ok || old != bom.Closed) {
+				cl = bom.Open
+			}
+			d.out.Classes[c] = cl
+		}
+	}
+	refs, varied := bom.Merge(drafts)
+	d.out.Components = refs
+	for _, v := range varied {
+		d.note("%s", v)
+	}
+	var open []string
+	for c, cl := range d.out.Classes {
+		if cl != bom.Closed {
+			open = append(open, fmt.Sprintf("%s (%s)", c, d.units[0].inventory.Classes[c].Reason))
+		}
+	}
+	slices.Sort(open)
+	if len(open) > 0 {
+		d.note("not declared complete: %s", strings.Join(open, ", "))
+	}
+}
+
+// measurements declares boot events, firmware images and the TPM.
+func (d *drafter) measurements() {
+	var observed []*attest.Observation
+	var images [][]*firmware.Image
+	for _, u := range d.units {
+		observed = append(observed, u.boot)
+		images = append(images, u.images)
+	}
+	refs, varied := attest.DraftReferences(observed...)
+	d.out.Boot = refs
+	for _, v := range varied {
+		d.note("%s", v)
+	}
+	a := &appraisal{inventory: d.units[0].inventory}
+	d.out.Firmware = firmware.DraftReferences(a.versions(), images...)
+	if d.opt.Scope == Machine {
+		d.out.Endorsements = attest.DraftEndorsements(observed...)
+	}
+}
+
+// contradictions records what the units already say against themselves.
+func (d *drafter) contradictions() {
+	for _, u := range d.units {
+		boot := u.boot.Appraise(attest.Params{Virtual: d.out.Environment.Virtual != "", Now: d.opt.Now, References: d.out.Boot})
+		for _, f := range finding.Sort(slices.Concat(u.inventory.Findings, boot.Findings)) {
+			if f.Severity == finding.Info || !slices.Contains(knowable, f.Code) {
+				continue
+			}
+			if f.Severity == finding.Critical {
+				d.note("NOT accepted, %s %s: want %s, got %s", f.Code, f.Subject, f.Want, f.Got)
+				continue
+			}
+			k := manifest.Known{Code: f.Code, Subject: f.Subject, Want: f.Want, Got: f.Got}
+			if slices.Contains(d.out.Known, k) {
+				continue
+			}
+			d.out.Known = append(d.out.Known, k)
+			if f.Severity > finding.Low {
+				d.note("accepted with these values, %s %s: want %s, got %s", f.Code, f.Subject, f.Want, f.Got)
+			}
+		}
+	}
+}

@@ -1,0 +1,248 @@
+// Package assay appraises evidence about a machine against golden manifests:
+// the Verifier of RFC 9334.
+//
+// Verify proves that everything which the policy requires was shown, or says
+// what was not; it names each unexpected part and each measurement that
+// differs. It does not prove that a machine is free of implants: a part that
+// answers on no bus and changes no measured or readable byte is invisible to
+// it, and every result says so.
+package assay
+
+import (
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/assay-hw/assay/attest"
+	"github.com/assay-hw/assay/bom"
+	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/firmware"
+	"github.com/assay-hw/assay/manifest"
+)
+
+// Case is everything that a verdict depends on.
+type Case struct {
+	Evidence *evidence.Bundle
+	Golden   [][]byte            // golden manifests, as signed
+	Trust    *manifest.Trust     // who may sign them
+	State    manifest.State      // what was seen before
+	EKRoots  []*x509.Certificate // roots and intermediates of TPM makers
+	Policy   *Policy             // nil is the default policy
+	Nonce    []byte              // nil when none was given
+	Now      time.Time
+}
+
+// appraisal is a Result while it is made.
+type appraisal struct {
+	Case
+	result    *Result
+	trusted   []*manifest.Trusted
+	golden    *manifest.Golden
+	inventory *bom.Inventory
+	parts     *bom.Comparison
+	boot      *attest.Appraisal
+	observed  *attest.Observation
+	images    []*firmware.Image
+	code      *firmware.Comparison
+	found     []finding.Finding
+	digest    [32]byte
+}
+
+// Verify appraises a case. It is pure: equal cases give equal results. The
+// error is about the run; whatever is wrong with the machine or the manifests
+// is in the result.
+func Verify(c Case) (*Result, error) {
+	if c.Evidence == nil {
+		return nil, fmt.Errorf("verify: no evidence")
+	}
+	if c.Policy == nil {
+		c.Policy, _ = BuiltInPolicy("default")
+	}
+	a := &appraisal{Case: c, result: &Result{Format: ResultFormat, At: c.Now.UTC()}}
+	digest, err := c.Evidence.Digest()
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	a.digest = digest
+	a.openManifests()
+	a.readEvidence()
+	a.compare()
+	if err := a.conclude(); err != nil {
+		return nil, err
+	}
+	return a.result, nil
+}
+
+// openManifests checks every manifest and combines those that may be used.
+func (a *appraisal) openManifests() {
+	for _, raw := range a.Golden {
+		t, rep := manifest.Open(raw, a.Trust, a.Now)
+		a.found = append(a.found, rep.Findings...)
+		a.result.Manifests = append(a.result.Manifests, ManifestUse{ID: rep.ID, Version: rep.Version, SHA256: rep.SHA256, Signers: nonNil(rep.Signers), Status: rep.Status})
+		for _, n := range rep.NotChecked {
+			a.skip(n.What, n.Reason)
+		}
+		if t == nil {
+			continue
+		}
+		a.found = append(a.found, manifest.Stale(t, time.Duration(a.Policy.MaxManifestAge), a.Now)...)
+		if rolled := a.State.Check(t); len(rolled) > 0 {
+			a.found = append(a.found, rolled...)
+			a.result.Manifests[len(a.result.Manifests)-1].Status = "rolled back"
+		}
+		a.trusted = append(a.trusted, t)
+	}
+	g, fs := manifest.Combine(a.trusted...)
+	a.golden = g
+	a.found = append(a.found, fs...)
+	if g == nil {
+		a.golden = &manifest.Golden{}
+	}
+}
+
+// readEvidence parses everything the bundle holds.
+func (a *appraisal) readEvidence() {
+	b := a.Evidence
+	a.found = append(a.found, b.Check()...)
+	a.inventory = bom.Read(b)
+	a.observed = attest.Observe(b)
+	a.images = firmware.Read(b)
+	if s, ok := a.inventory.Part("system"); ok {
+		a.result.Platform = Platform{Manufacturer: s.Identity.Maker, Model: s.Identity.Model, Serial: s.Identity.Serial}
+	}
+	a.result.Evidence = EvidenceUse{SHA256: hex.EncodeToString(a.digest[:])}
+	if ix := b.Index(); ix != nil {
+		a.result.Evidence.CollectedAt = ix.CollectedAt.UTC().Format(time.RFC3339)
+	}
+	for _, art := range b.NotCollected() {
+		a.skip("artifact "+art.Path, fmt.Sprintf("%s %s", art.Status, art.Reason))
+	}
+}
+
+// compare holds each domain against its references.
+func (a *appraisal) compare() {
+	g := a.golden
+	a.parts = bom.Match(g.Components, g.Classes, a.inventory)
+	a.boot = a.observed.Appraise(attest.Params{
+		Nonce: a.Nonce, NonceGiven: a.Nonce != nil, SealDigest: a.digest, Sealed: a.Evidence.Sealed(),
+		EKRoots: a.EKRoots, Now: a.Now, References: g.Boot, Endorsements: g.Endorsements,
+		Virtual: g.Environment.Virtual != "", VolatilePCRs: a.Policy.Volatile.PCRs, VolatileEvents: a.Policy.Volatile.Events,
+	})
+	a.code = firmware.Match(g.Firmware, a.images, a.versions())
+	a.found = append(a.found, a.inventory.Findings...)
+	a.found = append(a.found, a.parts.Findings...)
+	a.found = append(a.found, a.boot.Findings...)
+	a.found = append(a.found, a.code.Findings...)
+	a.rightMachine()
+	a.known()
+	for _, n := range a.parts.NotChecked {
+		a.skip(n.What, n.Reason)
+	}
+	for _, n := range a.boot.NotChecked {
+		a.skip(n.What, n.Reason)
+	}
+	for _, n := range a.code.NotChecked {
+		a.skip(n.What, n.Reason)
+	}
+}
+
+// versions are the labels that the machine's firmware gives itself.
+func (a *appraisal) versions() map[string]string {
+	out := map[string]string{}
+	for _, p := range a.inventory.ByClass(bom.Firmware) {
+		out[strings.TrimPrefix(p.Subject, "firmware:")] = p.Identity.Firmware
+	}
+	if p, ok := a.inventory.Part("bmc"); ok {
+		out["bmc"] = p.Identity.Firmware
+	}
+	return out
+}
+
+// rightMachine checks that the manifest is about this machine and that the
+// machine is no virtual one unless the manifest says so.
+func (a *appraisal) rightMachine() {
+	env := a.golden.Environment
+	if env.Manufacturer == "" || env.Manufacturer == manifest.AnyPlatform {
+		return
+	}
+	got := manifest.Environment{Manufacturer: a.result.Platform.Manufacturer, Model: a.result.Platform.Model}
+	want := manifest.Environment{Manufacturer: env.Manufacturer, Model: env.Model}
+	if env.Serial != "" {
+		want.Serial, got.Serial = env.Serial, a.result.Platform.Serial
+	}
+	switch {
+	case got.Manufacturer == "" && got.Model == "":
+		a.skip("identity of the machine", "the evidence does not name the machine")
+	case !sameEnvironment(want, got):
+		f := finding.New(finding.ManifestWrongSubject, "system")
+		f.Want, f.Got, f.Confidence = name(want), name(got), finding.Strong
+		f.Why = "The manifest was issued for another machine than the one that the evidence describes."
+		f.Sources = []finding.Source{finding.FirmwareTold}
+		a.found = append(a.found, f)
+	}
+	if a.inventory.Virtual != "" && env.Virtual == "" {
+		f := finding.New(finding.CollectorUntrusted, "machine")
+		f.Want, f.Got = "a physical machine", a.inventory.Virtual
+		f.Why = "The evidence was taken inside a virtual machine, where every part can be made up; the manifest describes a physical one."
+		f.Sources = []finding.Source{finding.SiliconAnswered}
+		a.found = append(a.found, f)
+	}
+}
+
+func name(e manifest.Environment) string {
+	return strings.TrimSpace(strings.Join([]string{e.Manufacturer, e.Model, e.Serial}, " "))
+}
+
+// knowable lists the contradictions that a signer may accept for a machine:
+// peculiarities of what it says about itself, never a measurement, a signature
+// or a part.
+var knowable = []finding.Code{
+	finding.SourcesContradict, finding.PlaceholderIdentity, finding.ImplausibleIdentity, finding.IntegrityBroken,
+	finding.MACNotOfMaker, finding.PartNumberGrammar, finding.HiddenFunction, finding.CapacityDiffers,
+	finding.InputMalformed, finding.EventNotCredible, finding.LogStructure,
+}
+
+// known turns contradictions that the signer of the manifest recorded with
+// these very values into CH-010.
+func (a *appraisal) known() {
+	for i := range a.found {
+		f := &a.found[i]
+		if !slices.Contains(knowable, f.Code) || f.Severity == finding.Critical {
+			continue
+		}
+		for _, k := range a.golden.Known {
+			if k.Code != f.Code || k.Subject != f.Subject || k.Want != f.Want || k.Got != f.Got {
+				continue
+			}
+			q := finding.New(finding.KnownQuirk, f.Subject)
+			q.Want, q.Got, q.Location, q.Sources, q.Basis = f.Want, f.Got, f.Location, f.Sources, f.Basis
+			q.Why = fmt.Sprintf("%s (%s): the signer of the manifest recorded this very value.", f.Title, f.Code)
+			q.CoveredBy = a.manifestNames()
+			*f = q
+			break
+		}
+	}
+}
+
+func (a *appraisal) manifestNames() string {
+	var out []string
+	for _, m := range a.golden.Manifests {
+		out = append(out, fmt.Sprintf("manifest %s version %d", m.ID, m.Version))
+	}
+	return strings.Join(out, ", ")
+}
+
+func (a *appraisal) skip(what, reason string) {
+	a.result.NotChecked = append(a.result.NotChecked, NotChecked{What: what, Reason: strings.TrimSpace(reason)})
+}
+
+func nonNil[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
