@@ -26,7 +26,9 @@ type Problem struct {
 	What   string
 }
 
-// Info is the machine's processors as the kernel lists them.
+// Info is the machine's processors as the kernel lists them. Arm and other
+// kernels print no physical id: all processors are then in one Socket with ID 0,
+// which is no statement about how many packages there are.
 type Info struct {
 	Sockets    []Socket // by physical id
 	Logical    int      // logical processors
@@ -81,7 +83,7 @@ type block struct {
 func Parse(b []byte) (*Info, error) {
 	info := &Info{}
 	blocks := info.blocks(b)
-	cores := map[int]map[string]bool{}
+	cores, index := map[int]map[string]bool{}, map[int]int{}
 	for _, x := range blocks {
 		if _, ok := x.fields["processor"]; !ok {
 			if h := x.fields["hardware"]; h != "" {
@@ -92,10 +94,10 @@ func Parse(b []byte) (*Info, error) {
 		info.Logical++
 		info.Hypervisor = info.Hypervisor || slices.Contains(strings.Fields(x.fields["flags"]), "hypervisor")
 		s := socket(x)
-		i := slices.IndexFunc(info.Sockets, func(o Socket) bool { return o.ID == s.ID })
-		if i < 0 {
+		i, known := index[s.ID]
+		if !known {
 			info.Sockets, i = append(info.Sockets, s), len(info.Sockets)
-			cores[s.ID] = map[string]bool{}
+			cores[s.ID], index[s.ID] = map[string]bool{}, i
 		} else {
 			info.compare(info.Sockets[i], s)
 		}

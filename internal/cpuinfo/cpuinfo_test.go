@@ -1,8 +1,15 @@
 package cpuinfo
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/bzip2"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -94,6 +101,37 @@ func TestNoProcessor(t *testing.T) {
 	i := parse(t, "processor : 0\nphysical id : -5\nmodel : 99999999999999\n"+strings.Repeat("x", 1<<21))
 	require.Equal(t, 0, i.Sockets[0].ID)
 	require.NotEmpty(t, i.Problems, "a line without end is reported")
+}
+
+// Hosts with up to 128 logical processors, old and new.
+func TestRealHosts(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "..", "shared", "corpus", "hardware", "sysfs", "hwloc-linux", "*.tar.bz2"))
+	require.NoError(t, err)
+	if len(files) == 0 {
+		t.Skip("needs ../shared/corpus/hardware/sysfs/hwloc-linux")
+	}
+	for _, file := range files {
+		f, err := os.Open(file)
+		require.NoError(t, err)
+		defer f.Close()
+		r := tar.NewReader(bzip2.NewReader(f))
+		for {
+			h, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			require.NoError(t, err, file)
+			if path.Base(h.Name) != "cpuinfo" {
+				continue
+			}
+			b, err := io.ReadAll(r)
+			require.NoError(t, err)
+			i, err := Parse(b)
+			require.NoError(t, err, file)
+			require.Equal(t, bytes.Count(b, []byte("\nprocessor\t"))+1, i.Logical, file)
+			t.Logf("%s: %d sockets, %d logical, %s %s, problems %v", filepath.Base(file), len(i.Sockets), i.Logical, i.Sockets[0].Vendor, i.Sockets[0].Brand, i.Problems)
+		}
+	}
 }
 
 func FuzzParse(f *testing.F) {

@@ -1,7 +1,9 @@
 package smbios
 
 import (
+	"archive/zip"
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -133,19 +135,21 @@ func compare(t *testing.T, want expected, got *Table) {
 	}
 }
 
-// Tables of captured machines: some have no entry point.
+// Tables of captured machines: they come without an entry point.
 func TestCapturedMachines(t *testing.T) {
-	root := corpus(t, "machines")
-	files, err := filepath.Glob(filepath.Join(root, "*", "sys", "firmware", "dmi", "tables", "DMI"))
+	files, err := filepath.Glob(filepath.Join(corpus(t, "machines"), "*.zip"))
 	require.NoError(t, err)
-	if len(files) == 0 {
-		t.Skip("needs unpacked trees in ../shared/corpus/machines")
-	}
+	require.NotEmpty(t, files)
 	for _, file := range files {
-		b, err := os.ReadFile(file)
+		z, err := zip.OpenReader(file)
 		require.NoError(t, err)
+		defer z.Close()
+		b, err := fs.ReadFile(z, "sys/firmware/dmi/tables/DMI")
+		require.NoError(t, err, file)
 		table, err := Parse(nil, b)
 		require.NoError(t, err, file)
 		require.Empty(t, table.Problems, file)
+		require.NotEmpty(t, table.Systems[0].UUID, file)
+		require.NotEmpty(t, table.MemoryDevices, file)
 	}
 }
