@@ -1,0 +1,151 @@
+package manifest
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestEncodeIsStable(t *testing.T) {
+	a, b := sample(), sample()
+	b.Components[0], b.Components[2] = b.Components[2], b.Components[0]
+	b.Boot[0], b.Boot[1] = b.Boot[1], b.Boot[0]
+	require.Equal(t, string(encode(t, a)), string(encode(t, b)))
+	require.Equal(t, "tpm", b.Components[0].ID, "the argument is left as it was")
+	require.Contains(t, string(encode(t, a)), "\n  \"subject\"", "people review drafts in an editor")
+	m, err := ReadUntrusted(encode(t, a))
+	require.NoError(t, err)
+	require.Equal(t, string(encode(t, a)), string(encode(t, m)))
+}
+
+func TestSignComputesTheSubjectAnew(t *testing.T) {
+	root := newRoot(t, "root")
+	h := root.issue(t)
+	edited := bytes.Replace(encode(t, sample()), []byte(`"model": "R1"`), []byte(`"model": "R2"`), 1)
+	raw, err := Sign(edited, h.key, h.chain)
+	require.NoError(t, err)
+	require.Equal(t, "R2", opened(t, raw, root.trust()).Manifest().Environment.Model)
+}
+
+func TestSecondSignatureKeepsTheBytes(t *testing.T) {
+	root := newRoot(t, "root")
+	one := signed(t, sample(), root.issue(t))
+	b := root.issue(t)
+	two, err := Sign(one, b.key, b.chain)
+	require.NoError(t, err)
+	var x, y envelope
+	require.NoError(t, json.Unmarshal(one, &x))
+	require.NoError(t, json.Unmarshal(two, &y))
+	require.Equal(t, x.Payload, y.Payload)
+	require.Equal(t, x.Signatures[0], y.Signatures[0])
+	require.Len(t, y.Signatures, 2)
+	_, err = Sign(two, b.key, b.chain)
+	require.ErrorContains(t, err, "has signed this manifest already")
+}
+
+func TestSignRefusesAndSaysWhatToDo(t *testing.T) {
+	root := newRoot(t, "root")
+	a, b := root.issue(t), root.issue(t)
+	late := root.issue(t, func(c *x509.Certificate) { c.NotBefore = now })
+	enc := root.issue(t, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment })
+	draft := encode(t, sample())
+	for name, tt := range map[string]struct {
+		raw  []byte
+		key  *holder
+		with []*x509.Certificate
+		want string
+	}{
+		"another's certificate":   {draft, a, b.chain, "pass its key, or the chain leaf first"},
+		"no certificate":          {draft, a, nil, "pass the chain of the signing key"},
+		"not yet valid":           {draft, late, late.chain, "set issuedAt into the certificate's validity"},
+		"a key for encryption":    {draft, enc, enc.chain, "key usage"},
+		"not a manifest":          {[]byte("{}"), a, a.chain, "statement"},
+		"a draft without version": {bytes.Replace(draft, []byte(`"version": 3`), []byte(`"version": 0`), 1), a, a.chain, "version"},
+	} {
+		_, err := Sign(tt.raw, tt.key.key, tt.with)
+		require.ErrorContains(t, err, tt.want, name)
+	}
+}
+
+func TestReadKeyForms(t *testing.T) {
+	dir := t.TempDir()
+	ec := ecKey(t).(*ecdsa.PrivateKey)
+	rs := newRSA(t, 2048).(*rsa.PrivateKey)
+	sec1, err := x509.MarshalECPrivateKey(ec)
+	require.NoError(t, err)
+	pkcs8 := func(k crypto.Signer) []byte {
+		b, err := x509.MarshalPKCS8PrivateKey(k)
+		require.NoError(t, err)
+		return b
+	}
+	for name, b := range map[string][]byte{
+		"sec1.pem":    append(pemOf("EC PARAMETERS", []byte{6, 0}), pemOf("EC PRIVATE KEY", sec1)...),
+		"pkcs1.pem":   pemOf("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rs)),
+		"ec8.pem":     pemOf("PRIVATE KEY", pkcs8(ec)),
+		"rsa8.pem":    pemOf("PRIVATE KEY", pkcs8(rs)),
+		"ed25519.pem": pemOf("PRIVATE KEY", pkcs8(newEd25519(t))),
+	} {
+		k, err := ReadKey(write(t, filepath.Join(dir, name), b))
+		require.NoError(t, err, name)
+		require.NotNil(t, k)
+	}
+	for name, tt := range map[string]struct{ text, want string }{
+		"empty":     {"", "holds no private key"},
+		"encrypted": {string(pemOf("ENCRYPTED PRIVATE KEY", []byte("x"))), "decrypt it first"},
+		"broken":    {string(pemOf("PRIVATE KEY", []byte("x"))), "asn1"},
+	} {
+		file := write(t, filepath.Join(dir, name), []byte(tt.text))
+		_, err := ReadKey(file)
+		require.ErrorContains(t, err, tt.want)
+		require.ErrorContains(t, err, file)
+	}
+	for _, uri := range []string{"pkcs11:token=x;object=y", "tpm:0x81010002", "TPMKEY:file=x"} {
+		_, err := ReadKey(uri)
+		require.ErrorContains(t, err, "this build cannot use keys in tokens or TPMs")
+	}
+}
+
+func TestReadChain(t *testing.T) {
+	root := newRoot(t, "root")
+	h := root.below(t, "issuing").issue(t)
+	var text []byte
+	for _, c := range h.chain {
+		text = append(text, pemOf("CERTIFICATE", c.Raw)...)
+	}
+	got, err := ReadChain(write(t, filepath.Join(t.TempDir(), "chain.pem"), text))
+	require.NoError(t, err)
+	require.Len(t, got, 2)
+	require.True(t, got[0].Equal(h.cert))
+	for _, bad := range []string{"", "hello", string(pemOf("CERTIFICATE", []byte("x")))} {
+		file := write(t, filepath.Join(t.TempDir(), "bad.pem"), []byte(bad))
+		_, err = ReadChain(file)
+		require.ErrorContains(t, err, file)
+	}
+}
+
+func TestPreAuthEncoding(t *testing.T) {
+	// The example of the DSSE specification.
+	require.Equal(t, "DSSEv1 29 http://example.com/HelloWorld 11 hello world",
+		string(preAuthEncoding("http://example.com/HelloWorld", []byte("hello world"))))
+}
+
+func TestReadUntrusted(t *testing.T) {
+	root := newRoot(t, "root")
+	m, err := ReadUntrusted(signed(t, sample(), root.issue(t)))
+	require.NoError(t, err)
+	require.Equal(t, "example/r1", m.ID)
+	for _, bad := range []string{"", "{}", `{"payload":"","signatures":[],"payloadType":"x"}`, strings.Repeat("[", 100)} {
+		_, err := ReadUntrusted([]byte(bad))
+		require.Error(t, err, bad)
+	}
+	_, err = ReadUntrusted(make([]byte, maxBytes+1))
+	require.ErrorContains(t, err, "limit")
+}
