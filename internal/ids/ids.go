@@ -21,6 +21,8 @@ import (
 var (
 	//go:embed data/pci.gz
 	pciData []byte
+	//go:embed data/class.gz
+	classData []byte
 	//go:embed data/usb.gz
 	usbData []byte
 	//go:embed data/oui.gz
@@ -31,6 +33,7 @@ var (
 
 var (
 	pciNames    = sync.OnceValue(func() map[string]string { return table(pciData) })
+	classNames  = sync.OnceValue(func() map[string]string { return table(classData) })
 	usbNames    = sync.OnceValue(func() map[string]string { return table(usbData) })
 	jep106Names = sync.OnceValue(func() map[string]string { return table(jep106Data) })
 	ouiNames    = sync.OnceValue(organisations)
@@ -76,6 +79,19 @@ func PCIVendor(vendor uint16) string { return pciNames()[fmt.Sprintf("%04x", ven
 // PCIDevice returns the name of a PCI device id, or "".
 func PCIDevice(vendor, device uint16) string {
 	return pciNames()[fmt.Sprintf("%04x%04x", vendor, device)]
+}
+
+// PCIClass describes a 24-bit class code: the subclass with its programming
+// interface where that has a name, else the class, else "".
+func PCIClass(class uint32) string {
+	code := fmt.Sprintf("%06x", class&0xffffff)
+	if name := classNames()[code[:4]]; name != "" {
+		if iface := classNames()[code]; iface != "" {
+			return name + ": " + iface
+		}
+		return name
+	}
+	return classNames()[code[:2]]
 }
 
 // USBVendor returns the registered name of a USB vendor id, or "".

@@ -24,7 +24,7 @@ func TestRegisteredNames(t *testing.T) {
 // The tables travel in every binary, the scanner included.
 func TestTablesStaySmall(t *testing.T) {
 	total := int64(0)
-	for _, name := range []string{"pci", "usb", "oui", "jep106"} {
+	for _, name := range []string{"pci", "class", "usb", "oui", "jep106"} {
 		info, err := os.Stat("data/" + name + ".gz")
 		require.NoError(t, err)
 		total += info.Size()
@@ -55,6 +55,25 @@ func TestJEDECSpellings(t *testing.T) {
 		j, ok := ParseJEDEC(s)
 		require.False(t, ok, "%s: %s", s, j)
 		require.Empty(t, j.String())
+	}
+}
+
+// Makers that procurement rules name are told apart in the bytes of an SPD.
+func TestRestrictedMakers(t *testing.T) {
+	for s, want := range map[string]string{"8A91": "CXMT", "899B": "YMTC"} {
+		j, ok := ParseJEDEC(s)
+		require.True(t, ok, s)
+		require.Equal(t, want, Maker(j.Name()), s)
+	}
+	require.Contains(t, PCIVendor(0x1e49), "Yangtze Memory")
+}
+
+func TestPCIClasses(t *testing.T) {
+	for class, want := range map[uint32]string{
+		0x020000: "Ethernet controller", 0x010802: "Non-Volatile memory controller: NVM Express", 0x0c0330: "USB controller: XHCI",
+		0x060400: "PCI bridge: Normal decode", 0x02ff00: "Network controller", 0xfe0000: "",
+	} {
+		require.Equal(t, want, PCIClass(class), "%06x", class)
 	}
 }
 
@@ -104,7 +123,7 @@ func TestPlaceholders(t *testing.T) {
 		"NO DIMM         ", "<BAD INDEX>", "00000000", "FFFFFFFF", "0x00000000", "Dimm3_Manufacturer", "DimmA2_Manufacturer", "ModulePartNumber01",
 		"ChannelA_Dimm1_Manufacturer", "Channe 2_Dimm0_Manufacturer", "Array 1 Manufacturer 2", "DIMM_A2_Manufacturer", "A1_Manufacturer0",
 		"Dimm1_Manufacturer_Name_String", "MemUndefined", "Default string", "...f+.$.....Q......;.fa.....fPfQ", "\x01\x02ab", "\xff\xfe",
-		"NOT SUPPORT", "Manufacturer not set ", "System Serial Number", "-", "N/A", "A1_AssetTagNum0",
+		"NOT SUPPORT", "Manufacturer not set ", "System Serial Number", "-", "N/A", "A1_AssetTagNum0", "Fill By OEM", "123456",
 	} {
 		reason, ok := Placeholder(s)
 		require.True(t, ok, "%q", s)
@@ -112,11 +131,8 @@ func TestPlaceholders(t *testing.T) {
 	}
 	for _, s := range []string{
 		"Samsung", "M393A2K43DB2-CWE", "80CE", "S12345678", "0000:3b:00.0", "A00", "1.0", "Rev 1.10", "2RJF153", "HMA41GR7MFR8N-TFT1",
-		"00CE00B300CE", "A", "1", "000", "123456", "Dell Inc.", "E09626824801435",
+		"00CE00B300CE", "A", "1", "000", "Dell Inc.", "E09626824801435", "S2600CP ..........",
 	} {
-		if s == "123456" {
-			continue // six digits that count are taken for a filler
-		}
 		reason, ok := Placeholder(s)
 		require.False(t, ok, "%q: %s", s, reason)
 	}
@@ -162,6 +178,7 @@ func TestMakers(t *testing.T) {
 	require.True(t, SameMaker("Obscure Parts Co., Ltd", "OBSCURE PARTS"))
 	require.False(t, SameMaker("Unknown", "Unknown"), "a placeholder equals nothing")
 	require.False(t, SameMaker("Kingston", "Samsung"))
+	require.Empty(t, Maker("000004B30000"), "a register's maker is not the module's")
 }
 
 // A label says who sold a part, not who made it.
@@ -213,4 +230,17 @@ func FuzzMaker(f *testing.F) {
 		}
 		require.Equal(t, Maker(s), Maker(Maker(s)), "one spelling is enough")
 	})
+}
+
+func BenchmarkMaker(b *testing.B) {
+	for b.Loop() {
+		Maker("00AD063200AD")
+	}
+}
+
+// The first look-up unpacks a table: this is what it costs.
+func BenchmarkUnpack(b *testing.B) {
+	for b.Loop() {
+		table(pciData)
+	}
 }

@@ -13,6 +13,9 @@ func Maker(s string) string {
 	if _, placeholder := Placeholder(s); placeholder {
 		return ""
 	}
+	if c, ok := ParseComposite(s); ok && c.Module.Code == 0 {
+		return "" // the register and the DRAM are named, the module is not
+	}
 	if j, ok := ParseJEDEC(s); ok {
 		s = j.Name()
 	} else if j, ok := singleByte(s); ok {

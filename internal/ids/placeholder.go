@@ -72,6 +72,9 @@ tobefilledbyo.e.m.
 filled by o.e.m.
 filled by oem
 oem to be filled
+fill by oem
+fill by o.e.m.
+to be filled
 system manufacturer
 system product name
 system version
@@ -170,6 +173,10 @@ func Placeholder(s string) (reason string, ok bool) {
 func unprintable(s string) bool {
 	if !utf8.ValidString(s) {
 		return true
+	}
+	// Some firmware pads real names with dots; what they pad counts.
+	if padded := strings.TrimRight(s, ". "); padded != "" && !strings.Contains(padded, ".") {
+		s = padded
 	}
 	dots := 0
 	for _, r := range s {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 func lab(t testing.TB) (entry, table []byte) {
@@ -347,6 +348,36 @@ func TestOldOnboardDevices(t *testing.T) {
 	require.True(t, table.Onboard[0].Enabled)
 	require.False(t, table.Onboard[1].Enabled)
 	require.Nil(t, table.Onboard[1].Address)
+}
+
+// Whatever structures a table holds, walking it gives back exactly them.
+func TestWalkInvertsBuilding(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var b []byte
+		var want []Structure
+		n := rapid.IntRange(1, 20).Draw(t, "structures")
+		for i := range n {
+			kind := rapid.Uint8Range(0, 126).Draw(t, "type")
+			body := rapid.SliceOfN(rapid.Byte(), 0, 60).Draw(t, "body")
+			strs := rapid.SliceOfN(rapid.StringMatching(`[ -~]{1,20}`), 0, 5).Draw(t, "strings")
+			s := structure(kind, uint16(i), body, strs...)
+			w := Structure{Header: Header{Type: kind, Handle: uint16(i), Offset: len(b), Length: len(s)}, Formatted: s[:4+len(body)]}
+			if len(strs) > 0 {
+				w.Strings = strs
+			}
+			want, b = append(want, w), append(b, s...)
+		}
+		table, err := Parse(nil, append(b, end()...))
+		require.NoError(t, err)
+		require.Equal(t, want, table.Structures[:n])
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	entry, table := lab(b)
+	for b.Loop() {
+		_, _ = Parse(entry, table)
+	}
 }
 
 func FuzzParse(f *testing.F) {

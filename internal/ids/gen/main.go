@@ -37,6 +37,7 @@ func main() {
 		make func() ([]string, error)
 	}{
 		{"pci", func() ([]string, error) { return idsFile(*pci, true) }},
+		{"class", func() ([]string, error) { return classes(*pci) }},
 		{"usb", func() ([]string, error) { return idsFile(*usb, false) }},
 		{"oui", func() ([]string, error) { return ouiFile(*oui) }},
 		{"jep106", func() ([]string, error) { return jep106(*jep, *old) }},
@@ -93,6 +94,37 @@ func idsFile(path string, devices bool) ([]string, error) {
 			out = append(out, vendor+"\t"+m[3])
 		case devices:
 			out = append(out, vendor+m[2]+"\t"+m[3])
+		}
+	}
+	return out, nil
+}
+
+// classes reads the class list of pci.ids: "C cc  name", one tab deeper the
+// subclass, two tabs deeper the programming interface.
+func classes(path string) ([]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	entry := regexp.MustCompile(`^(C |\t|\t\t)([0-9a-f]{2})  (.+)$`)
+	var out []string
+	prefix := ""
+	for s := bufio.NewScanner(f); s.Scan(); {
+		m := entry.FindStringSubmatch(s.Text())
+		switch {
+		case m == nil, m[1] != "C " && prefix == "":
+			continue
+		case m[1] == "C ":
+			prefix = ""
+		case m[1] == "\t":
+			prefix = prefix[:2]
+		default:
+			prefix = prefix[:4]
+		}
+		out = append(out, prefix+m[2]+"\t"+m[3])
+		if m[1] != "\t\t" {
+			prefix += m[2]
 		}
 	}
 	return out, nil
