@@ -16,6 +16,7 @@ type Reference struct {
 	Events  []EventReference    `json:"events,omitempty"`  // expected events, in order
 	Order   string              `json:"order,omitempty"`   // "strict" (default) or "any"
 	Note    string              `json:"note,omitempty"`
+	Origin  string              `json:"-"` // id of the manifest, set by the caller
 }
 
 // EventReference is one expected event.
@@ -30,9 +31,11 @@ type EventReference struct {
 
 // Endorsement pins one key or certificate of a machine's TPM.
 type Endorsement struct {
-	Kind     string `json:"kind"`               // "ek", "ek-certificate" or "ak"
-	SHA256   string `json:"sha256,omitempty"`   // of the certificate's or the public key's DER form
-	Name     string `json:"name,omitempty"`     // TPM name of the key, hex
-	Optional bool   `json:"optional,omitempty"` // an optional artefact that is absent is listed as not checked
-	Note     string `json:"note,omitempty"`
+	Kind      string `json:"kind"`                // "ek", "ek-certificate" or "ak"
+	SHA256    string `json:"sha256,omitempty"`    // of the certificate's DER form, or of the key's SubjectPublicKeyInfo
+	Name      string `json:"name,omitempty"`      // TPM name of the key, hex
+	Algorithm string `json:"algorithm,omitempty"` // of the key: "rsa-2048", "ecc-p384"; only keys of one algorithm are compared
+	Index     string `json:"index,omitempty"`     // NV index of a certificate, "0x01c00002"
+	Optional  bool   `json:"optional,omitempty"`  // an optional artefact that is absent is listed as not checked
+	Note      string `json:"note,omitempty"`
 }

@@ -1,0 +1,499 @@
+package attest
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/ekcert"
+	"github.com/assay-hw/assay/internal/tpmwire"
+)
+
+// Params is everything besides the evidence that an appraisal depends on.
+type Params struct {
+	Nonce      []byte
+	NonceGiven bool
+	SealDigest [32]byte // D of the bundle
+	Sealed     bool     // the bundle has an index: its quote must carry the hash over nonce and D
+
+	EKRoots         []*ekcert.Certificate // roots of TPM makers
+	EKIntermediates []*ekcert.Certificate
+	RequireEK       bool // an endorsement key without a trusted certificate has the catalogue's severity; otherwise low
+	Now             time.Time
+
+	References   []Reference // of all manifests; Origin says whose
+	Endorsements []Endorsement
+	Virtual      bool // the manifest describes a virtual machine: a software TPM is expected
+
+	VolatilePCRs   []int    // may move between boots; their findings are at most low
+	VolatileEvents []string // patterns of path.Match over an event's name
+}
+
+// NotChecked names something that could not be compared, and why.
+type NotChecked struct {
+	What, Reason string
+}
+
+// Appraisal is what an observation proves, contradicts and leaves open.
+type Appraisal struct {
+	Findings   []finding.Finding
+	NotChecked []NotChecked
+	Registers  Registers   // what verified quotes signed
+	Bank       string      // the bank that references were held against
+	PCRs       []PCRResult // every active bank, strongest first
+	Golden     []int       // registers that are signed and as a manifest declares
+	Compared   []int       // registers that a reference was held against
+	Coverage   Coverage
+
+	// What was proved.
+	Quoted     bool // a key with the right attributes signed PCR 0 to 7 and every referenced register of Bank
+	LogMatches bool // the log explains these registers
+	Fresh      bool // every verified quote carries the verifier's nonce
+	Sealed     bool // every verified quote covers the inventory
+	KeyBound   bool // the attestation key is the enrolled one
+	Identified bool // a pinned key of the TPM answered, and no other
+	PinsTPM    bool // a manifest pins keys of the TPM
+	EKTrusted  bool // a maker's certificate vouches for the endorsement key
+}
+
+// Coverage counts the registers of the chosen bank.
+type Coverage struct {
+	Referenced, Compared, Golden        int
+	Explained, Unexplained, NotAttested int
+}
+
+// appraiser gathers what one appraisal finds.
+type appraiser struct {
+	o *Observation
+	p *Params
+
+	findings  []finding.Finding
+	unchecked []NotChecked
+
+	keyIsRestricted, anyQuoted  bool
+	enrolled, identified        bool
+	pinsTPM, ekTrusted          bool
+	fresh, sealed               []bool
+	quotes                      []attested
+	registers                   Registers
+	bank                        tpmwire.Algorithm
+	results                     map[tpmwire.Algorithm][]PCRResult
+	replays                     map[tpmwire.Algorithm]map[int][]byte
+	golden, compared, selection map[int]bool
+}
+
+func (ap *appraiser) add(f finding.Finding) { ap.findings = append(ap.findings, f) }
+
+func (ap *appraiser) notChecked(what, reason string) {
+	ap.unchecked = append(ap.unchecked, NotChecked{what, reason})
+}
+
+// Appraise holds the observation against references and endorsements. The
+// result depends on nothing else, and equal inputs give equal results.
+func (o *Observation) Appraise(p Params) *Appraisal {
+	ap := &appraiser{
+		o: o, p: &p, findings: slices.Clone(o.malformed),
+		results: map[tpmwire.Algorithm][]PCRResult{}, replays: map[tpmwire.Algorithm]map[int][]byte{},
+		golden: map[int]bool{}, compared: map[int]bool{},
+	}
+	ap.checkPresence()
+	ap.checkQuotes()
+	ap.chooseBank()
+	ap.checkSelection()
+	ap.checkListings()
+	ap.replayAll()
+	ap.checkReplay()
+	ap.checkOtherBanks()
+	ap.findings = append(ap.findings, o.structureFindings()...)
+	ap.findings = append(ap.findings, o.credibilityFindings(ap.knownDigests())...)
+	ap.findings = append(ap.findings, o.variableFindings()...)
+	ap.matchReferences()
+	ap.checkUnreferenced()
+	ap.checkTime()
+	ap.checkIdentity()
+	ap.checkCertificates()
+	ap.checkVendor()
+	return ap.finish()
+}
+
+// chooseBank takes the strongest bank that a quote covers, and that every
+// reference has digests of where there is one. Without quotes it takes the
+// strongest bank with values, then of the log.
+func (ap *appraiser) chooseBank() {
+	var quoted, listed []tpmwire.Algorithm
+	for _, signedOnly := range []bool{true, false} {
+		for _, q := range ap.quotes {
+			if signedOnly && !(q.signed && q.resolved) {
+				continue
+			}
+			for _, s := range q.body.Quote.Selections {
+				if len(s.PCRs) > 0 && s.Bank.Size() > 0 {
+					quoted = append(quoted, s.Bank)
+				}
+			}
+		}
+		if len(quoted) > 0 {
+			break
+		}
+	}
+	for _, l := range ap.o.listings {
+		listed = append(listed, l.values.banks()...)
+	}
+	if len(quoted)+len(listed) == 0 && ap.o.log() != nil {
+		for _, b := range ap.o.log().Banks {
+			listed = append(listed, b.Alg)
+		}
+	}
+	banks := strongestFirst(quoted)
+	if len(banks) == 0 {
+		banks = strongestFirst(listed)
+	}
+	if len(banks) == 0 {
+		banks = []tpmwire.Algorithm{tpmwire.SHA256}
+	}
+	ap.bank = banks[0]
+	for _, a := range banks {
+		if a != tpmwire.SHA1 && !slices.ContainsFunc(ap.p.References, func(r Reference) bool { return !r.covers(a) }) {
+			ap.bank = a
+			break
+		}
+	}
+	if ap.bank == tpmwire.SHA1 && len(quoted) > 0 {
+		f := finding.New(finding.BankInconsistent, "bank:sha1")
+		f.Severity, f.Confidence, f.Sources = finding.Medium, finding.Proven, []finding.Source{finding.Cryptographic}
+		f.Want, f.Got, f.Why = "a bank stronger than SHA-1", "sha1", "Only the SHA-1 bank is quoted: whoever can make SHA-1 collisions can measure one thing and run another."
+		f.Basis = ap.o.basis(ap.quotes[0].path, 0, len(ap.quotes[0].raw))
+		ap.add(f)
+	}
+}
+
+func (ap *appraiser) replay(a tpmwire.Algorithm) map[int][]byte {
+	if ap.replays[a] == nil {
+		if ap.replays[a] = replayed(ap.o.log(), a); ap.replays[a] == nil {
+			ap.replays[a] = map[int][]byte{}
+		}
+	}
+	return ap.replays[a]
+}
+
+// quotedValue returns what a quote says a register holds: signed values first,
+// then those of a quote whose signature could not be checked.
+func (ap *appraiser) quotedValue(a tpmwire.Algorithm, pcr int) (v []byte, signed bool) {
+	if v := ap.registers.values.value(a, pcr); v != nil {
+		return v, true
+	}
+	for _, q := range ap.quotes {
+		if v := q.values.value(a, pcr); q.resolved && v != nil {
+			return v, false
+		}
+	}
+	return nil, false
+}
+
+// checkListings compares unsigned listings with the quote and with each other.
+func (ap *appraiser) checkListings() {
+	for _, l := range ap.o.listings {
+		for _, a := range l.values.banks() {
+			for n := range maxRegisters {
+				v := l.values.value(a, n)
+				want, signed := ap.quotedValue(a, n)
+				if want == nil {
+					want = ap.o.listed(a)[n]
+				}
+				if v == nil || bytes.Equal(v, want) {
+					continue
+				}
+				f := finding.New(finding.SourcesContradict, fmt.Sprintf("pcr:%d/listing-%s", n, a))
+				f.Want, f.Got = digestText(a, want), digestText(a, v)
+				f.Sources = []finding.Source{finding.Cryptographic, finding.FirmwareTold}
+				f.Basis = ap.o.basis(l.path, 0, 0)
+				f.Why = "The listed value of the register is not the one in the quote; the quote counts."
+				if signed {
+					f.Confidence = finding.Proven
+				}
+				if n == 10 || n >= 16 {
+					f.Severity = finding.Low // these move while the system runs
+				}
+				ap.add(f)
+			}
+		}
+	}
+}
+
+// replayAll holds the log against the best values known of every active bank.
+func (ap *appraiser) replayAll() {
+	active := []tpmwire.Algorithm{ap.bank}
+	for _, l := range ap.o.listings {
+		active = append(active, l.values.banks()...)
+	}
+	for _, q := range ap.quotes {
+		for _, s := range q.body.Quote.Selections {
+			if s.Bank.Size() > 0 {
+				active = append(active, s.Bank)
+			}
+		}
+	}
+	stronger := false
+	for _, a := range strongestFirst(active) {
+		values := ap.o.listed(a)
+		signed := map[int]bool{}
+		for n := range maxRegisters {
+			if v, s := ap.quotedValue(a, n); v != nil {
+				values[n], signed[n] = v, s
+			}
+		}
+		rs := replayBank(ap.o.log(), a, values)
+		for i := range rs {
+			rs[i].Quoted, rs[i].Referenced = signed[rs[i].PCR], ap.referenced(rs[i].PCR)
+			ap.judgeIMA(a, &rs[i])
+		}
+		stronger = settleCaps(rs, stronger) || stronger
+		ap.results[a] = rs
+	}
+}
+
+// settleCaps accepts the cap of an unused bank only where a stronger bank
+// explains everything by itself. It reports whether this bank does.
+func settleCaps(rs []PCRResult, stronger bool) (whole bool) {
+	whole = true
+	have := 0
+	for i := range rs {
+		if rs[i].Cause == causeCap && !stronger {
+			rs[i].Result = Unexplained
+		}
+		if rs[i].PCR < 8 {
+			have++
+			whole = whole && rs[i].Result == Explained && rs[i].Cause != causeCap
+		}
+	}
+	return whole && have == 8
+}
+
+// result returns the outcome for a register in the chosen bank.
+func (ap *appraiser) result(pcr int) *PCRResult {
+	rs := ap.results[ap.bank]
+	for i := range rs {
+		if rs[i].PCR == pcr {
+			return &rs[i]
+		}
+	}
+	return nil
+}
+
+// checkReplay reports registers of the chosen bank that the log does not
+// explain.
+func (ap *appraiser) checkReplay() {
+	if ap.o.log() == nil {
+		ap.notChecked("event log", ap.reasonFor(logPath, "no event log in evidence"))
+	}
+	rs := ap.results[ap.bank]
+	if slices.ContainsFunc(rs, func(r PCRResult) bool { return r.Cause == causeCarteBlanche }) {
+		ap.bankFinding(ap.bank, finding.Critical, causeCarteBlanche,
+			"PCR 0 to 7 are at their reset values although the bank is active: whoever runs next can fill them at will (CVE-2021-42299).")
+	}
+	for i := range rs {
+		r := &rs[i]
+		subject := fmt.Sprintf("pcr:%d", r.PCR)
+		switch {
+		case r.PCR == 10 || r.PCR >= 16 || r.Cause == causeCarteBlanche:
+		case r.Result == Explained && r.Cause != "":
+			f := ap.o.logFinding(finding.KnownQuirk, subject, nil)
+			f.Got, f.Why = r.Cause, "The log explains the register only with this addition, which is known from honest machines."
+			ap.add(f)
+		case r.Result == Unexplained:
+			f := ap.o.logFinding(finding.LogDoesNotReplay, subject, nil)
+			f.Want, f.Got = digestText(ap.bank, r.value), digestText(ap.bank, r.replayed)
+			f.Why = "The log does not give the register's value: " + r.Cause + "."
+			if r.PCR >= 8 && !r.Referenced {
+				f.Severity = finding.Medium
+			}
+			ap.add(f)
+		case r.Result == NotAttested && (r.PCR < 8 || r.Referenced) && ap.o.log() != nil:
+			ap.notChecked(subject+" in "+ap.bank.String(), r.Cause)
+		}
+	}
+}
+
+func (ap *appraiser) bankFinding(a tpmwire.Algorithm, sev finding.Severity, got, why string) {
+	f := finding.New(finding.BankInconsistent, "bank:"+a.String())
+	f.Severity, f.Got, f.Why = sev, got, why
+	f.Sources = []finding.Source{finding.Cryptographic}
+	if len(ap.o.listings) > 0 {
+		f.Basis = ap.o.basis(ap.o.listings[0].path, 0, 0)
+	}
+	ap.add(f)
+}
+
+// checkOtherBanks asks of every other active bank that it tells the same
+// story: a bank that nobody extended is one that anybody may extend.
+func (ap *appraiser) checkOtherBanks() {
+	for _, a := range strongestFirst(sortedBanks(ap.results)) {
+		if a == ap.bank {
+			continue
+		}
+		var odd []string
+		capped, blank, attested, signed := false, false, 0, 0
+		for _, r := range ap.results[a] {
+			main := ap.result(r.PCR)
+			switch {
+			case r.PCR >= 8:
+				continue
+			case r.Quoted:
+				signed++
+			}
+			blank = blank || r.Cause == causeCarteBlanche
+			capped = capped || r.Cause == causeCap
+			if r.Result != NotAttested {
+				attested++
+			}
+			if r.Result == Unexplained && (main == nil || main.Result != Unexplained) {
+				odd = append(odd, fmt.Sprint(r.PCR))
+			}
+		}
+		switch {
+		case attested == 0:
+			if len(ap.results[a]) > 0 {
+				ap.notChecked("bank "+a.String(), "active, but no register of the firmware could be replayed")
+			}
+		case blank:
+			ap.bankFinding(a, finding.Critical, causeCarteBlanche, "PCR 0 to 7 are at their reset values although the bank is active: whoever runs next can fill them at will (CVE-2021-42299).")
+		case len(odd) > 0:
+			ap.bankFinding(a, finding.High, "PCR "+strings.Join(odd, ", "), "These registers do not replay in this bank, although they do in the quoted one.")
+		case capped:
+			f := finding.New(finding.KnownQuirk, "bank:"+a.String())
+			f.Got, f.Why, f.Sources = causeCap, "The bank is not in use, and a stronger bank explains every register.", []finding.Source{finding.Cryptographic}
+			ap.add(f)
+		case signed < 8 && ap.anyQuoted:
+			ap.bankFinding(a, finding.Low, "not quoted", "The bank is active and replays, but no quote covers it.")
+		}
+	}
+}
+
+func sortedBanks(m map[tpmwire.Algorithm][]PCRResult) []tpmwire.Algorithm { return sortedKeys16(m) }
+
+func sortedKeys16[V any](m map[tpmwire.Algorithm]V) []tpmwire.Algorithm {
+	out := make([]tpmwire.Algorithm, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// knownDigests are the digests that references have, as findings show them.
+func (ap *appraiser) knownDigests() map[string]bool {
+	known := map[string]bool{}
+	for i := range ap.p.References {
+		for j := range ap.p.References[i].Events {
+			for bank, ds := range ap.p.References[i].Events[j].Digests {
+				for _, d := range ds {
+					known[bank+":"+strings.ToLower(d)] = true
+				}
+			}
+		}
+	}
+	return known
+}
+
+// checkUnreferenced lists registers that hold something and that no manifest
+// speaks about.
+func (ap *appraiser) checkUnreferenced() {
+	if len(ap.p.References) == 0 {
+		if ap.o.log() != nil || len(ap.quotes) > 0 {
+			ap.notChecked("boot references", "no manifest declares what this machine should measure")
+		}
+		return
+	}
+	for _, r := range ap.results[ap.bank] {
+		if r.Referenced {
+			if r.PCR == 16 || r.PCR == 23 {
+				f := finding.New(finding.ResettablePCR, fmt.Sprintf("pcr:%d", r.PCR))
+				f.Got, f.Why = "referenced", "Software may reset this register at any time, so that its value proves nothing."
+				ap.add(f)
+			}
+			continue
+		}
+		if r.Events > 0 || r.value != nil && r.PCR < 16 && !bytes.Equal(r.value, resetValue(ap.bank, r.PCR)) {
+			ap.notChecked(fmt.Sprintf("PCR %d", r.PCR), "no manifest declares what this register should hold")
+		}
+	}
+}
+
+// finish sets confidences, applies what may move, and sums up.
+func (ap *appraiser) finish() *Appraisal {
+	for i := range ap.findings {
+		f := &ap.findings[i]
+		if f.Claim == finding.ClaimBoot && strings.HasPrefix(f.Subject, "pcr:") {
+			f.Confidence = ap.confidence(f)
+		}
+		if ap.volatile(f) {
+			f.Severity = min(f.Severity, finding.Low)
+		}
+	}
+	a := &Appraisal{
+		Findings: finding.Sort(ap.findings), NotChecked: sortUnchecked(ap.unchecked), Registers: ap.registers, Bank: ap.bank.String(),
+		Golden: sortedKeys(ap.golden), Compared: sortedKeys(ap.compared),
+		Identified: ap.identified && !ap.has(finding.TPMChanged), PinsTPM: ap.pinsTPM, EKTrusted: ap.ekTrusted,
+	}
+	a.Golden = slices.DeleteFunc(a.Golden, func(n int) bool { return !ap.golden[n] })
+	for _, b := range strongestFirst(sortedBanks(ap.results)) {
+		a.PCRs = append(a.PCRs, ap.results[b]...)
+	}
+	a.Quoted, a.LogMatches = ap.anyQuoted, ap.o.log() != nil
+	for n := range maxRegisters {
+		r := ap.result(n)
+		if ap.referenced(n) {
+			a.Coverage.Referenced++
+		}
+		if n >= 8 && !ap.referenced(n) {
+			continue
+		}
+		a.Quoted = a.Quoted && r != nil && r.Quoted
+		a.LogMatches = a.LogMatches && (r != nil && r.Result == Explained || n >= 8 && ap.golden[n])
+	}
+	a.Fresh, a.Sealed = a.Quoted && all(ap.fresh), a.Quoted && all(ap.sealed)
+	a.KeyBound = a.Quoted && ap.enrolled && !ap.has(finding.TPMChanged)
+	a.Coverage.Compared, a.Coverage.Golden = len(a.Compared), len(a.Golden)
+	for _, r := range ap.results[ap.bank] {
+		switch r.Result {
+		case Explained:
+			a.Coverage.Explained++
+		case Unexplained:
+			a.Coverage.Unexplained++
+		default:
+			a.Coverage.NotAttested++
+		}
+	}
+	return a
+}
+
+func all(bs []bool) bool { return len(bs) > 0 && !slices.Contains(bs, false) }
+
+func (ap *appraiser) has(c finding.Code) bool {
+	return slices.ContainsFunc(ap.findings, func(f finding.Finding) bool { return f.Code == c })
+}
+
+// confidence of a finding about a register: proven when the TPM signed the
+// register and, for events, the log gives its value.
+func (ap *appraiser) confidence(f *finding.Finding) finding.Confidence {
+	var n int
+	if _, err := fmt.Sscanf(f.Subject, "pcr:%d", &n); err != nil {
+		return f.Confidence
+	}
+	r := ap.result(n)
+	if r != nil && r.Quoted && (r.Result == Explained || f.Code == finding.LogDoesNotReplay || f.Code == finding.PCRDiffers) {
+		return finding.Proven
+	}
+	return finding.Strong
+}
+
+func sortUnchecked(ns []NotChecked) []NotChecked {
+	slices.SortFunc(ns, func(a, b NotChecked) int {
+		return cmp.Or(cmp.Compare(a.What, b.What), cmp.Compare(a.Reason, b.Reason))
+	})
+	return slices.Compact(ns)
+}

@@ -1,0 +1,150 @@
+package attest
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/assay-hw/assay/internal/efi"
+	"github.com/assay-hw/assay/internal/tcglog"
+	"github.com/assay-hw/assay/internal/tpmwire"
+)
+
+// Log is an event log as read. It proves nothing until a replay meets values
+// that a TPM signed.
+type Log struct {
+	log *tcglog.Log
+}
+
+// Event is one record of a log, for people and for drafts. Type, Label and
+// Data are hints: no digest covers the type, and few cover the data.
+type Event struct {
+	Number  int               `json:"number"`
+	PCR     int64             `json:"pcr"`
+	Type    string            `json:"type"`
+	Label   string            `json:"label,omitempty"`
+	Digests map[string]string `json:"digests"`
+	Data    string            `json:"data"` // "covered", "contradicted" or "not covered" by the digest
+}
+
+// ParseLog reads an event log within the default limits. With an error it
+// also returns the records before the fault.
+func ParseLog(b []byte) (*Log, error) {
+	l, err := tcglog.Parse(b, tcglog.DefaultLimits())
+	return &Log{l}, err
+}
+
+// Banks returns the names of the banks that the log declares.
+func (l *Log) Banks() []string {
+	var out []string
+	for _, b := range l.log.Banks {
+		out = append(out, b.Alg.String())
+	}
+	return out
+}
+
+// Padding returns how many bytes of padding stand behind the last record.
+func (l *Log) Padding() int { return l.log.Padding }
+
+// Events returns the records in order.
+func (l *Log) Events() []Event {
+	out := make([]Event, 0, len(l.log.Events))
+	for i := range l.log.Events {
+		e := &l.log.Events[i]
+		v := Event{Number: e.Number, PCR: int64(e.PCR), Type: e.Type.String(), Label: label(e), Digests: map[string]string{}, Data: credibility(e).String()}
+		for _, d := range e.Digests {
+			v.Digests[d.Alg.String()] = hex.EncodeToString(d.Value)
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+const maxLabel = 200
+
+// label names an event for people: a variable, an action, a path. It is a
+// hint wherever the digest does not cover the data.
+func label(e *tcglog.Event) string {
+	s := text(e)
+	if len(s) > maxLabel {
+		s = strings.ToValidUTF8(s[:maxLabel], "")
+	}
+	return norm.NFC.String(strings.TrimSpace(s))
+}
+
+func text(e *tcglog.Event) string {
+	switch e.Type {
+	case tcglog.EFIVariableDriver, tcglog.EFIVariableBoot, tcglog.EFIVariableBoot2, tcglog.EFIVariableAuthority:
+		if v, _, err := efi.ParseVariable(e.Data); err == nil {
+			return v.Name
+		}
+		return ""
+	case tcglog.EFIBootServicesApp, tcglog.EFIBootServicesDriver, tcglog.EFIRuntimeDriver:
+		if im, err := efi.ParseImageLoad(e.Data); err == nil {
+			return im.Path
+		}
+		return ""
+	case tcglog.EFIFirmwareBlob:
+		if len(e.Data) == 16 {
+			return fmt.Sprintf("base 0x%x length 0x%x", le64(e.Data), le64(e.Data[8:]))
+		}
+	case tcglog.EFIFirmwareBlob2, tcglog.EFIHandoffTables2:
+		if len(e.Data) > 0 && int(e.Data[0]) < len(e.Data) {
+			return plain(e.Data[1 : 1+int(e.Data[0])])
+		}
+	case tcglog.EFIGPT, tcglog.EFIGPT2:
+		if g, err := efi.ParseGPT(e.Data); err == nil {
+			return "GPT " + g.Disk.String()
+		}
+		return ""
+	case tcglog.EventTag:
+		if len(e.Data) > 8 {
+			return plain(e.Data[8:])
+		}
+	case tcglog.Separator:
+		if len(e.Data) == 4 {
+			return "separator"
+		}
+	}
+	return plain(e.Data)
+}
+
+func le64(b []byte) uint64 {
+	var v uint64
+	for i := range 8 {
+		v |= uint64(b[i]) << (8 * i)
+	}
+	return v
+}
+
+// plain returns data that is text, in ASCII or UTF-16, and "" for the rest.
+func plain(b []byte) string {
+	if len(b) > 4*maxLabel {
+		b = b[:4*maxLabel]
+	}
+	if len(b) >= 4 && len(b)%2 == 0 && b[1] == 0 && b[3] == 0 && b[0] != 0 {
+		return efi.Text(b)
+	}
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	if len(b) == 0 || !utf8.Valid(b) {
+		return ""
+	}
+	for _, c := range b {
+		if c < 0x20 && c != '\n' && c != '\t' || c == 0x7f {
+			return ""
+		}
+	}
+	return efi.Printable(string(b))
+}
+
+// digestText is the form in which findings show a digest: one value that can
+// be compared across scans.
+func digestText(a tpmwire.Algorithm, d []byte) string {
+	return a.String() + ":" + hex.EncodeToString(d)
+}

@@ -1,0 +1,211 @@
+package attest
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/tcglog"
+	"github.com/assay-hw/assay/internal/tpmwire"
+)
+
+// separatorData are the contents of a separator event; the last one reports
+// that the firmware failed (TCG PFP 1.06, 10.4.1).
+var separatorData = [][]byte{{0, 0, 0, 0}, {0xff, 0xff, 0xff, 0xff}, {1, 0, 0, 0}}
+
+const separatorError = 2
+
+// separatorOf returns which separator a digest is of, whatever the event's
+// type says, or -1.
+func separatorOf(e *tcglog.Event) int {
+	for _, d := range e.Digests {
+		if i := separatorDigest(d.Alg, d.Value); i >= 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+func separatorDigest(a tpmwire.Algorithm, value []byte) int {
+	h := a.Hash()
+	if h == 0 {
+		return -1
+	}
+	for i, s := range separatorData {
+		if bytes.Equal(sumOf(h, s), value) {
+			return i
+		}
+	}
+	return -1
+}
+
+// structureFindings checks what the profile demands of a log as a whole: one
+// separator per register, the startup locality's place, and no constant under
+// a false type.
+func (o *Observation) structureFindings() []finding.Finding {
+	l := o.log()
+	if l == nil {
+		return nil
+	}
+	var fs []finding.Finding
+	if _, _, bad := startup(l); bad != "" {
+		f := o.logFinding(finding.EventNotCredible, "pcr:0/StartupLocality", nil)
+		f.Severity, f.Got, f.Why = finding.High, bad, "The record that says where PCR 0 starts breaks the profile's rules, and may have been made up to fit a value."
+		fs = append(fs, f)
+	}
+	for _, a := range l.Undeclared {
+		f := o.logFinding(finding.LogStructure, "eventlog/"+a.String(), nil)
+		f.Severity, f.Got, f.Why = finding.Low, "events carry "+a.String()+" digests", "The log's header does not declare this bank."
+		fs = append(fs, f)
+	}
+	seps := map[uint32][]*tcglog.Event{}
+	for i := range l.Events {
+		e := &l.Events[i]
+		if !e.Measured() || e.PCR > 7 {
+			continue
+		}
+		which := separatorOf(e)
+		if which < 0 && e.Type == tcglog.Separator {
+			f := o.eventFinding(finding.LogStructure, e)
+			f.Got, f.Why = "a separator with an unknown digest", "The event calls itself a separator, but its digest is of none."
+			if len(e.Data) != 4 {
+				f.Severity = finding.Low // OpenPOWER names its boot phases this way
+			}
+			fs = append(fs, f)
+			seps[e.PCR] = append(seps[e.PCR], e)
+			continue
+		}
+		if which < 0 {
+			continue
+		}
+		if e.Type != tcglog.Separator {
+			if laundered(e) {
+				f := o.eventFinding(finding.EventNotCredible, e)
+				f.Severity, f.Want, f.Got = finding.Critical, tcglog.Separator.String(), e.Type.String()
+				f.Why = "The digest is that of a separator, but the event calls itself something else: the boundary between firmware and operating system may have been moved."
+				fs = append(fs, f)
+			}
+			continue
+		}
+		if which == separatorError {
+			f := o.eventFinding(finding.LogStructure, e)
+			f.Got, f.Why = "00000001", "The firmware reports an error in its own measurements."
+			fs = append(fs, f)
+		}
+		seps[e.PCR] = append(seps[e.PCR], e)
+	}
+	return append(fs, o.separatorFindings(l, seps)...)
+}
+
+// laundered reports whether an event that is no separator hides one: its data
+// is not the four bytes that its type would honestly hash.
+func laundered(e *tcglog.Event) bool {
+	for _, s := range separatorData {
+		if bytes.Equal(e.Data, s) && (e.Type == tcglog.CompactHash || e.Type == tcglog.EventTag) {
+			return false
+		}
+	}
+	return true
+}
+
+func (o *Observation) separatorFindings(l *tcglog.Log, seps map[uint32][]*tcglog.Event) []finding.Finding {
+	if len(seps) == 0 {
+		f := o.logFinding(finding.LogStructure, "eventlog/separators", nil)
+		f.Want, f.Got, f.Why = "one separator in each of PCR 0 to 7", "none", "Without separators nothing marks where the firmware's measurements end."
+		return []finding.Finding{f}
+	}
+	var fs []finding.Finding
+	for pcr := range uint32(8) {
+		switch n := len(seps[pcr]); {
+		case n == 0:
+			f := o.logFinding(finding.LogStructure, fmt.Sprintf("pcr:%d/separator", pcr), nil)
+			f.Want, f.Got, f.Why = "1 separator", "0", "The register is never separated: the operating system could add firmware measurements."
+			fs = append(fs, f)
+		case n > 1:
+			f := o.eventFinding(finding.LogStructure, seps[pcr][1])
+			f.Subject = fmt.Sprintf("pcr:%d/separator", pcr)
+			f.Want, f.Got, f.Why = "1 separator", fmt.Sprint(n), "A separator stands more than once: the boundary between firmware and operating system is ambiguous."
+			fs = append(fs, f)
+		}
+	}
+	if s := seps[0]; len(s) > 0 {
+		fs = append(fs, o.afterSeparator(l, s[0].Number)...)
+	}
+	return fs
+}
+
+// afterSeparator reports firmware claims in PCR 0 behind its separator.
+func (o *Observation) afterSeparator(l *tcglog.Log, number int) []finding.Finding {
+	var fs []finding.Finding
+	for i := range l.Events {
+		e := &l.Events[i]
+		if e.PCR != 0 || !e.Measured() || e.Number <= number || e.Type == tcglog.Separator {
+			continue
+		}
+		f := o.eventFinding(finding.LogStructure, e)
+		f.Want, f.Got, f.Why = "nothing behind the separator", e.Type.String(), "Code is measured into PCR 0 after the firmware declared its own measurements finished."
+		fs = append(fs, f)
+	}
+	return fs
+}
+
+// credibilityFindings reports events whose data contradicts their digest.
+// known holds digests that a reference has: where the same firmware always
+// digests something else than it logs, that is a quirk and no forgery.
+func (o *Observation) credibilityFindings(known map[string]bool) []finding.Finding {
+	l := o.log()
+	if l == nil {
+		return nil
+	}
+	var fs []finding.Finding
+	for i := range l.Events {
+		e := &l.Events[i]
+		c := credibility(e)
+		if c != contradicted && c != unlikely {
+			continue
+		}
+		f := o.eventFinding(finding.EventNotCredible, e)
+		f.Want, f.Got = eventDigest(e), dataDigest(e)
+		f.Why = "The event's data does not hash to its digest, although this type's digest is defined over the data: the text was edited after the measurement."
+		f.Severity = finding.Critical
+		if c == unlikely {
+			f.Severity = finding.Medium
+			f.Why = "The event's data does not hash to its digest; some firmware digests something else here."
+			if known[f.Want] {
+				f = quirk(f, "The manifest's reference has the same digest.")
+			}
+		}
+		fs = append(fs, f)
+	}
+	return fs
+}
+
+func quirk(f finding.Finding, why string) finding.Finding {
+	q := finding.New(finding.KnownQuirk, f.Subject)
+	q.Want, q.Got, q.Confidence, q.Sources, q.Basis, q.Location = f.Want, f.Got, f.Confidence, f.Sources, f.Basis, f.Location
+	q.Why = f.Why + " " + why
+	return q
+}
+
+// eventDigest shows the event's strongest digest.
+func eventDigest(e *tcglog.Event) string {
+	best := -1
+	out := ""
+	for _, d := range e.Digests {
+		if s := strength(d.Alg); s > best {
+			best, out = s, digestText(d.Alg, d.Value)
+		}
+	}
+	return out
+}
+
+func dataDigest(e *tcglog.Event) string {
+	best := -1
+	out := ""
+	for _, d := range e.Digests {
+		if s := strength(d.Alg); s > best && d.Alg.Hash() != 0 {
+			best, out = s, digestText(d.Alg, sumOf(d.Alg.Hash(), e.Data))
+		}
+	}
+	return out
+}

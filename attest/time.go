@@ -1,0 +1,91 @@
+package attest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/assay-hw/assay/finding"
+)
+
+// checkTime compares the TPM's signed counters with each other and with the
+// machine's uptime. A TPM that was reset alone and fed the golden digests again
+// shows perfect registers; its counters are what gives that away.
+func (ap *appraiser) checkTime() {
+	all := make([]*attestation, 0, len(ap.o.attests)+1)
+	for i := range ap.o.attests {
+		if ap.o.attests[i].body != nil {
+			all = append(all, &ap.o.attests[i])
+		}
+	}
+	t := ap.o.time
+	if t != nil && t.body != nil {
+		ap.checkSignature(t)
+		all = append(all, t)
+	}
+	for _, a := range all[min(1, len(all)):] {
+		first, this := all[0].body.Clock, a.body.Clock
+		if first.ResetCount != this.ResetCount || first.RestartCount != this.RestartCount {
+			f := a.finding(ap.o, finding.TPMClock)
+			f.Severity = finding.Critical
+			f.Want = fmt.Sprintf("reset %d restart %d", first.ResetCount, first.RestartCount)
+			f.Got = fmt.Sprintf("reset %d restart %d", this.ResetCount, this.RestartCount)
+			f.Why = "The TPM was restarted between two attestations of one scan."
+			ap.add(f)
+		}
+	}
+	switch {
+	case t == nil:
+		ap.notChecked("age of the TPM", ap.reasonFor(timePath, "no signed time in evidence"))
+	case t.body == nil || t.body.Time == nil:
+		ap.notChecked("age of the TPM", "the signed time cannot be read")
+	case ap.o.uptime == 0:
+		ap.notChecked("age of the TPM", "no uptime in evidence")
+	default:
+		ap.checkAge(t)
+	}
+	ap.checkFirmwareVersion(all)
+}
+
+// checkAge is the rule "TPM younger than the operating system": the TPM starts
+// before the kernel, so that its own time is never less than the uptime.
+func (ap *appraiser) checkAge(t *attestation) {
+	// The uptime may be read a moment after the signed time.
+	const slack = 5 * time.Second
+	if ms := t.body.Time.Time; ms < 1<<53 && time.Duration(ms)*time.Millisecond+slack < ap.o.uptime {
+		f := t.finding(ap.o, finding.TPMClock)
+		f.Severity = finding.Critical
+		f.Want = "at least " + ap.o.uptime.Round(time.Second).String()
+		f.Got = (time.Duration(ms) * time.Millisecond).Round(time.Second).String()
+		f.Sources = append(f.Sources, finding.FirmwareTold)
+		f.Basis = append(f.Basis, ap.o.basis("proc/uptime", 0, 0)...)
+		f.Why = "The TPM has been running for a shorter time than the operating system: it was restarted alone, and its registers may have been filled again afterwards."
+		ap.add(f)
+	}
+}
+
+// checkFirmwareVersion compares the signed version with the listed one. A TPM
+// hides the version from keys outside the endorsement hierarchy, so only a key
+// below the endorsement key can show it.
+func (ap *appraiser) checkFirmwareVersion(all []*attestation) {
+	hi, ok1 := ap.o.property("TPM2_PT_FIRMWARE_VERSION_1")
+	lo, ok2 := ap.o.property("TPM2_PT_FIRMWARE_VERSION_2")
+	if len(all) == 0 || !ok1 || !ok2 {
+		return
+	}
+	if !ap.keyBelowEK(all[0].body.QualifiedSigner) {
+		ap.notChecked("TPM firmware version", "the attestation key is not shown to be below the endorsement key, so the TPM may hide its version from it")
+		return
+	}
+	listed := uint64(hi)<<32 | uint64(lo)
+	for _, a := range all {
+		if a.body.FirmwareVersion != listed {
+			f := a.finding(ap.o, finding.SourcesContradict)
+			f.Severity = finding.Medium
+			f.Want, f.Got = fmt.Sprintf("%016x", a.body.FirmwareVersion), fmt.Sprintf("%016x", listed)
+			f.Basis = append(f.Basis, ap.o.basis(propsPath, 0, 0)...)
+			f.Why = "The TPM signed another firmware version than the unsigned property list shows."
+			ap.add(f)
+			return
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package attest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/efi"
+	"github.com/assay-hw/assay/internal/tcglog"
+)
+
+// measuredVariable is a variable as the log shows it, where the digest covers
+// what is shown.
+type measuredVariable struct {
+	event *tcglog.Event
+	efi.Variable
+}
+
+// measuredVariables returns the variables of configuration and boot events
+// whose data their digest covers.
+func (o *Observation) measuredVariables() []measuredVariable {
+	l := o.log()
+	if l == nil {
+		return nil
+	}
+	var out []measuredVariable
+	for i := range l.Events {
+		e := &l.Events[i]
+		switch e.Type {
+		case tcglog.EFIVariableDriver, tcglog.EFIVariableBoot, tcglog.EFIVariableBoot2:
+		default:
+			continue
+		}
+		if credibility(e) != covered {
+			continue
+		}
+		if v, _, err := efi.ParseVariable(e.Data); err == nil {
+			out = append(out, measuredVariable{e, v})
+		}
+	}
+	return out
+}
+
+// keyVariables are the Secure Boot variables, which only a signed update or a
+// visit to the setup changes.
+var keyVariables = map[string]string{
+	"SecureBoot": efi.GlobalVariable, "PK": efi.GlobalVariable, "KEK": efi.GlobalVariable,
+	"db": efi.ImageSecurity, "dbx": efi.ImageSecurity, "dbt": efi.ImageSecurity, "dbr": efi.ImageSecurity,
+	"SetupMode": efi.GlobalVariable, "AuditMode": efi.GlobalVariable, "DeployedMode": efi.GlobalVariable,
+}
+
+// variableFindings holds the EFI variables in evidence against those that the
+// firmware measured. The log is covered by the TPM, the variables are not; and
+// a running system may change them, so that a difference is a hint.
+func (o *Observation) variableFindings() []finding.Finding {
+	var fs []finding.Finding
+	seen := map[string]bool{}
+	for _, m := range o.measuredVariables() {
+		key := m.Name + "-" + m.GUID.String()
+		now, ok := o.variables[key]
+		if !ok || seen[key] || bytes.Equal(now, m.Data) {
+			continue
+		}
+		_, security := keyVariables[m.Name]
+		boot := m.Name == "BootOrder" || strings.HasPrefix(m.Name, "Boot") && m.GUID.String() == efi.GlobalVariable
+		if !security && !boot {
+			continue
+		}
+		seen[key] = true
+		f := o.logFinding(finding.SourcesContradict, "efivar:"+subjectText(key), m.event)
+		f.Severity = finding.Low
+		if m.Name == "SecureBoot" {
+			f.Severity = finding.Medium // no operating system can change it
+		}
+		f.Want, f.Got = fmt.Sprintf("sha256:%x", sha256.Sum256(m.Data)), fmt.Sprintf("sha256:%x", sha256.Sum256(now))
+		f.Sources = []finding.Source{finding.Cryptographic, finding.FirmwareTold}
+		f.Basis = append(f.Basis, o.basis(efivarsDir+"/"+key, 0, 0)...)
+		f.Why = "The variable no longer has the value that the firmware measured at this boot; the running system may have changed it since."
+		fs = append(fs, f)
+	}
+	return fs
+}
