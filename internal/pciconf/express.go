@@ -17,7 +17,9 @@ type Express struct {
 	Slot         *Slot // nil when the port has no slot
 }
 
-// Slot is the slot of a root or downstream port.
+// Slot is the slot of a root or downstream port. Present without a device behind
+// the port is remarkable; a device behind a port that is not Present is not:
+// emulated ports leave the bit clear.
 type Slot struct {
 	Number                                  uint16 // physical slot number
 	HotPlug, Surprise, Attention            bool   // hot-plug capable, surprise removal, attention button

@@ -108,3 +108,13 @@ func decodeMappedAddress(f field) MappedAddress {
 	}
 	return m
 }
+
+// TypeName names the memory type (7.18.2), "" for types it does not know.
+func (d MemoryDevice) TypeName() string {
+	names := map[uint8]string{
+		0x03: "DRAM", 0x0f: "SDRAM", 0x12: "DDR", 0x13: "DDR2", 0x14: "DDR2 FB-DIMM", 0x18: "DDR3", 0x19: "FBD2", 0x1a: "DDR4",
+		0x1b: "LPDDR", 0x1c: "LPDDR2", 0x1d: "LPDDR3", 0x1e: "LPDDR4", 0x1f: "Logical non-volatile device", 0x20: "HBM", 0x21: "HBM2",
+		0x22: "DDR5", 0x23: "LPDDR5", 0x24: "HBM3",
+	}
+	return names[d.MemoryType]
+}

@@ -58,6 +58,7 @@ type Table struct {
 	Structures []Structure
 	Problems   []Problem
 	Trailing   int // bytes behind the end-of-table structure
+	Base       int // where the table begins in a dump: add it to offsets; 0 for a bare table
 
 	BIOS                  []BIOS
 	Systems               []System
@@ -115,6 +116,7 @@ func ParseDump(b []byte) (*Table, error) {
 		table = table[:ep.TableLength]
 	}
 	t, err := Parse(b[:ep.Length], table)
+	t.Base = int(start)
 	if len(problems) > 0 {
 		t.Problems = append(problems[len(problems)-1:], t.Problems...)
 	}

@@ -98,6 +98,8 @@ func TestDumpHasTableBehindEntryPoint(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, table.Problems)
 	require.Len(t, table.Structures, 32)
+	at := table.Base + table.TPMs[0].Offset
+	require.EqualValues(t, 43, dump[at], "offsets lead to the structure in the file")
 
 	binary.LittleEndian.PutUint64(dump[0x10:], 1<<40)
 	table, err = ParseDump(dump)
@@ -257,7 +259,7 @@ func TestSlotAddressSentinels(t *testing.T) {
 
 func memoryDevice(size uint16, extended uint32) []byte {
 	f := make([]byte, 0x54-4)
-	f[0x10-4], f[0x17-4] = 1, 2
+	f[0x10-4], f[0x17-4], f[0x12-4] = 1, 2, 0x1a
 	binary.LittleEndian.PutUint16(f[0x0c-4:], size)
 	binary.LittleEndian.PutUint32(f[0x1c-4:], extended)
 	f[0x2c-4], f[0x2d-4] = 0x80, 0xce
@@ -271,13 +273,18 @@ func TestMemoryDeviceSizes(t *testing.T) {
 		bytes     uint64
 		installed bool
 	}{
-		{0, 0, 0, false}, {0xffff, 0, 0, true}, {0x4000, 0, 16 << 30, true}, {0x8200, 0, 512 << 10, true},
-		{0x7fff, 65536, 64 << 30, true}, {0x7fff, 0x80000000 | 1, 1 << 20, true},
+		{0, 0, 0, false},
+		{0xffff, 0, 0, true},
+		{0x4000, 0, 16 << 30, true},
+		{0x8200, 0, 512 << 10, true},
+		{0x7fff, 65536, 64 << 30, true},
+		{0x7fff, 0x80000000 | 1, 1 << 20, true},
 	} {
 		d := parse(t, memoryDevice(c.size, c.extended), end()).MemoryDevices[0]
 		require.Equal(t, c.bytes, d.Size)
 		require.Equal(t, c.installed, d.Installed)
 		require.Equal(t, "A1", d.Locator)
+		require.Equal(t, "DDR4", d.TypeName())
 		require.EqualValues(t, 0xce80, d.ModuleManufacturerID)
 	}
 }

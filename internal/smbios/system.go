@@ -46,6 +46,16 @@ type Chassis struct {
 	Height                                       uint8 // rack units, 0 unspecified
 }
 
+// TypeName names the kind of chassis (7.4.1), "" for kinds it does not know.
+func (c Chassis) TypeName() string {
+	names := map[uint8]string{
+		0x03: "desktop", 0x04: "low profile desktop", 0x05: "pizza box", 0x06: "mini tower", 0x07: "tower", 0x08: "portable", 0x09: "laptop",
+		0x0a: "notebook", 0x0d: "all in one", 0x0e: "sub notebook", 0x11: "main server chassis", 0x17: "rack mount chassis", 0x18: "sealed-case PC",
+		0x19: "multi-system chassis", 0x1c: "blade", 0x1d: "blade enclosure", 0x1f: "convertible", 0x22: "embedded PC", 0x23: "mini PC", 0x24: "stick PC",
+	}
+	return names[c.ChassisType]
+}
+
 // Processor is structure type 4 (7.5). Signature is the first dword of the ID
 // field: on x86 the EAX value of CPUID leaf 1, on Arm SMCCC machines the SoC id
 // or MIDR.

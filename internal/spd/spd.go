@@ -114,7 +114,8 @@ func (g Geometry) Consistent() bool {
 	return g.DieMegabits == g.AddressMegabits || g.DieMegabits*4 == g.AddressMegabits*3
 }
 
-// Module is a decoded SPD.
+// Module is a decoded SPD. Offsets says where "maker", "date", "serial" and
+// "part" are stored and, where the geometry contradicts itself, "geometry".
 type Module struct {
 	Type       Type
 	Revision   string // of the SPD format, "1.1"
@@ -240,7 +241,11 @@ func (m *Module) identity(b []byte, maker, location, date, serial, part, partEnd
 }
 
 func (m *Module) text(b []byte, start, end int) string {
-	s := strings.Trim(strings.TrimRight(string(b[start:end]), "\x00\xff"), " ")
+	raw := b[start:end]
+	for len(raw) > 0 && (raw[len(raw)-1] == 0 || raw[len(raw)-1] == 0xff) {
+		raw = raw[:len(raw)-1]
+	}
+	s := strings.Trim(string(raw), " ")
 	for i := range len(s) {
 		if s[i] < 0x20 || s[i] > 0x7e {
 			m.problem(start, "part number holds the byte 0x%02x", s[i])

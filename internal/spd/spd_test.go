@@ -199,6 +199,8 @@ func TestImpossibleFields(t *testing.T) {
 	require.Contains(t, all, "no year and week")
 	require.Contains(t, all, "byte 0x07")
 	require.Zero(t, m.Size)
+	copy(b[340:349], []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0})
+	require.NotContains(t, parse(t, b).PartNumber, "\xff", "erased bytes are padding")
 	copy(b[325:329], []byte{0xff, 0xff, 0xff, 0xff})
 	require.Empty(t, parse(t, b).Serial, "an erased serial number is none")
 }
