@@ -53,7 +53,8 @@ func Offset(err error) int64 {
 // byte order mark, duplicate keys at any depth, keys that differ from the
 // target's in case or are not ASCII, unknown keys, strings that are not in
 // Unicode normal form C or hold control characters, lone surrogates, numbers
-// that are not plain integers, nesting beyond MaxDepth and trailing data.
+// that are not plain integers, null where a value is needed, nesting beyond
+// MaxDepth and trailing data. It takes time linear in the input.
 func Decode(b []byte, v any, opts ...Option) error {
 	if !utf8.Valid(b) {
 		return &Error{At: invalidAt(b), Msg: "invalid UTF-8"}
@@ -61,7 +62,7 @@ func Decode(b []byte, v any, opts ...Option) error {
 	if err := loneSurrogate(b); err != nil {
 		return err
 	}
-	c := checker{dec: json.NewDecoder(bytes.NewReader(b))}
+	c := checker{dec: json.NewDecoder(bytes.NewReader(b)), fields: map[reflect.Type]map[string]reflect.Type{}}
 	for _, o := range opts {
 		c.unknownOK = c.unknownOK || o == AllowUnknown
 	}
@@ -85,6 +86,7 @@ func Decode(b []byte, v any, opts ...Option) error {
 type checker struct {
 	dec       *json.Decoder
 	unknownOK bool
+	fields    map[reflect.Type]map[string]reflect.Type
 }
 
 func (c *checker) fail(key, format string, args ...any) error {
@@ -108,8 +110,9 @@ func (c *checker) value(t reflect.Type, key string, depth int) error {
 	if depth > MaxDepth {
 		return c.fail(key, "nested deeper than %d", MaxDepth)
 	}
+	pointer := false
 	for t != nil && t.Kind() == reflect.Pointer {
-		t = t.Elem()
+		t, pointer = t.Elem(), depth > 0
 	}
 	tok, err := c.token(key)
 	if err != nil {
@@ -127,13 +130,23 @@ func (c *checker) value(t reflect.Type, key string, depth int) error {
 		if strings.ContainsAny(tok.String(), ".eE") || tok.String() == "-0" {
 			return c.fail(key, "number %s is not an integer", tok)
 		}
+	case nil:
+		if t != nil && !nullable(t.Kind()) && !pointer {
+			return c.fail(key, "is null")
+		}
 	}
 	return nil
 }
 
+// nullable lists the kinds that null empties. encoding/json passes over null
+// for any other kind and keeps what was there.
+func nullable(k reflect.Kind) bool {
+	return k == reflect.Slice || k == reflect.Map || k == reflect.Interface
+}
+
 func (c *checker) object(t reflect.Type, key string, depth int) error {
-	fields := fieldTypes(t)
-	seen := map[string]bool{}
+	fields := c.fieldTypes(t)
+	names := map[string]string{} // in lower case, to the spelling that was read
 	for c.dec.More() {
 		tok, err := c.token(key)
 		if err != nil {
@@ -144,17 +157,25 @@ func (c *checker) object(t reflect.Type, key string, depth int) error {
 			return c.fail(key, "object key is not a string")
 		}
 		if !ascii(name) {
-			return c.fail(key, "key %+q is not printable ASCII", name)
+			return c.fail(key, "key %+q is not printable ASCII", clip(name))
 		}
-		if seen[name] {
-			return c.fail(key, "key %q stands twice", name)
+		isMap := t != nil && t.Kind() == reflect.Map
+		folded := name
+		if !isMap {
+			folded = strings.ToLower(name)
 		}
-		seen[name] = true
-		next, err := c.field(t, fields, seen, name, key)
+		if other, dup := names[folded]; dup {
+			if other == name {
+				return c.fail(key, "key %q stands twice", clip(name))
+			}
+			return c.fail(key, "keys %q and %q differ in case only", clip(other), clip(name))
+		}
+		names[folded] = name
+		next, err := c.field(t, fields, name, key)
 		if err != nil {
 			return err
 		}
-		if err := c.value(next, key+"."+name, depth+1); err != nil {
+		if err := c.value(next, key+"."+clip(name), depth+1); err != nil {
 			return err
 		}
 	}
@@ -162,16 +183,12 @@ func (c *checker) object(t reflect.Type, key string, depth int) error {
 	return err
 }
 
-// field finds the type behind a key. Another key that differs in case only is
-// refused even where unknown keys are welcome: encoding/json would mix them.
-func (c *checker) field(t reflect.Type, fields map[string]reflect.Type, seen map[string]bool, name, key string) (reflect.Type, error) {
+// field finds the type behind a key. A key that differs from a known one in
+// case only is refused even where unknown keys are welcome: encoding/json would
+// take it for the known one.
+func (c *checker) field(t reflect.Type, fields map[string]reflect.Type, name, key string) (reflect.Type, error) {
 	if t != nil && t.Kind() == reflect.Map {
 		return t.Elem(), nil
-	}
-	for other := range seen {
-		if other != name && strings.EqualFold(other, name) {
-			return nil, c.fail(key, "keys %q and %q differ in case only", other, name)
-		}
 	}
 	if ft, ok := fields[name]; ok {
 		return ft, nil
@@ -185,9 +202,18 @@ func (c *checker) field(t reflect.Type, fields map[string]reflect.Type, seen map
 		}
 	}
 	if !c.unknownOK {
-		return nil, c.fail(key, "unknown key %q", name)
+		return nil, c.fail(key, "unknown key %q", clip(name))
 	}
 	return nil, nil
+}
+
+func (c *checker) fieldTypes(t reflect.Type) map[string]reflect.Type {
+	m, ok := c.fields[t]
+	if !ok {
+		m = fieldTypes(t)
+		c.fields[t] = m
+	}
+	return m
 }
 
 func (c *checker) array(t reflect.Type, key string, depth int) error {
@@ -209,7 +235,7 @@ func (c *checker) text(s, key string) error {
 		return c.fail(key, "text %+q is not in Unicode normal form C", clip(s))
 	}
 	for _, r := range s {
-		if r < 0x20 && r != '\n' && r != '\t' || r == 0x7f {
+		if r < 0x20 && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 {
 			return c.fail(key, "text %+q holds a control character", clip(s))
 		}
 	}
