@@ -192,7 +192,7 @@ func (a *appraisal) bootProved(q Requirement) (bool, string) {
 		return true, "the manifest has no boot references"
 	}
 	if !a.boot.Quoted {
-		return false, cmp.Or(a.boot.NotQuoted, "no verified quote")
+		return false, "no quote whose signature, key, selection and digest were all verified"
 	}
 	if q == RequireQuote {
 		return true, "signature, selection and digest verified"
@@ -216,7 +216,7 @@ func (a *appraisal) bootCoverage() []BootCoverage {
 		referenced[r.PCR] = true
 	}
 	for _, p := range a.boot.PCRs {
-		out = append(out, BootCoverage{PCR: p.PCR, Bank: p.Bank, Result: p.Result, Cause: p.Cause, Referenced: referenced[p.PCR]})
+		out = append(out, BootCoverage{PCR: p.PCR, Bank: p.Bank, Result: string(p.Result), Cause: p.Cause, Referenced: referenced[p.PCR]})
 		delete(referenced, p.PCR)
 	}
 	for n := range referenced {
@@ -281,7 +281,7 @@ func (a *appraisal) assurance() {
 // facts gathers what the correlation rules join.
 func (a *appraisal) facts() *facts {
 	f := &facts{
-		findings: a.result.Findings, romOf: a.boot.Bound, quoted: a.boot.Quoted, dma: map[string]string{},
+		findings: a.result.Findings, romOf: a.observed.Drivers(), quoted: a.boot.Quoted, dma: map[string]string{},
 	}
 	for _, p := range a.inventory.Parts {
 		if why, ok := p.ReachesMemory(); ok {

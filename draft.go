@@ -168,13 +168,13 @@ func (d *drafter) components() {
 
 // measurements declares boot events, firmware images and the TPM.
 func (d *drafter) measurements() {
-	var observed []*attest.Observation
+	var boots [][]attest.Reference
 	var images [][]*firmware.Image
 	for _, u := range d.units {
-		observed = append(observed, u.boot)
+		boots = append(boots, u.boot.DraftReferences())
 		images = append(images, u.images)
 	}
-	refs, varied := attest.DraftReferences(observed...)
+	refs, varied := attest.MergeReferences(boots)
 	d.out.Boot = refs
 	for _, v := range varied {
 		d.note("%s", v)
@@ -182,7 +182,24 @@ func (d *drafter) measurements() {
 	a := &appraisal{inventory: d.units[0].inventory}
 	d.out.Firmware = firmware.DraftReferences(a.versions(), images...)
 	if d.opt.Scope == Machine {
-		d.out.Endorsements = attest.DraftEndorsements(observed...)
+		d.endorsements()
+	}
+}
+
+// endorsements pins the keys of the TPM. What only some boots of the machine
+// show is pinned too, but may be absent.
+func (d *drafter) endorsements() {
+	seen := map[attest.Endorsement]int{}
+	for _, u := range d.units {
+		for _, e := range u.boot.DraftEndorsements() {
+			if seen[e] == 0 {
+				d.out.Endorsements = append(d.out.Endorsements, e)
+			}
+			seen[e]++
+		}
+	}
+	for i, e := range d.out.Endorsements {
+		d.out.Endorsements[i].Optional = e.Optional || seen[e] < len(d.units)
 	}
 }
 

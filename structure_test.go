@@ -21,7 +21,7 @@ const module = "github.com/assay-hw/assay"
 // imports only packages of lower layers; packages of one layer never import
 // each other.
 var layers = [][]string{
-	{"cmd/assay"},
+	{"cmd/assay", "demo/unpack"},
 	{"report"},
 	{"."},
 	{"manifest"},

@@ -9,7 +9,6 @@
 package assay
 
 import (
-	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -21,18 +20,19 @@ import (
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
+	"github.com/assay-hw/assay/internal/ekcert"
 	"github.com/assay-hw/assay/manifest"
 )
 
 // Case is everything that a verdict depends on.
 type Case struct {
 	Evidence *evidence.Bundle
-	Golden   [][]byte            // golden manifests, as signed
-	Trust    *manifest.Trust     // who may sign them
-	State    manifest.State      // what was seen before
-	EKRoots  []*x509.Certificate // roots and intermediates of TPM makers
-	Policy   *Policy             // nil is the default policy
-	Nonce    []byte              // nil when none was given
+	Golden   [][]byte        // golden manifests, as signed
+	Trust    *manifest.Trust // who may sign them
+	State    manifest.State  // what was seen before
+	EKRoots  [][]byte        // DER certificates of TPM makers, roots and intermediates
+	Policy   *Policy         // nil is the default policy
+	Nonce    []byte          // nil when none was given
 	Now      time.Time
 }
 
@@ -129,7 +129,7 @@ func (a *appraisal) compare() {
 	a.parts = bom.Match(g.Components, g.Classes, a.inventory)
 	a.boot = a.observed.Appraise(attest.Params{
 		Nonce: a.Nonce, NonceGiven: a.Nonce != nil, SealDigest: a.digest, Sealed: a.Evidence.Sealed(),
-		EKRoots: a.EKRoots, Now: a.Now, References: g.Boot, Endorsements: g.Endorsements,
+		EKRoots: a.makers(), RequireEK: len(a.EKRoots) > 0, Now: a.Now, References: g.Boot, Endorsements: g.Endorsements,
 		Virtual: g.Environment.Virtual != "", VolatilePCRs: a.Policy.Volatile.PCRs, VolatileEvents: a.Policy.Volatile.Events,
 	})
 	a.code = firmware.Match(g.Firmware, a.images, a.versions())
@@ -148,6 +148,21 @@ func (a *appraisal) compare() {
 	for _, n := range a.code.NotChecked {
 		a.skip(n.What, n.Reason)
 	}
+}
+
+// makers reads the certificates of TPM makers; one that cannot be read is
+// listed, since a key under it cannot be trusted then.
+func (a *appraisal) makers() []*ekcert.Certificate {
+	var out []*ekcert.Certificate
+	for i, der := range a.EKRoots {
+		c, err := ekcert.Parse(der)
+		if err != nil {
+			a.skip(fmt.Sprintf("certificate %d of TPM makers", i+1), err.Error())
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 // versions are the labels that the machine's firmware gives itself.

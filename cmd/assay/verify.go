@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
@@ -121,9 +120,11 @@ func loadTrust(paths []string) (*manifest.Trust, error) {
 	return t, nil
 }
 
-// loadCertificates reads PEM certificates from files and directories.
-func loadCertificates(paths []string) ([]*x509.Certificate, error) {
-	var out []*x509.Certificate
+// loadCertificates reads the certificates in files and directories, PEM or DER.
+// They are kept as bytes: certificates of TPMs break rules that crypto/x509
+// insists on.
+func loadCertificates(paths []string) ([][]byte, error) {
+	var out [][]byte
 	for _, p := range paths {
 		files := []string{p}
 		if info, err := os.Stat(p); err != nil {
@@ -147,29 +148,24 @@ func loadCertificates(paths []string) ([]*x509.Certificate, error) {
 	return out, nil
 }
 
-func certificatesIn(path string) ([]*x509.Certificate, error) {
+func certificatesIn(path string) ([][]byte, error) {
 	b, err := readInput(path, maxManifestBytes)
 	if err != nil {
 		return nil, err
 	}
-	if c, err := x509.ParseCertificate(b); err == nil {
-		return []*x509.Certificate{c}, nil
-	}
-	var out []*x509.Certificate
+	var out [][]byte
 	for rest := b; ; {
 		var block *pem.Block
 		block, rest = pem.Decode(rest)
 		if block == nil {
 			break
 		}
-		if block.Type != "CERTIFICATE" {
-			continue
+		if block.Type == "CERTIFICATE" {
+			out = append(out, block.Bytes)
 		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, unreadable(fmt.Errorf("%s: certificate %d: %w", path, len(out)+1, err))
-		}
-		out = append(out, c)
+	}
+	if len(out) == 0 && len(b) > 0 && b[0] == 0x30 {
+		out = append(out, b) // DER
 	}
 	if len(out) == 0 {
 		return nil, unreadable(fmt.Errorf("%s: holds no certificate", path))
