@@ -216,6 +216,9 @@ func (a *appraisal) bootCoverage() []BootCoverage {
 		referenced[r.PCR] = true
 	}
 	for _, p := range a.boot.PCRs {
+		if p.Bank != a.boot.Bank {
+			continue // other banks are judged by MB-008
+		}
 		out = append(out, BootCoverage{PCR: p.PCR, Bank: p.Bank, Result: string(p.Result), Cause: p.Cause, Referenced: referenced[p.PCR]})
 		delete(referenced, p.PCR)
 	}

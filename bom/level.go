@@ -53,6 +53,10 @@ func modelKey(c Class, id Identity) string {
 	switch c {
 	case PCI, USB:
 		return model
+	case I2C:
+		if id.Model == unboundClient {
+			return ""
+		}
 	case Memory:
 		if pn := ids.Key(id.PartNumber); pn != "" {
 			return makerKey(id) + "|" + pn

@@ -146,6 +146,10 @@ var (
 	i2cRow     = regexp.MustCompile(`^([0-7])0:(.*)$`)
 )
 
+// unboundClient stands for the identity of a client that answers and that no
+// driver bound: where it sits is all that is known.
+const unboundClient = "answers, no driver bound"
+
 // i2cListings reads listings in the form of i2cdetect.
 func (r *reader) i2cListings(bound map[string]bool) {
 	for _, name := range r.b.Glob("i2c/detect-*.txt") {
@@ -164,7 +168,7 @@ func (r *reader) i2cListings(bound map[string]bool) {
 				continue
 			}
 			p := r.add(Part{Class: I2C, Subject: "i2c:" + client, Location: finding.Location{Path: "i2c/" + client}})
-			p.fact("answers", "yes", o)
+			p.set("model", &p.Identity.Model, unboundClient, o)
 		}
 		r.seen(I2C, true, "", finding.SiliconAnswered)
 	}

@@ -9,21 +9,27 @@ import (
 // maxExecutables bounds how many headers are remembered for one leaf.
 const maxExecutables = 256
 
-// executables returns the sha256 of the headers of every executable image in
-// b, sorted without repeats. The headers alone identify an image well enough
-// to tell a new one, and need no trust in the lengths that follow.
+// executables returns the sha256 of the headers of the executable images in b,
+// sorted without repeats. The headers alone identify an image well enough to
+// tell a new one, and need no trust in the lengths that follow.
 func executables(b []byte) []string {
 	var out []string
-	for at := 0; len(out) < maxExecutables; {
-		n, length := nextExecutable(b[at:])
-		if n < 0 {
-			break
-		}
-		out = append(out, digest(b[at+n:at+n+length]))
-		at += n + 2
-	}
+	eachExecutable(b, func(_, _ int, sum string) { out = append(out, sum) })
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// eachExecutable calls f for the first maxExecutables images in b.
+func eachExecutable(b []byte, f func(at, length int, sum string)) {
+	at := 0
+	for range maxExecutables {
+		n, length := nextExecutable(b[at:])
+		if n < 0 {
+			return
+		}
+		f(at+n, length, digest(b[at+n:at+n+length]))
+		at += n + 2
+	}
 }
 
 // nextExecutable finds the first PE or TE image in b and returns its offset

@@ -50,13 +50,13 @@ type Leaf struct {
 // Image is one flash image as read. Leaves are in offset order and cover every
 // byte exactly once.
 type Image struct {
-	Name     string // "bios", "bmc"
-	Artifact string // path in the evidence
-	SHA256   string // of all bytes
-	Size     int64
-	Reason   string // why the image cannot be compared; empty when it is complete
-	Leaves   []Leaf
-	Findings []finding.Finding // what reading found: malformed side file, limits, bytes not understood
+	Name     string            `json:"name"`             // "bios", "bmc"
+	Artifact string            `json:"artifact"`         // path in the evidence
+	SHA256   string            `json:"sha256,omitempty"` // of all bytes
+	Size     int64             `json:"size"`
+	Reason   string            `json:"reason,omitempty"` // why the image cannot be compared; empty when it is complete
+	Leaves   []Leaf            `json:"leaves"`
+	Findings []finding.Finding `json:"findings,omitempty"` // what reading found: malformed side file, limits, bytes not understood
 
 	data []byte
 }

@@ -228,6 +228,18 @@ func TestEveryByteIsInOneLeaf(t *testing.T) {
 	})
 }
 
+// A signature every few bytes must not cost its square.
+func TestManySignatures(t *testing.T) {
+	one := make([]byte, 24)
+	copy(one[16:], "_FVH")
+	b := bytes.Repeat(one, 1<<20)
+	for i := 0; i+48 <= len(b); i += 24 {
+		b[i+24] = 0xff // a header length, seen from the signature before
+	}
+	requirePartition(t, Parse("bios", b))
+	requirePartition(t, Parse("bios", buildStore(bytes.Repeat(peImage(), 15))))
+}
+
 // Images that make other tools loop, panic or eat all memory.
 func TestHostileImages(t *testing.T) {
 	for _, dir := range []string{"hostile", "uefi", "nvram", "intel", "coreboot"} {

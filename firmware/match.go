@@ -230,14 +230,17 @@ func (k *comparer) volatileLeaf(want, l Leaf) {
 	}
 	k.coverage.Matched++
 	k.coverage.Volatile += l.Length
-	for _, sum := range l.Executables {
-		if slices.Contains(want.Executables, sum) {
-			continue
-		}
-		at, n := locateExecutable(k.got.bytes(l), sum)
-		k.report(finding.ForeignBytes, l.Path, "no executable code", "executable headers sha256:"+sum,
-			"a range for variables holds an executable image that the reference did not have", l.Offset+int64(at), int64(n))
+	fresh := slices.DeleteFunc(slices.Clone(l.Executables), func(sum string) bool { return slices.Contains(want.Executables, sum) })
+	if len(fresh) == 0 {
+		return
 	}
+	eachExecutable(k.got.bytes(l), func(at, length int, sum string) {
+		if i := slices.Index(fresh, sum); i >= 0 {
+			fresh = slices.Delete(fresh, i, i+1)
+			k.report(finding.ForeignBytes, l.Path, "no executable code", "executable headers sha256:"+sum,
+				"a range for variables holds an executable image that the reference did not have", l.Offset+int64(at), int64(length))
+		}
+	})
 }
 
 // sameVersion adds FW-004: bytes differ behind an equal label.
@@ -261,19 +264,6 @@ func (k *comparer) holdsCode(l Leaf) string {
 		return fmt.Sprintf(", with an executable image at offset 0x%x", l.Offset+int64(at))
 	}
 	return ""
-}
-
-func locateExecutable(b []byte, sum string) (at, length int) {
-	for base := 0; ; {
-		n, length := nextExecutable(b[base:])
-		if n < 0 {
-			return 0, 0
-		}
-		if digest(b[base+n:base+n+length]) == sum {
-			return base + n, length
-		}
-		base += n + 2
-	}
 }
 
 func codeFor(k Kind) finding.Code {

@@ -147,6 +147,7 @@ type volume struct {
 const (
 	volumeSignatureAt = 40
 	volumeHeaderMin   = 56 + 8 // fixed part and the block map's end
+	volumeHeaderMax   = 512    // room for 56 runs of blocks; a signature is found often, so this bounds the work
 	erasePolarity     = 1 << 11
 )
 
@@ -159,11 +160,11 @@ func parseVolume(b []byte) (volume, bool) {
 	length := binary.LittleEndian.Uint64(b[32:])
 	header := int(binary.LittleEndian.Uint16(b[48:]))
 	revision := b[55]
-	if header < volumeHeaderMin || header%2 != 0 || revision < 1 || revision > 2 ||
+	if header < volumeHeaderMin || header > volumeHeaderMax || header%2 != 0 || revision < 1 || revision > 2 ||
 		length < uint64(header) || length > uint64(len(b)) {
 		return volume{}, false
 	}
-	if sum16(b[:header]) != 0 || !blockMapHolds(b[56:header], length) {
+	if !blockMapHolds(b[56:header], length) || sum16(b[:header]) != 0 {
 		return volume{}, false
 	}
 	v := volume{length: int(length), headerLength: header}
