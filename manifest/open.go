@@ -459,11 +459,11 @@ func Stale(t *Trusted, maxAge time.Duration, now time.Time) []finding.Finding {
 
 // Sidecar reports a readable copy that says something else than the signed
 // manifest. The copy is a draft in the form that Encode writes.
-func Sidecar(t *Trusted, name string, copy []byte) []finding.Finding {
+func Sidecar(t *Trusted, name string, beside []byte) []finding.Finding {
 	f := finding.New(finding.ManifestSidecar, "manifest:"+t.manifest.ID)
-	f.Basis = []finding.Basis{{Artifact: name, SHA256: hexSum(copy), Length: int64(len(copy))}}
+	f.Basis = []finding.Basis{{Artifact: name, SHA256: hexSum(beside), Length: int64(len(beside))}}
 	f.Want, f.Confidence = "the signed contents", finding.Proven
-	m, err := ReadUntrusted(copy)
+	m, err := ReadUntrusted(beside)
 	if err != nil {
 		f.Got, f.Why = "another document", "the copy beside the manifest cannot be read: "+err.Error()
 		return []finding.Finding{f}
