@@ -157,6 +157,19 @@ func endless() []byte {
 	return b
 }
 
+// The internal use area ends where the next area begins.
+func TestInternalUse(t *testing.T) {
+	b := image(nil, board(), nil, nil)
+	inner := append([]byte{1, 'x', 'y'}, make([]byte, 5)...)
+	b = append(b[:8:8], append(inner, b[8:]...)...)
+	b[1], b[3] = 1, 2
+	b[7] = 0
+	b[7] = -sum(b[:7])
+	v := parse(t, b)
+	require.Empty(t, v.Problems)
+	require.Equal(t, []byte("xy\x00\x00\x00\x00\x00"), v.Internal)
+}
+
 func TestBadRecords(t *testing.T) {
 	good := record(0xc0, false, []byte{1, 2, 3})
 	bad := record(0xc1, true, []byte{1, 2, 3})
@@ -201,6 +214,8 @@ func TestTextTypes(t *testing.T) {
 	}
 	wide := parse(t, image(nil, nil, area([]byte{12}, []byte{0xc4, 0xe4, 0x00, 0x42, 0x30}), nil))
 	require.Equal(t, "\u00e4\u3042", wide.Product.Manufacturer.Text)
+	plain := parse(t, image(nil, nil, area([]byte{12}, text("Fujitsu1")), nil))
+	require.Equal(t, "Fujitsu1", plain.Product.Manufacturer.Text, "plain ASCII under another language")
 }
 
 func FuzzParse(f *testing.F) {

@@ -102,6 +102,36 @@ func TestHostileCapabilityLists(t *testing.T) {
 	}
 }
 
+func TestCardBusBridge(t *testing.T) {
+	b := make([]byte, 256)
+	copy(b, []byte{0x4c, 0x10, 0x39, 0x80})
+	b[6], b[0x0e], b[0x14], b[0x34] = 0x10, 2, 0xa0, 0x40
+	copy(b[0x40:], []byte{0x28, 0x10, 0xde, 0x01})
+	b[0xa0], b[0xa2] = 1, 2
+	c := parse(t, b)
+	require.Equal(t, []uint16{0x1028, 0x01de}, []uint16{c.SubsystemVendor, c.SubsystemID})
+	require.Equal(t, "01v2|", c.Fingerprint(), "the capability pointer is at 0x14")
+	require.Zero(t, c.ROMOffset)
+	require.Zero(t, parse(t, b[:64]).SubsystemOffset, "the ids are behind the 64 bytes")
+}
+
+func TestROMRegister(t *testing.T) {
+	b := device()
+	binary.LittleEndian.PutUint32(b[0x30:], 0xfe000001)
+	require.EqualValues(t, 0xfe000001, parse(t, b).ROM)
+	b[0x0e] = 1
+	binary.LittleEndian.PutUint32(b[0x38:], 0xfd000001)
+	require.EqualValues(t, 0xfd000001, parse(t, b).ROM)
+	require.Zero(t, parse(t, b).SubsystemOffset, "a bridge without capability 0x0d has no subsystem ids")
+}
+
+func TestVendorSpecificCapability(t *testing.T) {
+	b := device()
+	b[0x34] = 0x40
+	copy(b[0x40:], []byte{9, 0, 0x14})
+	require.Equal(t, "09(len=20)|", parse(t, b).Fingerprint())
+}
+
 func TestSlotOfADownstreamPort(t *testing.T) {
 	b := device()
 	b[0x34], b[0x40] = 0x40, 0x10

@@ -168,6 +168,49 @@ func TestDDR3WithLostBytes(t *testing.T) {
 	require.Equal(t, 126, m.Problems[0].Offset)
 }
 
+// The check value of CRC-16/XMODEM.
+func TestKnownChecksum(t *testing.T) {
+	require.EqualValues(t, 0x31c3, crc16([]byte("123456789")))
+}
+
+// DDR3 has one checksum with two reaches, and names its register.
+func TestDDR3ChecksumReach(t *testing.T) {
+	b := lab(t)
+	seal(b, 0, 117, 126)
+	b[65], b[66], b[67] = 0x80, 0xb3, 2
+	seal(b, 0, 117, 126)
+	m := parse(t, b)
+	require.Empty(t, m.Problems)
+	require.Equal(t, CRC{Offset: 126, Start: 0, End: 117, Stored: m.CRCs[0].Stored, Computed: m.CRCs[0].Stored}, m.CRCs[0])
+	require.Equal(t, Chip{Kind: "rcd", Maker: MakerID{0x80, 0xb3, 65}, Revision: 2, Installed: true, Offset: 65}, m.Chips[0])
+	b[0] &^= 0x80
+	seal(b, 0, 126, 126)
+	m = parse(t, b)
+	require.Empty(t, m.Problems)
+	require.Equal(t, 126, m.CRCs[0].End)
+	b[3] = 2 // unbuffered: the bytes of the register mean something else
+	require.Empty(t, parse(t, b).Chips)
+}
+
+// LPDDR5 in 1024 bytes has the layout of DDR5, in 512 that of LPDDR4.
+func TestLPDDR5Layouts(t *testing.T) {
+	b := ddr5rdimm()
+	b[2] = byte(LPDDR5)
+	seal(b, 0, 510, 510)
+	m := parse(t, b)
+	require.Empty(t, m.Problems)
+	require.Equal(t, "LAB-PART-1", m.PartNumber)
+	b = ddr4rdimm()
+	b[2] = byte(LPDDR5)
+	seal(b, 0, 126, 126)
+	m = parse(t, b)
+	require.Empty(t, m.Problems)
+	require.Equal(t, "LAB-PART-1", m.PartNumber)
+	require.Zero(t, m.Size)
+	b[126], b[127] = 0, 0
+	require.Contains(t, parse(t, b).Problems[0].What, "no checksum is stored")
+}
+
 func TestShortAndUnknownImages(t *testing.T) {
 	for _, b := range [][]byte{nil, make([]byte, 127), make([]byte, 256)} {
 		_, err := Parse(b)

@@ -100,6 +100,14 @@ func TestDefects(t *testing.T) {
 	}
 }
 
+// An association descriptor stands before its interfaces and is no defect.
+func TestAssociationBeforeInterfaces(t *testing.T) {
+	b := composite()
+	b = append(b[:27:27], append([]byte{8, 11, 0, 2, 8, 6, 80, 0}, b[27:]...)...)
+	b[20] += 8
+	require.Empty(t, parse(t, b).Problems)
+}
+
 func flood() []byte {
 	var b []byte
 	for range maxInterfaces {
