@@ -230,7 +230,7 @@ func (t *Trust) rightsOf(certs []*x509.Certificate, manufacturer string) rights 
 	return r
 }
 
-func (s Signer) selects(certs []*x509.Certificate) bool {
+func (s signerRule) selects(certs []*x509.Certificate) bool {
 	leaf, root := certs[0], certs[len(certs)-1]
 	if s.Organization != "" && !slices.ContainsFunc(leaf.Subject.Organization, func(o string) bool { return sameOrganization(o, s.Organization) }) {
 		return false
@@ -241,7 +241,7 @@ func (s Signer) selects(certs []*x509.Certificate) bool {
 	return s.Root == "" || strings.EqualFold(s.Root, hexSum(root.Raw))
 }
 
-func (g Grant) covers(leaf *x509.Certificate, manufacturer string) bool {
+func (g grant) covers(leaf *x509.Certificate, manufacturer string) bool {
 	names := g.Manufacturers
 	if len(names) == 0 {
 		names = leaf.Subject.Organization
@@ -251,7 +251,7 @@ func (g Grant) covers(leaf *x509.Certificate, manufacturer string) bool {
 
 // purpose checks the key's purpose under a grant: what the grant names, else
 // the default.
-func (g Grant) purpose(leaf *x509.Certificate) error {
+func (g grant) purpose(leaf *x509.Certificate) error {
 	if len(g.ExtKeyUsage) == 0 {
 		return defaultPurpose(leaf)
 	}

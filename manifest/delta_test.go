@@ -21,7 +21,7 @@ type shop struct {
 func newShop(t testing.TB) *shop {
 	root := newRoot(t, "root")
 	s := &shop{root: root, vendor: root.issue(t), integrator: root.issue(t, by("Integrator GmbH")), trust: root.trust()}
-	s.trust.grants = []Grant{{Signer: Signer{Organization: "Integrator"}, Manufacturers: []string{"Example Systems"}, Classes: []string{"memory", "pci", "tpm"}, DeltaOnly: true}}
+	s.trust.grants = []grant{{Signer: signerRule{Organization: "Integrator"}, Manufacturers: []string{"Example Systems"}, Classes: []string{"memory", "pci", "tpm"}, DeltaOnly: true}}
 	return s
 }
 
@@ -142,7 +142,7 @@ func TestDeltaChain(t *testing.T) {
 func TestCombineVendorAndScanner(t *testing.T) {
 	root := newRoot(t, "root")
 	trust := root.trust()
-	trust.grants = []Grant{{Signer: Signer{Organization: "Scanner"}, Manufacturers: []string{"*"}, Classes: []string{"boot:software"}}}
+	trust.grants = []grant{{Signer: signerRule{Organization: "Scanner"}, Manufacturers: []string{"*"}, Classes: []string{"boot:software"}}}
 	vendor := opened(t, signed(t, sample(), root.issue(t)), trust)
 	stick := &Manifest{
 		ID: "scanner", Version: 1, IssuedAt: issued, Environment: Environment{Manufacturer: AnyPlatform, Model: "scanner"},

@@ -462,7 +462,7 @@ func TestSpeakingForEveryPlatformNeedsAGrant(t *testing.T) {
 	require.Nil(t, tr)
 	require.Equal(t, []finding.Code{finding.ManifestUntrustedSigner}, codes(r.Findings))
 	trust := root.trust()
-	trust.grants = []Grant{{Signer: Signer{Root: hexSum(root.cert.Raw)}, Manufacturers: []string{"*"}}}
+	trust.grants = []grant{{Signer: signerRule{Root: hexSum(root.cert.Raw)}, Manufacturers: []string{"*"}}}
 	tr, _ = Open(raw, trust, now)
 	require.NotNil(t, tr)
 	got := tr.Manifest()

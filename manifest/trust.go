@@ -20,7 +20,7 @@ import (
 type Trust struct {
 	roots  []*x509.Certificate
 	lists  []revocationList
-	grants []Grant
+	grants []grant
 	// threshold is how many distinct keys must have signed; 0 is 1.
 	threshold int
 }
@@ -30,20 +30,20 @@ type revocationList struct {
 	*x509.RevocationList
 }
 
-// Grant gives a signer authority, or narrows what it has by default. A signer
+// grant gives a signer authority, or narrows what it has by default. A signer
 // that no grant names may speak for the manufacturer that its certificate's
 // organisation names, and for nothing else.
-type Grant struct {
-	Signer        Signer   `yaml:"signer"`
-	Manufacturers []string `yaml:"manufacturers"` // "*" is any; empty: its own organisation
-	Classes       []string `yaml:"classes"`       // component classes, "boot", "boot:software", ...; empty: all
-	DeltaOnly     bool     `yaml:"deltaOnly"`
-	ExtKeyUsage   []string `yaml:"extKeyUsage"` // names or OIDs, one of which the certificate must have
-	Threshold     int      `yaml:"threshold"`
+type grant struct {
+	Signer        signerRule `yaml:"signer"`
+	Manufacturers []string   `yaml:"manufacturers"` // "*" is any; empty: its own organisation
+	Classes       []string   `yaml:"classes"`       // component classes, "boot", "boot:software", ...; empty: all
+	DeltaOnly     bool       `yaml:"deltaOnly"`
+	ExtKeyUsage   []string   `yaml:"extKeyUsage"` // names or OIDs, one of which the certificate must have
+	Threshold     int        `yaml:"threshold"`
 }
 
-// Signer selects certificates; every given field must fit.
-type Signer struct {
+// signerRule selects certificates; every given field must fit.
+type signerRule struct {
 	Organization string `yaml:"organization"` // subject organisation
 	SPKI         string `yaml:"spki"`         // sha256 of the public key's DER form
 	Root         string `yaml:"root"`         // sha256 of the root certificate
@@ -51,11 +51,11 @@ type Signer struct {
 
 type trustFile struct {
 	Threshold int     `yaml:"threshold"`
-	Grants    []Grant `yaml:"grants"`
+	Grants    []grant `yaml:"grants"`
 }
 
-// TrustFileName is the name of the file of grants beside the roots.
-const TrustFileName = "trust.yaml"
+// trustFileName is the name of the file of grants beside the roots.
+const trustFileName = "trust.yaml"
 
 const maxTrustBytes = 4 << 20
 
@@ -101,7 +101,7 @@ func (t *Trust) addDir(dir string, roots bool) error {
 		name := filepath.Join(dir, e.Name())
 		switch ext := strings.ToLower(filepath.Ext(e.Name())); {
 		case e.IsDir():
-		case e.Name() == TrustFileName:
+		case e.Name() == trustFileName:
 			b, err := readLimited(name)
 			if err != nil {
 				return err
@@ -222,9 +222,9 @@ func parseTrustFile(b []byte) (*trustFile, error) {
 	return &f, nil
 }
 
-func (g Grant) check() error {
+func (g grant) check() error {
 	switch s := g.Signer; {
-	case s == Signer{}:
+	case s == signerRule{}:
 		return errors.New("signer: name an organization, an spki or a root")
 	case s.Organization != "" && organization(s.Organization) == "":
 		return fmt.Errorf("signer: organization %q has no letters", s.Organization)

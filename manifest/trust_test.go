@@ -18,7 +18,7 @@ func trustDir(t testing.TB, root *holder, yaml string) string {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "root.pem"), pemOf("CERTIFICATE", root.cert.Raw))
 	if yaml != "" {
-		write(t, filepath.Join(dir, TrustFileName), []byte(yaml))
+		write(t, filepath.Join(dir, trustFileName), []byte(yaml))
 	}
 	return dir
 }
@@ -117,9 +117,9 @@ func TestLoadTrustErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := trustDir(t, root, " ")
-			write(t, filepath.Join(dir, TrustFileName), []byte(yaml))
+			write(t, filepath.Join(dir, trustFileName), []byte(yaml))
 			_, err := LoadTrust([]string{dir})
-			require.ErrorContains(t, err, filepath.Join(dir, TrustFileName))
+			require.ErrorContains(t, err, filepath.Join(dir, trustFileName))
 		})
 	}
 	dir := trustDir(t, root, "")
@@ -173,7 +173,7 @@ func FuzzTrustFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if tf, err := parseTrustFile(b); err == nil {
 			for _, g := range tf.Grants {
-				require.NotEqual(t, Signer{}, g.Signer, "a grant for anyone")
+				require.NotEqual(t, signerRule{}, g.Signer, "a grant for anyone")
 			}
 		}
 	})
