@@ -224,13 +224,14 @@ var knowable = []finding.Code{
 // known turns contradictions that the signer of the manifest recorded with
 // these very values into CH-010.
 func (a *appraisal) known() {
+	declared := a.declaredSubjects()
 	for i := range a.found {
 		f := &a.found[i]
 		if !slices.Contains(knowable, f.Code) || f.Severity == finding.Critical {
 			continue
 		}
 		for _, k := range a.golden.Known {
-			if k.Code != f.Code || k.Subject != f.Subject || k.Want != f.Want || k.Got != f.Got {
+			if k.Code != f.Code || k.Subject != f.Subject && k.Subject != declared[f.Subject] || k.Want != f.Want || k.Got != f.Got {
 				continue
 			}
 			q := finding.New(finding.KnownQuirk, f.Subject)
@@ -241,6 +242,18 @@ func (a *appraisal) known() {
 			break
 		}
 	}
+}
+
+// declaredSubjects maps parts to the subjects under which the manifest declares
+// them: a module that was moved takes its peculiarities along.
+func (a *appraisal) declaredSubjects() map[string]string {
+	out := map[string]string{}
+	for _, r := range a.golden.Components {
+		if s, ok := a.parts.Matched[r.ID]; ok && r.Quantity <= 1 {
+			out[s] = r.Subject
+		}
+	}
+	return out
 }
 
 func (a *appraisal) manifestNames() string {

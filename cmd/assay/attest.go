@@ -63,23 +63,9 @@ Exits 0 when the log was read, 65 when it was refused.`,
 			}
 			pcrs = args[1] // --pcrs FILE
 		}
-		raw, err := readInput(args[0], 64<<20)
+		l, values, err := readLog(args[0], pcrs)
 		if err != nil {
 			return err
-		}
-		l, err := attest.ParseLog(raw)
-		if err != nil {
-			return unreadable(fmt.Errorf("%s: %w", args[0], err))
-		}
-		var values attest.RegisterValues
-		if pcrs != "" && pcrs != printOnly {
-			b, err := readInput(pcrs, 1<<20)
-			if err != nil {
-				return err
-			}
-			if values, err = attest.ParseRegisterValues(b); err != nil {
-				return unreadable(fmt.Errorf("%s: %w", pcrs, err))
-			}
 		}
 		view, err := viewLog(l, bank, values)
 		if err != nil {
@@ -102,6 +88,30 @@ Exits 0 when the log was read, 65 when it was refused.`,
 	fs.Lookup("pcrs").NoOptDefVal = printOnly
 	out.addFlags(fs, "text", "json")
 	return cmd
+}
+
+// readLog reads a log and, where one is named, a file of register values.
+func readLog(log, pcrs string) (*attest.Log, attest.RegisterValues, error) {
+	raw, err := readInput(log, 64<<20)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := attest.ParseLog(raw)
+	if err != nil {
+		return nil, nil, unreadable(fmt.Errorf("%s: %w", log, err))
+	}
+	if pcrs == "" || pcrs == printOnly {
+		return l, nil, nil
+	}
+	b, err := readInput(pcrs, 1<<20)
+	if err != nil {
+		return nil, nil, err
+	}
+	values, err := attest.ParseRegisterValues(b)
+	if err != nil {
+		return nil, nil, unreadable(fmt.Errorf("%s: %w", pcrs, err))
+	}
+	return l, values, nil
 }
 
 func viewLog(l *attest.Log, bank string, values attest.RegisterValues) (*eventLog, error) {
