@@ -19,7 +19,8 @@ import (
 
 // Sign signs a draft, or adds a signature to an envelope. The chain is leaf
 // first and its leaf must hold the key. The draft's subject is computed anew
-// from its environment; the bytes in an envelope are kept as they are.
+// from its environment, and a draft older than the certificate is issued when
+// the certificate became valid; the bytes in an envelope are kept as they are.
 func Sign(raw []byte, key crypto.Signer, chain []*x509.Certificate) ([]byte, error) {
 	if err := checkSigner(key, chain); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
@@ -28,8 +29,15 @@ func Sign(raw []byte, key crypto.Signer, chain []*x509.Certificate) ([]byte, err
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
+	if !isEnvelope(raw) {
+		for _, c := range chain {
+			if c.NotBefore.After(m.IssuedAt) {
+				m.IssuedAt = c.NotBefore
+			}
+		}
+	}
 	if err := validAt(chain[0], m.IssuedAt); err != nil {
-		return nil, fmt.Errorf("sign: issuedAt is %s: %w; set issuedAt into the certificate's validity", m.IssuedAt.UTC().Format("2006-01-02T15:04:05Z"), err)
+		return nil, fmt.Errorf("sign: issuedAt is %s: %w; sign with a certificate that was valid then, or draft anew", m.IssuedAt.UTC().Format("2006-01-02T15:04:05Z"), err)
 	}
 	env := &envelope{PayloadType: payloadType}
 	var payload []byte

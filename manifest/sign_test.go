@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -35,6 +36,14 @@ func TestSignComputesTheSubjectAnew(t *testing.T) {
 	require.Equal(t, "R2", opened(t, raw, root.trust()).Manifest().Environment.Model)
 }
 
+// A draft is often older than the certificate that was made to sign it.
+func TestDraftOlderThanTheCertificate(t *testing.T) {
+	root := newRoot(t, "root")
+	h := root.issue(t, func(c *x509.Certificate) { c.NotBefore = issued.Add(time.Hour) })
+	tr := opened(t, signed(t, sample(), h), root.trust())
+	require.Equal(t, issued.Add(time.Hour), tr.Manifest().IssuedAt)
+}
+
 func TestSecondSignatureKeepsTheBytes(t *testing.T) {
 	root := newRoot(t, "root")
 	one := signed(t, sample(), root.issue(t))
@@ -55,6 +64,9 @@ func TestSignRefusesAndSaysWhatToDo(t *testing.T) {
 	root := newRoot(t, "root")
 	a, b := root.issue(t), root.issue(t)
 	late := root.issue(t, func(c *x509.Certificate) { c.NotBefore = now })
+	gone := root.issue(t, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = issued.AddDate(-2, 0, 0), issued.AddDate(-1, 0, 0)
+	})
 	enc := root.issue(t, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment })
 	draft := encode(t, sample())
 	for name, tt := range map[string]struct {
@@ -65,7 +77,8 @@ func TestSignRefusesAndSaysWhatToDo(t *testing.T) {
 	}{
 		"another's certificate":   {draft, a, b.chain, "pass its key, or the chain leaf first"},
 		"no certificate":          {draft, a, nil, "pass the chain of the signing key"},
-		"not yet valid":           {draft, late, late.chain, "set issuedAt into the certificate's validity"},
+		"younger than the first":  {signed(t, sample(), a), late, late.chain, "sign with a certificate that was valid then"},
+		"expired before":          {draft, gone, gone.chain, "expired"},
 		"a key for encryption":    {draft, enc, enc.chain, "key usage"},
 		"not a manifest":          {[]byte("{}"), a, a.chain, "statement"},
 		"a draft without version": {bytes.Replace(draft, []byte(`"version": 3`), []byte(`"version": 0`), 1), a, a.chain, "version"},
