@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -83,7 +84,7 @@ type appraiser struct {
 	bank                        tpmwire.Algorithm
 	results                     map[tpmwire.Algorithm][]PCRResult
 	replays                     map[tpmwire.Algorithm]map[int][]byte
-	golden, compared, selection map[int]bool
+	golden, compared, fitting   map[int]bool
 }
 
 func (ap *appraiser) add(f finding.Finding) { ap.findings = append(ap.findings, f) }
@@ -98,7 +99,7 @@ func (o *Observation) Appraise(p Params) *Appraisal {
 	ap := &appraiser{
 		o: o, p: &p, findings: slices.Clone(o.malformed),
 		results: map[tpmwire.Algorithm][]PCRResult{}, replays: map[tpmwire.Algorithm]map[int][]byte{},
-		golden: map[int]bool{}, compared: map[int]bool{},
+		golden: map[int]bool{}, compared: map[int]bool{}, fitting: map[int]bool{},
 	}
 	ap.checkPresence()
 	ap.checkQuotes()
@@ -331,7 +332,7 @@ func (ap *appraiser) bankFinding(a tpmwire.Algorithm, sev finding.Severity, got,
 // checkOtherBanks asks of every other active bank that it tells the same
 // story: a bank that nobody extended is one that anybody may extend.
 func (ap *appraiser) checkOtherBanks() {
-	for _, a := range strongestFirst(sortedBanks(ap.results)) {
+	for _, a := range strongestFirst(sortedKeys(ap.results)) {
 		if a == ap.bank {
 			continue
 		}
@@ -371,17 +372,6 @@ func (ap *appraiser) checkOtherBanks() {
 			ap.bankFinding(a, finding.Low, "not quoted", "The bank is active and replays, but no quote covers it.")
 		}
 	}
-}
-
-func sortedBanks(m map[tpmwire.Algorithm][]PCRResult) []tpmwire.Algorithm { return sortedKeys16(m) }
-
-func sortedKeys16[V any](m map[tpmwire.Algorithm]V) []tpmwire.Algorithm {
-	out := make([]tpmwire.Algorithm, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // knownDigests are the digests that references have, as findings show them.
@@ -427,6 +417,9 @@ func (ap *appraiser) checkUnreferenced() {
 func (ap *appraiser) finish() *Appraisal {
 	for i := range ap.findings {
 		f := &ap.findings[i]
+		if n, ok := registerOf(f.Subject); ok && f.Code == finding.LogStructure && ap.fitting[n] {
+			*f = quirk(*f, "The manifest declares the register in exactly this form.")
+		}
 		if f.Claim == finding.ClaimBoot && strings.HasPrefix(f.Subject, "pcr:") {
 			f.Confidence = ap.confidence(f)
 		}
@@ -440,7 +433,7 @@ func (ap *appraiser) finish() *Appraisal {
 		Identified: ap.identified && !ap.has(finding.TPMChanged), PinsTPM: ap.pinsTPM, EKTrusted: ap.ekTrusted,
 	}
 	a.Golden = slices.DeleteFunc(a.Golden, func(n int) bool { return !ap.golden[n] })
-	for _, b := range strongestFirst(sortedBanks(ap.results)) {
+	for _, b := range strongestFirst(sortedKeys(ap.results)) {
 		a.PCRs = append(a.PCRs, ap.results[b]...)
 	}
 	a.Quoted, a.LogMatches = ap.anyQuoted, ap.o.log() != nil
@@ -471,6 +464,14 @@ func (ap *appraiser) finish() *Appraisal {
 	return a
 }
 
+// registerOf reads the register out of a subject such as "pcr:7/db".
+func registerOf(subject string) (int, bool) {
+	head, _, _ := strings.Cut(subject, "/")
+	digits, ok := strings.CutPrefix(head, "pcr:")
+	n, err := strconv.Atoi(digits)
+	return n, ok && err == nil
+}
+
 func all(bs []bool) bool { return len(bs) > 0 && !slices.Contains(bs, false) }
 
 func (ap *appraiser) has(c finding.Code) bool {
@@ -480,8 +481,8 @@ func (ap *appraiser) has(c finding.Code) bool {
 // confidence of a finding about a register: proven when the TPM signed the
 // register and, for events, the log gives its value.
 func (ap *appraiser) confidence(f *finding.Finding) finding.Confidence {
-	var n int
-	if _, err := fmt.Sscanf(f.Subject, "pcr:%d", &n); err != nil {
+	n, ok := registerOf(f.Subject)
+	if !ok {
 		return f.Confidence
 	}
 	r := ap.result(n)

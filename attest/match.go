@@ -117,6 +117,7 @@ func (ap *appraiser) matchRegister(pcr int, refs []*Reference) {
 		return cmp.Compare(rank(a), rank(b))
 	})
 	if best.good() {
+		ap.fitting[pcr] = true
 		ap.golden[pcr] = ap.golden[pcr] || res != nil && res.Quoted
 		if best.ref.Origin != fits[0].ref.Origin && !fits[0].good() {
 			ap.coveredByOther(pcr, best.ref, fits[0].ref)
@@ -198,16 +199,24 @@ func (ap *appraiser) registerFindings(pcr int, best *fit, res *PCRResult) {
 		ap.add(ap.missingEvent(pcr, r))
 	}
 	for _, p := range best.reordered {
-		f := ap.o.eventFinding(finding.ReorderedEvent, p.got)
-		f.Want, f.Got, f.Why = "in the declared order", ap.digestOf(p.got), "The measurement is declared, but it happened at another place in the order."
-		if pcr == 2 {
-			f.Severity = finding.Low // option ROMs run in the order the bus was walked
-		}
-		ap.add(f)
+		ap.add(ap.reorderedEvent(pcr, p))
 	}
 	if n := len(ap.findings) - before; n > maxPerRegister {
 		ap.foldRegister(pcr, before)
 	}
+}
+
+func (ap *appraiser) reorderedEvent(pcr int, p pair) finding.Finding {
+	code := finding.ReorderedEvent
+	if c, _, _ := ap.judgeEvent(pcr, p.got.Type, label(p.got)); c == finding.ChangeConfiguration {
+		code = c // the order of boot entries is what was configured
+	}
+	f := ap.o.eventFinding(code, p.got)
+	f.Want, f.Got, f.Why = "in the declared order", ap.digestOf(p.got), "The measurement is declared, but it happened at another place in the order."
+	if pcr == 2 {
+		f.Severity = finding.Low // option ROMs run in the order the bus was walked
+	}
+	return f
 }
 
 // foldRegister keeps the worst findings of a register and counts the rest: a
@@ -314,21 +323,25 @@ var bootActions = map[string]bool{
 // register.
 func (ap *appraiser) unexpectedEvent(e *tcglog.Event) finding.Finding {
 	code, sev, why := ap.judgeEvent(int(e.PCR), e.Type, label(e))
+	if secureBootOn(e) {
+		code, sev, why = finding.ChangeConfiguration, finding.Info, "Secure Boot is on, while it was off on the reference machine."
+	}
 	f := ap.o.eventFinding(code, e)
-	f.Got, f.Why = ap.digestOf(e), why
-	f.Severity = sev
+	f.Got, f.Why, f.Severity = ap.digestOf(e), why, sev
 	if d, ok := ap.o.driverOf(e); ok {
 		f.Why = fmt.Sprintf("The firmware ran a driver whose digest is that of the image in the option ROM of %s.", d.subject)
 	}
-	if e.Type == tcglog.EFIVariableDriver {
-		if v, _, err := efi.ParseVariable(e.Data); err == nil && credibility(e) == covered && v.Is(efi.GlobalVariable, "SecureBoot") && bytes.Equal(v.Data, []byte{1}) {
-			f.Code, f.Name, f.Severity, f.Title = finding.ChangeConfiguration, "", finding.Info, ""
-			g := finding.New(finding.ChangeConfiguration, f.Subject)
-			f.Name, f.Title, f.Claim, f.Action, f.Attack = g.Name, g.Title, g.Claim, g.Action, g.Attack
-			f.Why = "Secure Boot is on, while it was off on the reference machine."
-		}
-	}
 	return f
+}
+
+// secureBootOn reports whether an event shows, under its digest, that Secure
+// Boot enforces. The GUID counts as much as the name.
+func secureBootOn(e *tcglog.Event) bool {
+	if e.PCR != 7 || e.Type != tcglog.EFIVariableDriver || credibility(e) != covered {
+		return false
+	}
+	v, _, err := efi.ParseVariable(e.Data)
+	return err == nil && v.Is(efi.GlobalVariable, "SecureBoot") && bytes.Equal(v.Data, []byte{1})
 }
 
 func (ap *appraiser) missingEvent(pcr int, r *EventReference) finding.Finding {
@@ -433,10 +446,8 @@ func judgeSecureBoot(t tcglog.EventType, name string) (finding.Code, finding.Sev
 // move.
 func (ap *appraiser) volatile(f *finding.Finding) bool {
 	head, name, _ := strings.Cut(f.Subject, "/")
-	for _, n := range ap.p.VolatilePCRs {
-		if head == fmt.Sprintf("pcr:%d", n) {
-			return true
-		}
+	if n, ok := registerOf(f.Subject); ok && slices.Contains(ap.p.VolatilePCRs, n) {
+		return true
 	}
 	if !strings.HasPrefix(head, "pcr:") || name == "" {
 		return false

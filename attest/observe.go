@@ -190,7 +190,7 @@ func (o *Observation) readAttestation(p, name string) *attestation {
 
 func (o *Observation) readListings() {
 	if raw, err := o.bundle.Read(pcrsPath); err == nil {
-		v, err := ParseRegisterValues(raw)
+		v, err := ParseRegisterValues(raw, "")
 		if err != nil {
 			o.bad(pcrsPath, err)
 		} else {

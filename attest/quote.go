@@ -325,10 +325,13 @@ func (ap *appraiser) candidates(a tpmwire.Algorithm, pcr int) [][]byte {
 		add(l.values.value(a, pcr))
 	}
 	add(ap.replay(a)[pcr])
-	if pcr == 10 {
+	if pcr == imaRegister {
 		for _, v := range ap.imaValues(a) {
 			add(v)
 		}
+	}
+	if ap.replay(a)[pcr] == nil && ap.o.log() != nil {
+		add(resetValue(a, pcr))
 	}
 	return out
 }

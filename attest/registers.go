@@ -1,8 +1,11 @@
 package attest
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,31 +24,97 @@ const (
 	maxRegisterBytes = 1 << 20
 )
 
-// ParseRegisterValues reads {"sha256":{"0":"hex",...},...}. Banks may also be
-// given by their TPM_ALG_ID in decimal, as some agents do.
-func ParseRegisterValues(b []byte) (RegisterValues, error) {
+// ParseRegisterValues reads register values in the forms that tools write:
+// {"sha256":{"0":"hex",...},...}, where banks may also be given by their
+// TPM_ALG_ID in decimal or, with one bank, not at all; the same keyed by the
+// name of a log, of which logName is taken; and the "pcrs:" section of
+// tpm2_eventlog's output.
+func ParseRegisterValues(b []byte, logName string) (RegisterValues, error) {
 	if len(b) > maxRegisterBytes {
 		return nil, fmt.Errorf("PCR values of %d bytes, limit %d", len(b), maxRegisterBytes)
 	}
-	var raw map[string]map[string]string
-	if err := json.Unmarshal(b, &raw); err != nil {
+	if !bytes.HasPrefix(bytes.TrimSpace(b), []byte("{")) {
+		return parseRegisterText(string(b))
+	}
+	var top map[string]json.RawMessage
+	if err := json.Unmarshal(b, &top); err != nil {
 		return nil, fmt.Errorf("PCR values: %w", err)
 	}
+	if inner, ok := top[logName]; ok && logName != "" {
+		top = nil
+		if err := json.Unmarshal(inner, &top); err != nil {
+			return nil, fmt.Errorf("PCR values: %s: %w", logName, err)
+		}
+	}
 	out := RegisterValues{}
-	for name, pcrs := range raw {
-		a, ok := tpmwire.HashNamed(strings.ToLower(name))
-		if n, err := strconv.ParseUint(name, 10, 16); !ok && err == nil {
-			a = tpmwire.Algorithm(n)
-			ok = a.Size() > 0
+	for _, name := range sortedKeys(top) {
+		var pcrs map[string]string
+		if err := json.Unmarshal(top[name], &pcrs); err != nil {
+			return nil, fmt.Errorf("PCR values: bank %q: %w", name, err)
 		}
-		if !ok {
-			return nil, fmt.Errorf("PCR values: unknown bank %q", name)
-		}
-		for k, v := range pcrs {
-			if err := out.set(a, k, v); err != nil {
+		for _, k := range sortedKeys(pcrs) {
+			a, err := bankNamed(name, pcrs[k])
+			if err != nil {
+				return nil, err
+			}
+			if err := out.set(a, k, pcrs[k]); err != nil {
 				return nil, err
 			}
 		}
+	}
+	return out, nil
+}
+
+// bankNamed finds a bank by name, by number, or by the length of a value where
+// there is no name.
+func bankNamed(name, value string) (tpmwire.Algorithm, error) {
+	if a, ok := tpmwire.HashNamed(strings.ToLower(name)); ok {
+		return a, nil
+	}
+	if n, err := strconv.ParseUint(name, 10, 16); err == nil && tpmwire.Algorithm(n).Size() > 0 {
+		return tpmwire.Algorithm(n), nil
+	}
+	if name == "" {
+		for _, a := range []tpmwire.Algorithm{tpmwire.SHA1, tpmwire.SHA256, tpmwire.SHA384, tpmwire.SHA512} {
+			if len(value) == 2*a.Size() {
+				return a, nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("PCR values: unknown bank %q", name)
+}
+
+// parseRegisterText reads lines "sha256:" and "0 : 0xHEX", those of a "pcrs:"
+// section where there is one.
+func parseRegisterText(s string) (RegisterValues, error) {
+	if _, after, ok := strings.Cut("\n"+s, "\npcrs:"); ok {
+		s = after
+	}
+	out := RegisterValues{}
+	bank := tpmwire.Algorithm(0)
+	for line := range strings.Lines(s) {
+		k, v, ok := strings.Cut(strings.TrimSpace(line), ":")
+		k, v = strings.TrimSpace(k), strings.TrimSpace(v)
+		switch {
+		case k == "" && v == "":
+		case !ok:
+			return nil, fmt.Errorf("PCR values: %.40q is neither a bank nor a register", line)
+		case v == "":
+			a, known := tpmwire.HashNamed(strings.ToLower(k))
+			if !known {
+				return nil, fmt.Errorf("PCR values: unknown bank %.40q", k)
+			}
+			bank = a
+		case bank == 0:
+			return nil, fmt.Errorf("PCR values: register %.40q before its bank", k)
+		default:
+			if err := out.set(bank, k, v); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil, errors.New("PCR values: none")
 	}
 	return out, nil
 }
@@ -123,4 +192,4 @@ func resetValue(a tpmwire.Algorithm, pcr int) []byte {
 	return d
 }
 
-func sortedKeys[K int | string, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -58,6 +58,9 @@ func (o *Observation) structureFindings() []finding.Finding {
 		f.Severity, f.Got, f.Why = finding.Low, "events carry "+a.String()+" digests", "The log's header does not declare this bank."
 		fs = append(fs, f)
 	}
+	if !firmwareIsUEFI(l) {
+		return append(fs, o.foreignProfile())
+	}
 	seps := map[uint32][]*tcglog.Event{}
 	for i := range l.Events {
 		e := &l.Events[i]
@@ -65,47 +68,77 @@ func (o *Observation) structureFindings() []finding.Finding {
 			continue
 		}
 		which := separatorOf(e)
-		if which < 0 && e.Type == tcglog.Separator {
+		if e.Type == tcglog.Separator {
+			seps[e.PCR] = append(seps[e.PCR], e)
+		}
+		switch {
+		case which < 0 && e.Type == tcglog.Separator:
 			f := o.eventFinding(finding.LogStructure, e)
 			f.Got, f.Why = "a separator with an unknown digest", "The event calls itself a separator, but its digest is of none."
-			if len(e.Data) != 4 {
-				f.Severity = finding.Low // OpenPOWER names its boot phases this way
-			}
 			fs = append(fs, f)
-			seps[e.PCR] = append(seps[e.PCR], e)
-			continue
-		}
-		if which < 0 {
-			continue
-		}
-		if e.Type != tcglog.Separator {
-			if laundered(e) {
-				f := o.eventFinding(finding.EventNotCredible, e)
-				f.Severity, f.Want, f.Got = finding.Critical, tcglog.Separator.String(), e.Type.String()
-				f.Why = "The digest is that of a separator, but the event calls itself something else: the boundary between firmware and operating system may have been moved."
-				fs = append(fs, f)
-			}
-			continue
-		}
-		if which == separatorError {
+		case which == separatorError && e.Type == tcglog.Separator:
 			f := o.eventFinding(finding.LogStructure, e)
 			f.Got, f.Why = "00000001", "The firmware reports an error in its own measurements."
 			fs = append(fs, f)
+		case which >= 0 && e.Type != tcglog.Separator:
+			fs = append(fs, o.launderedFindings(e)...)
 		}
-		seps[e.PCR] = append(seps[e.PCR], e)
 	}
 	return append(fs, o.separatorFindings(l, seps)...)
 }
 
-// laundered reports whether an event that is no separator hides one: its data
-// is not the four bytes that its type would honestly hash.
-func laundered(e *tcglog.Event) bool {
-	for _, s := range separatorData {
-		if bytes.Equal(e.Data, s) && (e.Type == tcglog.CompactHash || e.Type == tcglog.EventTag) {
-			return false
+// firmwareIsUEFI tells the profile's logs from others that use the same
+// records, such as OpenPOWER's, which names its phases in separators.
+func firmwareIsUEFI(l *tcglog.Log) bool {
+	for i := range l.Events {
+		e := &l.Events[i]
+		if e.Type >= tcglog.EFIVariableDriver || e.Type == tcglog.Separator && len(e.Data) == 4 {
+			return true
 		}
 	}
-	return true
+	return false
+}
+
+func (o *Observation) foreignProfile() finding.Finding {
+	f := o.logFinding(finding.LogStructure, "eventlog/profile", nil)
+	f.Severity, f.Got = finding.Low, "no event of the PC Client profile"
+	f.Why = "The log is of another kind of firmware; its separators could not be checked."
+	return f
+}
+
+// launderedFindings reports a separator under another type. Two honest cases
+// exist: a boot variable whose contents happen to be the same four bytes, and
+// a part of the S-CRTM that is absent, which a start-up ACM measures so.
+func (o *Observation) launderedFindings(e *tcglog.Event) []finding.Finding {
+	variable := e.Type == tcglog.EFIVariableBoot || e.Type == tcglog.EFIVariableBoot2
+	if variable && credibility(e) == covered {
+		return nil
+	}
+	f := o.eventFinding(finding.EventNotCredible, e)
+	f.Severity, f.Want, f.Got = finding.Critical, tcglog.Separator.String(), e.Type.String()
+	f.Why = "The digest is that of a separator, but the event calls itself something else: the boundary between firmware and operating system may have been moved."
+	if o.startOfPCR0(e) {
+		f.Severity = finding.Low
+		f.Why = "What was measured as the start of the firmware is a constant: the measurement says nothing about the code."
+	}
+	return []finding.Finding{f}
+}
+
+// startOfPCR0 reports whether an event is part of the S-CRTM's own measurements
+// at the very start of PCR 0.
+func (o *Observation) startOfPCR0(e *tcglog.Event) bool {
+	if e.PCR != 0 {
+		return false
+	}
+	for _, x := range o.measuredIn(0) {
+		if x.Type != tcglog.SCRTMContents {
+			return false
+		}
+		if x == e {
+			return true
+		}
+	}
+	return false
 }
 
 func (o *Observation) separatorFindings(l *tcglog.Log, seps map[uint32][]*tcglog.Event) []finding.Finding {
