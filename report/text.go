@@ -122,7 +122,7 @@ func verdictSentence(r *assay.Result) string {
 	case assay.Pass:
 		return "Everything that the policy requires was proved, and nothing contradicts the manifest."
 	case assay.Review:
-		return "Nothing proves a difference that fails the machine, but " + counts(r) + " need a person's eye."
+		return "Nothing proves a difference that fails the machine, but " + counts(r) + " should be looked at by a person."
 	case assay.Inconclusive:
 		var open []string
 		for _, q := range r.Required {
@@ -137,13 +137,18 @@ func verdictSentence(r *assay.Result) string {
 
 func counts(r *assay.Result) string {
 	var parts []string
+	total := 0
 	for s := finding.Critical; s >= finding.Medium; s-- {
 		if n := r.Summary[s.String()]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+			total += n
 		}
 	}
 	if len(parts) == 0 {
 		return "no findings above low"
+	}
+	if total == 1 {
+		return parts[0] + " finding"
 	}
 	return strings.Join(parts, ", ") + " findings"
 }
@@ -219,7 +224,7 @@ func (p *printer) list(fs []finding.Finding) {
 	}
 	if hidden > 0 {
 		p.line("")
-		p.line("  %d informational findings are not shown; --all or --format json has them.", hidden)
+		p.wrap("  ", fmt.Sprintf("%d informational findings are not shown; --all or --format json has them.", hidden))
 	}
 }
 
@@ -259,7 +264,7 @@ func (p *printer) notChecked(r *assay.Result) {
 	p.heading(fmt.Sprintf("Not checked (%d)", len(r.NotChecked)))
 	for i, n := range r.NotChecked {
 		if i == shortList && !p.style.All && len(r.NotChecked) > shortList+1 {
-			p.line("  ... and %d more; --all or --format json has them.", len(r.NotChecked)-shortList)
+			p.wrap("  ", fmt.Sprintf("... and %d more; --all or --format json has them.", len(r.NotChecked)-shortList))
 			break
 		}
 		p.wrap("  "+Plain(n.What)+": ", n.Reason)

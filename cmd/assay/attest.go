@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,7 +108,7 @@ func readLog(log, pcrs string) (*attest.Log, attest.RegisterValues, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	values, err := attest.ParseRegisterValues(b)
+	values, err := attest.ParseRegisterValues(b, filepath.Base(log))
 	if err != nil {
 		return nil, nil, unreadable(fmt.Errorf("%s: %w", pcrs, err))
 	}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/assay-hw/assay/internal/fixture"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"assay": func() { os.Exit(run(os.Args[1:], newEnvironment())) },
+	})
+}
+
+// TestScripts runs the command line as people and scripts use it. Each script
+// finds the recorded machines as NAME.evidence.zip, the test vendor's key, and
+// the roots.
+func TestScripts(t *testing.T) {
+	root := filepath.Join("..", "..")
+	machines := map[string][]byte{}
+	for _, n := range []string{"baseline", "baseline-reboot", "extra-nic-norom", "fw-patched-sec", "boot-order", "stale-nonce"} {
+		files, err := fixture.Machine(root, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if machines[n], err = fixture.Zip(files); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, err := filepath.Abs(filepath.Join(root, "testdata"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("NO_COLOR", "1")
+			e.Setenv("KEYS", filepath.Join(keys, "keys"))
+			e.Setenv("TPM", filepath.Join(keys, "tpm"))
+			e.Setenv("NONCE", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff")
+			for n, b := range machines {
+				if err := os.WriteFile(filepath.Join(e.WorkDir, n+".evidence.zip"), b, 0o600); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		RequireExplicitExec: true,
+	})
+}
