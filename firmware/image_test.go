@@ -48,7 +48,7 @@ func TestLeavesOfABoard(t *testing.T) {
 	requirePartition(t, m)
 	require.Equal(t, []string{guidFFS2 + "/" + driverA, guidFFS2 + "/" + driverB, guidFFS3 + "/" + driverC}, paths(m, Code))
 	require.Equal(t, []string{guidFFS2 + "/" + logo}, paths(m, Data))
-	require.Equal(t, []string{guidNVData + "/store", guidNVData + "/work", guidNVData + "/spare"}, paths(m, Volatile))
+	require.Equal(t, []string{guidNVData + "/store", guidNVData + "/ftw", guidNVData + "/spare"}, paths(m, Volatile))
 	require.Equal(t, []string{guidFFS2 + "/" + driverB + "+free", guidFFS3 + "/" + driverC + "+free"}, paths(m, Free))
 	require.Contains(t, paths(m, Padding), guidFFS2+"+gap")
 	require.Empty(t, paths(m, Unknown))

@@ -32,7 +32,7 @@ func (w *walker) variableStore(v volume, end int) {
 		return
 	}
 	w.gap(v.path+"/store", work)
-	w.add(v.path+"/work", Volatile, work+length)
+	w.add(v.path+"/ftw", Volatile, work+length)
 	w.add(v.path+"/spare", Volatile, end)
 }
 

@@ -114,7 +114,8 @@ func chainsTo(d, base *Trusted, deltas []*Trusted, left int) bool {
 	return i >= 0 && left > 0 && chainsTo(deltas[i], base, deltas, left-1)
 }
 
-// newest keeps the newest statement of each lineage and drops superseded ones.
+// newest keeps the newest statement of each lineage and drops those that their
+// own signer superseded.
 func (c *combiner) newest(ts []*Trusted) []*Trusted {
 	keep := map[string]*Trusted{}
 	for _, t := range ts {
@@ -135,7 +136,7 @@ func (c *combiner) newest(ts []*Trusted) []*Trusted {
 	}
 	for _, t := range ts {
 		for _, id := range t.manifest.Supersedes {
-			if o := keep[id]; o != nil && o != keep[t.manifest.ID] {
+			if o := keep[id]; o != nil && o != keep[t.manifest.ID] && t.sameSigner(o) {
 				c.report(finding.ManifestRollback, "manifest:"+id, "manifest:"+t.manifest.ID, "manifest:"+id, "the statement was given beside the one that replaces it")
 				delete(keep, id)
 			}

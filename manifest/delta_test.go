@@ -72,18 +72,17 @@ func TestDeltaTricks(t *testing.T) { // F21
 		actor string
 		set   func(*Manifest)
 	}{
-		"another base":            {base, s.integrator, "Integrator", func(m *Manifest) { m.Delta.BaseDigest = hexSum(nil) }},
-		"the same version":        {base, s.integrator, "Integrator", func(m *Manifest) { m.Version-- }},
-		"another lineage":         {base, s.integrator, "Integrator", func(m *Manifest) { m.ID = "example/r9" }},
-		"another platform":        {base, s.integrator, "Integrator", func(m *Manifest) { m.Environment.Revision = "B" }},
-		"another actor":           {base, s.integrator, "Example Systems", swapped},
-		"removes the TPM line":    {base, s.integrator, "Integrator", func(m *Manifest) { m.Delta.Remove = []string{"tpm"} }},
-		"replaces the TPM line":   {base, s.integrator, "Integrator", func(m *Manifest) { m.Components = []bom.Reference{{ID: "tpm", Class: bom.TPM}} }},
-		"turns it into memory":    {base, s.integrator, "Integrator", func(m *Manifest) { m.Components = []bom.Reference{{ID: "tpm", Class: bom.Memory}} }},
-		"removes what is not":     {base, s.integrator, "Integrator", func(m *Manifest) { m.Delta.Remove = []string{"gpu"} }},
-		"opens a class":           {base, s.integrator, "Integrator", func(m *Manifest) { m.Classes = map[bom.Class]bom.Closure{bom.PCI: bom.Open} }},
-		"accepts a contradiction": {base, s.integrator, "Integrator", func(m *Manifest) { m.Known = []Known{{Code: finding.UnexpectedComponent, Subject: "pci:x"}} }},
-		"not delegated":           {opened(t, signed(t, delegated, s.vendor), s.trust), s.integrator, "Integrator", swapped},
+		"another base":          {base, s.integrator, "Integrator", func(m *Manifest) { m.Delta.BaseDigest = hexSum(nil) }},
+		"the same version":      {base, s.integrator, "Integrator", func(m *Manifest) { m.Version-- }},
+		"another lineage":       {base, s.integrator, "Integrator", func(m *Manifest) { m.ID = "example/r9" }},
+		"another platform":      {base, s.integrator, "Integrator", func(m *Manifest) { m.Environment.Revision = "B" }},
+		"another actor":         {base, s.integrator, "Example Systems", swapped},
+		"removes the TPM line":  {base, s.integrator, "Integrator", func(m *Manifest) { m.Delta.Remove = []string{"tpm"} }},
+		"replaces the TPM line": {base, s.integrator, "Integrator", func(m *Manifest) { m.Components = []bom.Reference{{ID: "tpm", Class: bom.TPM}} }},
+		"turns it into memory":  {base, s.integrator, "Integrator", func(m *Manifest) { m.Components = []bom.Reference{{ID: "tpm", Class: bom.Memory}} }},
+		"removes what is not":   {base, s.integrator, "Integrator", func(m *Manifest) { m.Delta.Remove = []string{"gpu"} }},
+		"opens a class":         {base, s.integrator, "Integrator", func(m *Manifest) { m.Classes = map[bom.Class]bom.Closure{bom.PCI: bom.Open} }},
+		"not delegated":         {opened(t, signed(t, delegated, s.vendor), s.trust), s.integrator, "Integrator", swapped},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -93,6 +92,18 @@ func TestDeltaTricks(t *testing.T) { // F21
 			require.Equal(t, tt.base.Digest(), got.Digest(), "nothing of a refused change is used")
 		})
 	}
+}
+
+// Only the base's signer accepts contradictions, whatever else another may do.
+func TestDeltaCannotSilenceFindings(t *testing.T) {
+	s := newShop(t)
+	base := opened(t, signed(t, sample(), s.vendor), s.trust)
+	raw := signed(t, change(base, "Integrator", func(m *Manifest) { m.Known = []Known{{Code: finding.UnexpectedComponent, Subject: "pci:x"}} }), s.integrator)
+	narrow := opened(t, raw, s.trust)
+	require.Empty(t, narrow.Manifest().Known)
+	s.trust.grants[0].Classes = nil
+	_, fs := Apply(base, []*Trusted{opened(t, raw, s.trust)})
+	require.Equal(t, []finding.Code{finding.ManifestDelta}, codes(fs))
 }
 
 func TestVendorMayChangeAnything(t *testing.T) {

@@ -422,6 +422,17 @@ func (o *opener) narrow(t *Trusted) {
 			delete(m.Classes, c)
 		}
 	}
+	// What silences findings, retires other statements or hands out rights
+	// needs a signer who may say everything.
+	if len(m.Known) > 0 && !keep("known") {
+		m.Known = nil
+	}
+	if len(m.Supersedes) > 0 && !keep("supersedes") {
+		m.Supersedes = nil
+	}
+	if len(m.Authority) > 0 && !keep("authority") {
+		m.Authority = nil
+	}
 	var names []string
 	for r := range dropped {
 		names = append(names, r)

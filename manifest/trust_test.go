@@ -76,6 +76,8 @@ func TestClassesBeyondAuthorityAreDropped(t *testing.T) {
 	require.Equal(t, 4, m.Boot[0].PCR)
 	require.Empty(t, m.Firmware)
 	require.Empty(t, m.Endorsements)
+	require.Empty(t, m.Known, "it cannot silence findings")
+	require.Empty(t, m.Supersedes, "it cannot retire the vendor's manifest")
 	subjects := []string{}
 	for _, f := range r.Findings {
 		require.Equal(t, finding.ManifestUntrustedSigner, f.Code)
