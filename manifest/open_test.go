@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -544,4 +545,18 @@ func FuzzStatement(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, string(encode(t, &s.Predicate)), string(encode(t, &again.Predicate)))
 	})
+}
+
+func BenchmarkOpen(b *testing.B) {
+	root := newRoot(b, "root")
+	m := sample()
+	for i := range 1000 {
+		m.Components = append(m.Components, bom.Reference{ID: fmt.Sprintf("line-%d", i), Class: bom.PCI, Identity: bom.Identity{Model: "8086:10d3"}})
+	}
+	raw := signed(b, m, root.issue(b))
+	trust := root.trust()
+	b.SetBytes(int64(len(raw)))
+	for b.Loop() {
+		Open(raw, trust, now)
+	}
 }
