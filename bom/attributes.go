@@ -11,6 +11,7 @@ import (
 // docs/formats.
 const (
 	attrHost         = "host"         // subject of the part that carries this one
+	attrPackage      = "package"      // the processor or chipset that a function is inside of
 	attrBusMaster    = "busMaster"    // "on" when the device may start transfers
 	attrDMA          = "dma"          // "capable" when the device has what it takes to start transfers
 	attrSizeMiB      = "sizeMiB"      // capacity

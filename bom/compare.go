@@ -78,7 +78,7 @@ func (m *matcher) carried(p *Part) string {
 }
 
 // lost reports a declared part that is not there.
-func (m *matcher) lost(r *refItem) {
+func (m *matcher) lost(r *refItem, functions int) {
 	if word, ok := m.fate[hostOf(r)]; ok {
 		m.note(fmt.Sprintf("%s %s", r.ref.Class, r.ref.Subject), fmt.Sprintf("belongs to %s, which is %s", hostOf(r), word))
 		return
@@ -97,6 +97,9 @@ func (m *matcher) lost(r *refItem) {
 		f.Want = fmt.Sprintf("%d of %s", len(same), Describe(r.ref.Identity))
 		f.Got = fmt.Sprintf("%d", len(same)-m.missingLike(r))
 		f.Why = fmt.Sprintf("The manifest declares %d identical parts without serial numbers; fewer are present.", len(same))
+	}
+	if functions > 1 {
+		f.Why += fmt.Sprintf(" %d functions of %s are missing.", functions, r.ref.Attributes[attrPackage])
 	}
 	if r.ref.Security {
 		f.Severity = finding.Critical

@@ -14,7 +14,7 @@ var draftClosed = []Class{System, Baseboard, Chassis, Processor, Memory, PCI, US
 // draftedFacts lists the facts that a draft declares; others are told in an
 // inspection but may change without meaning.
 var draftedFacts = []string{
-	attrHost, attrSizeMiB, attrLinkWidth, attrLinkSpeed, attrCapabilities, attrOptionROM, attrDigest, attrLength,
+	attrHost, attrPackage, attrSizeMiB, attrLinkWidth, attrLinkSpeed, attrCapabilities, attrOptionROM, attrDigest, attrLength,
 	attrCores, attrSubParts, attrSlotPower, attrClassCode, attrInterfaces,
 }
 

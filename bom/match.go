@@ -227,8 +227,8 @@ func (m *matcher) report() {
 	for _, g := range groupParts(m.extra) {
 		m.unexpected(g)
 	}
-	for _, r := range m.missing {
-		m.lost(r)
+	for _, g := range groupRefs(m.missing) {
+		m.lost(g[0], len(g))
 	}
 	for _, c := range m.coverage {
 		m.out.Coverage = append(m.out.Coverage, *c)
@@ -242,6 +242,23 @@ func (m *matcher) report() {
 }
 
 func (m *matcher) add(f finding.Finding) { m.out.Findings = append(m.out.Findings, f) }
+
+// groupRefs gathers the missing functions of one processor or chipset: a
+// processor that is gone is one finding, not a hundred.
+func groupRefs(refs []*refItem) [][]*refItem {
+	at := map[string]int{}
+	var out [][]*refItem
+	for _, r := range refs {
+		k := r.ref.Attributes[attrPackage]
+		if i, ok := at[k]; ok && k != "" {
+			out[i] = append(out[i], r)
+			continue
+		}
+		at[k] = len(out)
+		out = append(out, []*refItem{r})
+	}
+	return out
+}
 
 // groupParts gathers the functions of one PCI device: a card with four ports is
 // one unexpected chip, not four.
@@ -261,10 +278,14 @@ func groupParts(parts []*partItem) [][]*partItem {
 	return out
 }
 
-// deviceOf is the subject without its PCI function number.
+// deviceOf is the subject without its PCI function number, or the package of a
+// function inside a processor or chipset.
 func deviceOf(p *Part) string {
 	if p.Class != PCI {
 		return p.Subject
+	}
+	if strings.HasPrefix(p.Package, internalPackage) {
+		return p.Package
 	}
 	dev, _, _ := strings.Cut(strings.TrimPrefix(p.Subject, "pci:"), ".")
 	return "pci:" + dev

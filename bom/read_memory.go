@@ -97,7 +97,7 @@ func (r *reader) module(d smbios.MemoryDevice, name string, fakes map[string]boo
 	o := r.dmi(17, d.Header)
 	p := r.add(Part{Class: Memory, Subject: "dimm:" + name, Location: finding.Location{Designator: name}})
 	if !fakes["maker"] {
-		r.memoryMaker(p, d.Manufacturer, o)
+		r.memoryMaker(p, d, o)
 	}
 	if !fakes["partNumber"] {
 		p.set("partNumber", &p.Identity.PartNumber, d.PartNumber, o)
@@ -124,20 +124,50 @@ func (r *reader) module(d smbios.MemoryDevice, name string, fakes map[string]boo
 	return p.Subject
 }
 
-// memoryMaker resolves the many spellings of a module's maker to its JEDEC id.
-func (r *reader) memoryMaker(p *Part, raw string, o origin) {
-	p.set("maker", &p.Identity.Maker, raw, o)
+// memoryMaker resolves the many spellings of a module's maker: names, JEDEC
+// codes in every order, and Dell's text of three codes. A system vendor's label
+// is the brand; who made the module is then for its own memory to say.
+func (r *reader) memoryMaker(p *Part, d smbios.MemoryDevice, o origin) {
+	raw := d.Manufacturer
+	if c, ok := ids.ParseComposite(raw); ok {
+		var chips []string
+		for kind, j := range map[string]ids.JEDEC{"dram": c.DRAM, "rcd": c.Register} {
+			if j.Code != 0 {
+				chips = append(chips, kind+"="+cmp.Or(j.Name(), j.String()))
+			}
+		}
+		slices.Sort(chips)
+		p.fact(attrSubParts, strings.Join(chips, ", "), o)
+	}
 	j, ok := ids.ParseJEDEC(raw)
 	if !ok {
+		if brand, isBrand := ids.Brand(raw); isBrand {
+			p.Identity.Brand = brand
+			raw = ""
+		}
+		if word, given := ids.JEDECWord(d.ModuleManufacturerID); given && word.Name() != "" {
+			j, ok = word, raw == ""
+			r.makersAgree(p, raw, word, o)
+		}
+	}
+	if ok && j.Name() != "" {
+		raw = j.Name()
+		p.Identity.MakerIDs = []string{j.String()}
+	}
+	p.set("maker", &p.Identity.Maker, raw, o)
+}
+
+// makersAgree compares the maker's name with the code beside it in the table.
+func (r *reader) makersAgree(p *Part, name string, code ids.JEDEC, o origin) {
+	if _, fake := ids.Placeholder(name); fake || name == "" || ids.SameMaker(name, code.Name()) {
 		return
 	}
-	if name := j.Name(); name != "" {
-		p.Identity.Maker = name
-	}
-	if id := j.String(); !slices.Contains(p.Identity.MakerIDs, id) {
-		p.Identity.MakerIDs = append(p.Identity.MakerIDs, id)
-		slices.Sort(p.Identity.MakerIDs)
-	}
+	f := finding.New(finding.ImplausibleIdentity, p.Subject)
+	f.Location, f.Want, f.Got = p.Location, code.Name(), ids.Clean(name)
+	f.Severity = finding.Low
+	f.Why = "The firmware names one maker of the module in text and another in code."
+	f.Sources, f.Basis = []finding.Source{o.source}, []finding.Basis{o.basis}
+	r.inv.Findings = append(r.inv.Findings, f)
 }
 
 // eeprom is one identity memory on an I2C bus.

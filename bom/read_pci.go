@@ -113,9 +113,9 @@ func (r *reader) finishFunction(f *function, all []*function) {
 		}
 	}
 	if p.Package == "" && internalFunction(f) {
-		p.Package = "package:" + f.bus
+		p.Package = internalPackage + f.bus
+		p.fact(attrPackage, p.Package, f.origin)
 	}
-	f.part = r.part(p.Subject)
 }
 
 // identify sets the ids of a function, from its registers where they were
@@ -216,6 +216,9 @@ func dmaCapable(c *pciconf.Config) bool {
 	}
 	return c.Express != nil && c.Express.PortType <= 1
 }
+
+// internalPackage begins the name of a package that functions are inside of.
+const internalPackage = "package:"
 
 // internalFunction reports whether a function is part of a processor or
 // chipset: root bus, no slot, and a class that no card has.

@@ -36,7 +36,7 @@ type eventLog struct {
 }
 
 // printOnly is the value of --pcrs without a file.
-const printOnly = "\x00"
+const printOnly = "-"
 
 func newEventLogCommand(env *environment) *cobra.Command {
 	var out outputOptions
