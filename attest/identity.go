@@ -187,6 +187,9 @@ func (ap *appraiser) checkEnrolment(pins []Endorsement, pinnedAKs int, differs b
 		ap.add(f)
 		return
 	}
+	if !ap.keyIsRestricted {
+		return // reported already, and worse
+	}
 	f := finding.New(finding.KeyNotResident, "tpm:ak")
 	f.Severity, f.Confidence, f.Sources, f.Basis = finding.Info, finding.Strong, []finding.Source{finding.Cryptographic}, ap.o.basis(akPath, 0, 0)
 	f.Want, f.Got, f.Why = "an enrolled key", "name:"+name, "No manifest pins this attestation key: it was not enrolled, and nothing here shows that it lives in the machine's TPM."
