@@ -16,6 +16,7 @@ const (
 // ends in "(malformed)". The text is bounded.
 func DevicePath(b []byte) string {
 	var out strings.Builder
+	first := true
 	for i := 0; len(b) > 0; i++ {
 		if len(b) < 4 || i == maxNodes || out.Len() > maxText {
 			out.WriteString("/(malformed)")
@@ -31,10 +32,12 @@ func DevicePath(b []byte) string {
 				break
 			}
 			out.WriteByte(',')
+			first = true
 		} else {
-			if out.Len() > 0 {
+			if !first {
 				out.WriteByte('/')
 			}
+			first = false
 			out.WriteString(node(b[0], b[1], b[4:n]))
 		}
 		b = b[n:]
