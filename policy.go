@@ -217,8 +217,6 @@ func (p *Policy) extended() (*Policy, error) {
 	return p, nil
 }
 
-func (p *Policy) requires(r Requirement) bool { return slices.Contains(p.Require, r) }
-
 // digest identifies the effective policy in a result.
 func (p *Policy) digest() (string, error) {
 	b, err := json.Marshal(p)

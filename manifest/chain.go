@@ -140,7 +140,7 @@ func nameOf(c *x509.Certificate) string {
 
 // revoked looks a path up in the revocation lists. Lists that are out of date
 // still revoke; that they may lack newer entries is returned as stale.
-func (t *Trust) revoked(certs []*x509.Certificate, now time.Time) (by error, stale []string) {
+func (t *Trust) revoked(certs []*x509.Certificate, now time.Time) (stale []string, by error) {
 	for i, c := range certs[:len(certs)-1] {
 		issuer := certs[i+1]
 		for _, l := range t.lists {
@@ -156,12 +156,12 @@ func (t *Trust) revoked(certs []*x509.Certificate, now time.Time) (by error, sta
 			}
 			for _, e := range l.RevokedCertificateEntries {
 				if e.SerialNumber.Cmp(c.SerialNumber) == 0 {
-					return fmt.Errorf("certificate of %s was revoked %s (%s)", nameOf(c), e.RevocationTime.UTC().Format(time.RFC3339), l.file), stale
+					return stale, fmt.Errorf("certificate of %s was revoked %s (%s)", nameOf(c), e.RevocationTime.UTC().Format(time.RFC3339), l.file)
 				}
 			}
 		}
 	}
-	return nil, stale
+	return stale, nil
 }
 
 // rights is what one signer may say about one manufacturer.

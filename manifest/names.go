@@ -41,9 +41,16 @@ var scripts = []struct {
 	name  string
 	table *unicode.RangeTable
 }{
-	{"Latin", unicode.Latin}, {"Cyrillic", unicode.Cyrillic}, {"Greek", unicode.Greek}, {"Armenian", unicode.Armenian},
-	{"Cherokee", unicode.Cherokee}, {"Coptic", unicode.Coptic}, {"Georgian", unicode.Georgian}, {"Hebrew", unicode.Hebrew},
-	{"Arabic", unicode.Arabic}, {"Lisu", unicode.Lisu},
+	{"Latin", unicode.Latin},
+	{"Cyrillic", unicode.Cyrillic},
+	{"Greek", unicode.Greek},
+	{"Armenian", unicode.Armenian},
+	{"Cherokee", unicode.Cherokee},
+	{"Coptic", unicode.Coptic},
+	{"Georgian", unicode.Georgian},
+	{"Hebrew", unicode.Hebrew},
+	{"Arabic", unicode.Arabic},
+	{"Lisu", unicode.Lisu},
 }
 
 // suspicious says what is wrong with an identity string, or "". The rules are

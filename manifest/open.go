@@ -254,7 +254,7 @@ func (o *opener) candidate(s signature, signed []byte) *candidate {
 	if err != nil {
 		return fail(finding.ManifestUntrustedSigner, "a chain to a trusted root", who, fmt.Errorf("the signer's certificate does not end in a trusted root: %w", err))
 	}
-	by, stale := o.trust.revoked(p.certs, o.now)
+	stale, by := o.trust.revoked(p.certs, o.now)
 	for _, s := range stale {
 		o.report.NotChecked = append(o.report.NotChecked, NotChecked{What: "revocation of " + who, Reason: s})
 	}
@@ -274,8 +274,10 @@ func (o *opener) authorise(c *candidate, m *Manifest) {
 	}
 	switch {
 	case !c.rights.any():
-		c.failed = &problem{finding.ManifestUntrustedSigner, "a signer for " + m.Environment.Manufacturer, who,
-			fmt.Sprintf("%s may not sign this manifest: %s", who, c.rights.reason)}
+		c.failed = &problem{
+			finding.ManifestUntrustedSigner, "a signer for " + m.Environment.Manufacturer, who,
+			fmt.Sprintf("%s may not sign this manifest: %s", who, c.rights.reason),
+		}
 	case c.path.late != nil:
 		c.failed = &problem{finding.ManifestTime, "a certificate that is valid now", who, "at the time of checking: " + c.path.late.Error()}
 	}
@@ -327,8 +329,10 @@ func (o *opener) count(cands []*candidate) (counted []*candidate, k int) {
 	}
 	if len(counted) < k {
 		o.refuseAll(cands)
-		o.refuse(problem{finding.ManifestThreshold, fmt.Sprintf("%d distinct keys", k), fmt.Sprint(len(counted)),
-			"fewer distinct keys signed than the trust policy asks for"})
+		o.refuse(problem{
+			finding.ManifestThreshold, fmt.Sprintf("%d distinct keys", k), fmt.Sprint(len(counted)),
+			"fewer distinct keys signed than the trust policy asks for",
+		})
 		return nil, k
 	}
 	for i, c := range cands {
@@ -439,8 +443,10 @@ func (o *opener) narrow(t *Trusted) {
 	}
 	slices.Sort(names)
 	for _, r := range names {
-		f := o.tell(problem{finding.ManifestUntrustedSigner, "statements within its authority", r,
-			fmt.Sprintf("the signers may not speak for %s; these lines were left out", r)})
+		f := o.tell(problem{
+			finding.ManifestUntrustedSigner, "statements within its authority", r,
+			fmt.Sprintf("the signers may not speak for %s; these lines were left out", r),
+		})
 		f.Subject, f.Severity = o.subject+"/"+r, finding.Medium
 	}
 }

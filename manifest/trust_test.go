@@ -159,8 +159,12 @@ func TestLoadTrustForms(t *testing.T) {
 
 func TestOrganizationNames(t *testing.T) {
 	for _, p := range [][2]string{
-		{"Example Systems, Inc.", "EXAMPLE SYSTEMS"}, {"Example-Systems GmbH", "example systems"}, {"Example Systems Co., Ltd.", "Example Systems Corp"},
-		{"Example S.p.A.", "Example"}, {"Dell Inc.", "Dell"}, {"ASUSTeK COMPUTER INC.", "ASUSTeK Computer"},
+		{"Example Systems, Inc.", "EXAMPLE SYSTEMS"},
+		{"Example-Systems GmbH", "example systems"},
+		{"Example Systems Co., Ltd.", "Example Systems Corp"},
+		{"Example S.p.A.", "Example"},
+		{"Dell Inc.", "Dell"},
+		{"ASUSTeK COMPUTER INC.", "ASUSTeK Computer"},
 	} {
 		require.True(t, sameOrganization(p[0], p[1]), p)
 	}

@@ -58,13 +58,15 @@ func result() *assay.Result {
 }
 
 var writers = map[string]func(io.Writer, *assay.Result) error{
-	"result.txt":      func(w io.Writer, r *assay.Result) error { return report.Text(w, r, report.Style{}) },
-	"result.wide.txt": func(w io.Writer, r *assay.Result) error { return report.Text(w, r, report.Style{Width: 120, All: true}) },
-	"result.json":     report.JSON,
-	"result.md":       report.Markdown,
-	"result.html":     report.HTML,
-	"result.sarif":    report.SARIF,
-	"result.xml":      report.JUnit,
+	"result.txt": func(w io.Writer, r *assay.Result) error { return report.Text(w, r, report.Style{}) },
+	"result.wide.txt": func(w io.Writer, r *assay.Result) error {
+		return report.Text(w, r, report.Style{Width: 120, All: true})
+	},
+	"result.json":  report.JSON,
+	"result.md":    report.Markdown,
+	"result.html":  report.HTML,
+	"result.sarif": report.SARIF,
+	"result.xml":   report.JUnit,
 }
 
 func TestGoldenReports(t *testing.T) {
