@@ -138,6 +138,7 @@ func (a *appraisal) compare() {
 	a.found = append(a.found, a.boot.Findings...)
 	a.found = append(a.found, a.code.Findings...)
 	a.rightMachine()
+	a.locate()
 	a.known()
 	for _, n := range a.parts.NotChecked {
 		a.skip(n.What, n.Reason)
@@ -163,6 +164,23 @@ func (a *appraisal) makers() []*ekcert.Certificate {
 		out = append(out, c)
 	}
 	return out
+}
+
+// locate gives findings of measured boot the words printed on the board, which
+// only the inventory knows.
+func (a *appraisal) locate() {
+	for i := range a.found {
+		f := &a.found[i]
+		if f.Location.Path == "" || f.Location.Slot != "" || f.Location.Designator != "" {
+			continue
+		}
+		for _, p := range a.inventory.Parts {
+			if p.Location.Path == f.Location.Path && strings.HasSuffix(f.Subject, p.Subject) {
+				f.Location = p.Location
+				break
+			}
+		}
+	}
 }
 
 // versions are the labels that the machine's firmware gives itself.
