@@ -98,7 +98,9 @@ var (
 	guidSecurity = [16]byte{0xcb, 0xb2, 0x19, 0xd7, 0x3a, 0x3d, 0x96, 0x45, 0xa3, 0xbc, 0xda, 0xd0, 0x0e, 0x67, 0x65, 0x6f}
 )
 
-func (p *platform) add(pcr uint32, typ tcglog.EventType, data []byte) { p.addOver(pcr, typ, data, data) }
+func (p *platform) add(pcr uint32, typ tcglog.EventType, data []byte) {
+	p.addOver(pcr, typ, data, data)
+}
 
 func (p *platform) addOver(pcr uint32, typ tcglog.EventType, data, over []byte) {
 	p.events = append(p.events, record{pcr: pcr, typ: typ, data: data, over: over})

@@ -343,18 +343,18 @@ func (r *replayer) notExtended(p *PCRResult, x *extension) int {
 // are not quoted: they show whether the two agree, not that either is true.
 // Without values of a bank the registers' replayed values are given.
 func (l *Log) Replay(v RegisterValues) []PCRResult {
-	var as []tpmwire.Algorithm
+	as := v.banks()
 	for _, b := range l.log.Banks {
-		as = append(as, b.Alg)
-	}
-	as = append(as, v.banks()...)
-	seen := map[tpmwire.Algorithm]bool{}
-	var out []PCRResult
-	for _, a := range as {
-		if !seen[a] && a.Size() > 0 {
-			seen[a] = true
-			out = append(out, replayBank(l.log, a, v[a.String()])...)
+		if b.Alg.Size() > 0 {
+			as = append(as, b.Alg)
 		}
+	}
+	stronger := false
+	var out []PCRResult
+	for _, a := range strongestFirst(as) {
+		rs := replayBank(l.log, a, v[a.String()])
+		stronger = settleCaps(rs, stronger) || stronger
+		out = append(out, rs...)
 	}
 	return out
 }
