@@ -168,8 +168,8 @@ func (a *appraisal) classesProved() (bool, string) {
 	var open []string
 	closed := 0
 	for _, c := range slices.Sorted(maps.Keys(a.golden.Classes)) {
-		if a.golden.Classes[c] != bom.Closed {
-			continue
+		if a.golden.Classes[c] != bom.Closed || c == bom.TPM && !slices.Contains(a.Policy.Require, RequireQuote) {
+			continue // a policy that asks for no quote asks for no TPM
 		}
 		closed++
 		if o := a.inventory.Classes[c]; !o.Observed || !o.Whole {

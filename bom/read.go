@@ -95,6 +95,8 @@ type reader struct {
 	labelAt   map[string]string // PCI address to onboard designation
 	bySubject map[string]int
 	memory    memoryFacts
+	tpmTold   string // what SMBIOS type 43 says of the TPM
+	tpmOrigin origin
 }
 
 // origin says where a value comes from.

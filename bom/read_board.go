@@ -283,19 +283,19 @@ func (r *reader) acpiTable(t *acpi.Table, o origin) {
 }
 
 // tpms reads what the TPM says about its make; whose key it holds is judged
-// elsewhere.
+// elsewhere. What the firmware says of a TPM (SMBIOS type 43) is often left out
+// and never enough to call a TPM present.
 func (r *reader) tpms() {
 	const name = "tpm/properties.json"
 	data, err := r.b.Read(name)
 	if err != nil {
-		if len(r.ofClass(TPM)) == 0 {
-			r.unseen(TPM, name)
-		}
+		r.unseen(TPM, name)
 		return
 	}
 	var props map[string]any
 	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&props); err != nil {
 		r.problem(name, 0, "not a JSON object of properties")
+		r.unseen(TPM, name)
 		return
 	}
 	o := r.whole(finding.SiliconAnswered, "tpm", name)
@@ -306,29 +306,26 @@ func (r *reader) tpms() {
 	}
 	maker, ok := word("TPM2_PT_MANUFACTURER")
 	if !ok {
+		r.problem(name, 0, "no TPM2_PT_MANUFACTURER")
+		r.unseen(TPM, name)
 		return
 	}
 	r.seen(TPM, true, "", finding.SiliconAnswered)
-	p := r.part("tpm")
-	if p == nil {
-		p = r.add(Part{Class: TPM, Subject: "tpm", Location: finding.Location{Designator: "TPM"}})
-	}
 	id := fourChars(maker)
-	p.Identity.MakerIDs = []string{"tpm:" + id}
-	p.Identity.Name = ids.TPMVendor(id)
-	p.Identity.Maker = ""
+	p := r.add(Part{Class: TPM, Subject: "tpm", Location: finding.Location{Designator: "TPM"}, Identity: Identity{MakerIDs: []string{"tpm:" + id}, Name: ids.TPMVendor(id)}})
 	p.set("maker", &p.Identity.Maker, id, o)
 	model := ""
 	for i := 1; i <= 4; i++ {
 		n, _ := word(fmt.Sprintf("TPM2_PT_VENDOR_STRING_%d", i))
 		model += fourChars(n)
 	}
-	p.Identity.Model = ""
 	p.set("model", &p.Identity.Model, model, o)
-	fw1, _ := word("TPM2_PT_FIRMWARE_VERSION_1")
-	fw2, _ := word("TPM2_PT_FIRMWARE_VERSION_2")
-	p.Identity.Firmware = ""
-	p.set("firmware", &p.Identity.Firmware, fmt.Sprintf("%08x.%08x", fw1, fw2), o)
+	fw1, have1 := word("TPM2_PT_FIRMWARE_VERSION_1")
+	fw2, have2 := word("TPM2_PT_FIRMWARE_VERSION_2")
+	if have1 && have2 {
+		p.set("firmware", &p.Identity.Firmware, fmt.Sprintf("%08x.%08x", fw1, fw2), o)
+	}
+	p.fact("smbios", r.tpmTold, r.tpmOrigin)
 }
 
 // fourChars is a TPM property that packs text, most significant byte first.

@@ -71,7 +71,8 @@ func (r *reader) table(t *smbios.Table) {
 		r.powerSupply(s)
 	}
 	for _, s := range t.TPMs {
-		r.smbiosTPM(s)
+		r.tpmTold = fmt.Sprintf("%s %s, TPM %d.%d", ids.Clean(s.Vendor), ids.Clean(s.Description), s.Major, s.Minor)
+		r.tpmOrigin = r.dmi(43, s.Header)
 	}
 	r.labels(t)
 }
@@ -161,15 +162,6 @@ func (r *reader) powerSupply(s smbios.PowerSupply) {
 	p.Subject, p.Location = "power:"+name, finding.Location{Designator: name}
 	r.add(p)
 	r.seen(Power, false, "SMBIOS type 39 lists what the firmware was told, not what is plugged in", finding.FirmwareTold)
-}
-
-// smbiosTPM reads the firmware's note of a TPM; most firmware leaves it out.
-func (r *reader) smbiosTPM(s smbios.TPM) {
-	o := r.dmi(43, s.Header)
-	p := r.add(Part{Class: TPM, Subject: "tpm", Location: finding.Location{Designator: "TPM"}})
-	p.set("maker", &p.Identity.Maker, s.Vendor, o)
-	p.set("model", &p.Identity.Model, s.Description, o)
-	r.seen(TPM, false, "SMBIOS type 43 is often left out", finding.FirmwareTold)
 }
 
 func (id Identity) empty() bool {
