@@ -138,6 +138,7 @@ func (a *appraisal) compare() {
 	a.found = append(a.found, a.boot.Findings...)
 	a.found = append(a.found, a.code.Findings...)
 	a.rightMachine()
+	a.tpmAbsent()
 	a.locate()
 	a.known()
 	for _, n := range a.parts.NotChecked {
@@ -164,6 +165,27 @@ func (a *appraisal) makers() []*ekcert.Certificate {
 		out = append(out, c)
 	}
 	return out
+}
+
+// tpmAbsent tells that a declared TPM did not answer. Evidence that merely lacks
+// it is a hint; a collector that looked and found none is a strong one.
+func (a *appraisal) tpmAbsent() {
+	declared := a.golden.Classes[bom.TPM] == bom.Closed || len(a.golden.Endorsements) > 0
+	if !declared || a.inventory.Classes[bom.TPM].Observed || a.boot.Quoted {
+		return
+	}
+	f := finding.New(finding.TPMAbsent, "tpm")
+	f.Want, f.Got = "a TPM", "none in the evidence"
+	f.Why = "The manifest declares a TPM, and the evidence shows none: it is absent, disabled or was not asked."
+	f.Severity, f.Confidence = finding.Medium, finding.Weak
+	if art, listed := a.Evidence.Artifact("tpm/properties.json"); listed && art.Status == evidence.Absent {
+		f.Severity, f.Confidence = finding.High, finding.Strong
+		f.Got = "the collector found none"
+	}
+	if !slices.Contains(a.Policy.Require, RequireQuote) {
+		f.Severity = min(f.Severity, finding.Low)
+	}
+	a.found = append(a.found, f)
 }
 
 // locate gives findings of measured boot the words printed on the board, which
