@@ -101,6 +101,9 @@ func (m *matcher) lost(r *refItem, functions int) {
 	if functions > 1 {
 		f.Why += fmt.Sprintf(" %d functions of %s are missing.", functions, r.ref.Attributes[attrPackage])
 	}
+	if r.ref.Class == USB {
+		f.Severity = finding.Medium // plugs are pulled more often than boards are robbed
+	}
 	if r.ref.Security {
 		f.Severity = finding.Critical
 	}
