@@ -1,13 +1,12 @@
 package attest
 
 import (
-	"slices"
-
 	"github.com/assay-hw/assay/internal/tcglog"
 	"github.com/assay-hw/assay/internal/tpmwire"
 )
 
-// alignment pairs what a reference expects with what a register's events are.
+// alignment pairs what a reference expects with what a register's events are,
+// by digest alone: type and data are not covered.
 // Every expected event is consumed by at most one event and the other way
 // round.
 type alignment struct {
@@ -26,33 +25,48 @@ type pair struct {
 // pairing is greedy, which finds the same differences in a worse order.
 const maxCells = 4 << 20
 
+// greedyReach is how far the greedy pairing looks ahead.
+const greedyReach = 256
+
 func align(ref *Reference, events []*tcglog.Event, bank tpmwire.Algorithm) alignment {
-	eq := matcher(ref, bank)
+	allowed := make([]map[string]bool, len(ref.Events))
+	byDigest := map[string][]int{} // expected events that a digest satisfies, in order
+	for i := range ref.Events {
+		allowed[i] = map[string]bool{}
+		for _, d := range ref.Events[i].allowed(bank) {
+			if !allowed[i][d] {
+				allowed[i][d] = true
+				byDigest[d] = append(byDigest[d], i)
+			}
+		}
+	}
+	digests := make([]string, len(events))
+	for j, e := range events {
+		digests[j] = lowerHex(e.Digest(bank))
+	}
 	var a alignment
 	takenRef, takenEv := make([]bool, len(ref.Events)), make([]bool, len(events))
 	if ref.Order != "any" {
-		a.matched = longestCommon(len(ref.Events), len(events), func(i, j int) bool { return eq(i, events[j]) }, takenRef, takenEv)
+		a.matched = longestCommon(len(ref.Events), len(events), func(i, j int) bool { return digests[j] != "" && allowed[i][digests[j]] }, takenRef, takenEv)
 	}
 	for j, e := range events {
 		if takenEv[j] {
 			continue
 		}
-		for i := range ref.Events {
-			if takenRef[i] || !eq(i, e) {
-				continue
-			}
-			takenRef[i], takenEv[j] = true, true
-			if ref.Order == "any" {
-				a.matched++
-			} else {
-				a.reordered = append(a.reordered, pair{&ref.Events[i], e})
-			}
-			break
+		queue := byDigest[digests[j]]
+		for len(queue) > 0 && takenRef[queue[0]] {
+			queue = queue[1:]
 		}
-	}
-	for j, e := range events {
-		if !takenEv[j] {
+		byDigest[digests[j]] = queue
+		if len(queue) == 0 {
 			a.unexpected = append(a.unexpected, e)
+			continue
+		}
+		takenRef[queue[0]] = true
+		if ref.Order == "any" {
+			a.matched++
+		} else {
+			a.reordered = append(a.reordered, pair{&ref.Events[queue[0]], e})
 		}
 	}
 	for i := range ref.Events {
@@ -69,22 +83,6 @@ func (a *alignment) clean() bool {
 }
 
 func (a *alignment) cost() int { return len(a.reordered) + 4*len(a.unexpected) + 4*len(a.missing) }
-
-// matcher compares an expected event with one of the log by digest alone: type
-// and data are not covered.
-func matcher(ref *Reference, bank tpmwire.Algorithm) func(int, *tcglog.Event) bool {
-	allowed := make([]map[string]bool, len(ref.Events))
-	for i := range ref.Events {
-		allowed[i] = map[string]bool{}
-		for _, d := range ref.Events[i].allowed(bank) {
-			allowed[i][d] = true
-		}
-	}
-	return func(i int, e *tcglog.Event) bool {
-		d := e.Digest(bank)
-		return d != nil && allowed[i][lowerHex(d)]
-	}
-}
 
 // longestCommon marks a longest common subsequence of two sequences and
 // returns its length. Equal ends are cut off first: most boots are equal.
@@ -108,9 +106,12 @@ func longestCommon(n, m int, eq func(i, j int) bool, takenA, takenB []bool) int 
 	}
 	if (w+1)*(h+1) > maxCells {
 		for i, j := lo, lo; i < n; i++ {
-			if k := slices.IndexFunc(indices(j, m), func(k int) bool { return eq(i, k) }); k >= 0 {
-				take(i, j+k)
-				j += k + 1
+			for k := j; k < min(m, j+greedyReach); k++ {
+				if eq(i, k) {
+					take(i, k)
+					j = k + 1
+					break
+				}
 			}
 		}
 		return matched
@@ -137,12 +138,4 @@ func longestCommon(n, m int, eq func(i, j int) bool, takenA, takenB []bool) int 
 		}
 	}
 	return matched
-}
-
-func indices(from, to int) []int {
-	out := make([]int, to-from)
-	for i := range out {
-		out[i] = from + i
-	}
-	return out
 }

@@ -199,11 +199,12 @@ func (ap *appraiser) quotedValue(a tpmwire.Algorithm, pcr int) (v []byte, signed
 func (ap *appraiser) checkListings() {
 	for _, l := range ap.o.listings {
 		for _, a := range l.values.banks() {
+			first := ap.o.listed(a)
 			for n := range maxRegisters {
 				v := l.values.value(a, n)
 				want, signed := ap.quotedValue(a, n)
 				if want == nil {
-					want = ap.o.listed(a)[n]
+					want = first[n]
 				}
 				if v == nil || bytes.Equal(v, want) {
 					continue

@@ -2,6 +2,7 @@ package attest
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -177,6 +178,16 @@ func TestMalformedArtefactsAreFindings(t *testing.T) {
 	require.False(t, a.Quoted)
 }
 
+func TestFloodOfQuotesIsBounded(t *testing.T) {
+	p := newPlatform(t).boot()
+	for i := range 40 {
+		p.quote(fmt.Sprintf("%02d", i), testNonce, selection{tpmwire.SHA256, allRegisters})
+	}
+	o := p.observe()
+	require.Len(t, o.attests, maxSigned)
+	require.Equal(t, "40", one(t, o.Appraise(Params{}), finding.InputLimit, "evidence:tpm/quote-*.attest").Got)
+}
+
 func TestEventListing(t *testing.T) {
 	l, err := ParseLog(newPlatform(t).log())
 	require.NoError(t, err)
@@ -256,5 +267,22 @@ func BenchmarkAppraise(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		o.Appraise(p)
+	}
+}
+
+// A hostile log against a large reference must stay cheap.
+func BenchmarkHostileLog(b *testing.B) {
+	p := newPlatform(b)
+	for i := range 4000 {
+		p.addOver(2, tcglog.EFIBootServicesDriver, imageLoad(), []byte{byte(i), byte(i >> 8), 1})
+	}
+	ref := p.boot().observe().DraftReferences()
+	q := newPlatform(b)
+	for i := range 4000 {
+		q.addOver(2, tcglog.EFIBootServicesDriver, imageLoad(), []byte{byte(i), byte(i >> 8), 2})
+	}
+	o := q.boot().observe()
+	for b.Loop() {
+		o.Appraise(Params{References: ref})
 	}
 }

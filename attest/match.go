@@ -264,21 +264,22 @@ func (ap *appraiser) valueFinding(pcr int, best *fit, res *PCRResult) {
 // pairUp puts an unexpected and a missing event of one name together: the
 // thing is there, with other contents.
 func pairUp(f *fit) (pairs []pair, extra []*tcglog.Event, missing []*EventReference) {
+	byPlace := map[[2]string][]*EventReference{}
+	for _, r := range f.missing {
+		if k, ok := place(r.Type, r.Label); ok {
+			byPlace[k] = append(byPlace[k], r)
+		}
+	}
 	used := map[*EventReference]bool{}
 	for _, e := range f.unexpected {
-		var hit *EventReference
-		for _, r := range f.missing {
-			if !used[r] && r.Type == e.Type.String() && samePlace(r.Label, label(e), e.Type) {
-				hit = r
-				break
-			}
-		}
-		if hit == nil {
-			extra = append(extra, e)
+		k, ok := place(e.Type.String(), label(e))
+		if rs := byPlace[k]; ok && len(rs) > 0 {
+			byPlace[k] = rs[1:]
+			used[rs[0]] = true
+			pairs = append(pairs, pair{rs[0], e})
 			continue
 		}
-		used[hit] = true
-		pairs = append(pairs, pair{hit, e})
+		extra = append(extra, e)
 	}
 	for _, r := range f.missing {
 		if !used[r] {
@@ -288,14 +289,14 @@ func pairUp(f *fit) (pairs []pair, extra []*tcglog.Event, missing []*EventRefere
 	return pairs, extra, missing
 }
 
-// samePlace compares labels. Boot images move between partitions and slots, so
-// that for them the type is enough.
-func samePlace(want, got string, t tcglog.EventType) bool {
-	switch t {
-	case tcglog.EFIBootServicesApp, tcglog.EFIGPT, tcglog.EFIGPT2:
-		return true
+// place names what an event is about. Boot images move between partitions and
+// slots, so that for them the type is enough.
+func place(typ, name string) (key [2]string, ok bool) {
+	switch typ {
+	case tcglog.EFIBootServicesApp.String(), tcglog.EFIGPT.String(), tcglog.EFIGPT2.String():
+		return [2]string{typ}, true
 	}
-	return want == got && want != ""
+	return [2]string{typ, name}, name != ""
 }
 
 func (ap *appraiser) digestOf(e *tcglog.Event) string {

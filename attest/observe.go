@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -138,6 +137,23 @@ func (o *Observation) bad(name string, err error) {
 	o.malformed = append(o.malformed, f)
 }
 
+// maxSigned bounds how many quotes and how many certificates are looked at: a
+// TPM has a handful of banks and keys, and each costs a signature check.
+const maxSigned = 16
+
+// some lists the artefacts that match a pattern, up to the bound.
+func (o *Observation) some(pattern string) []string {
+	all := o.bundle.Glob(pattern)
+	if len(all) <= maxSigned {
+		return all
+	}
+	f := finding.New(finding.InputLimit, "evidence:"+pattern)
+	f.Want, f.Got = fmt.Sprintf("at most %d", maxSigned), fmt.Sprint(len(all))
+	f.Why = "The bundle holds more of these artefacts than any TPM makes; the rest was not looked at."
+	o.malformed = append(o.malformed, f)
+	return all[:maxSigned]
+}
+
 func (o *Observation) basis(name string, offset, length int) []finding.Basis {
 	return []finding.Basis{{Artifact: name, SHA256: o.bundle.SHA256(name), Offset: int64(offset), Length: int64(length)}}
 }
@@ -158,7 +174,7 @@ func (o *Observation) readLog() {
 }
 
 func (o *Observation) readAttestations() {
-	for _, p := range o.bundle.Glob("tpm/quote-*.attest") {
+	for _, p := range o.some("tpm/quote-*.attest") {
 		name := strings.TrimSuffix(strings.TrimPrefix(p, "tpm/quote-"), ".attest")
 		if a := o.readAttestation(p, "quote:"+name); a != nil {
 			o.attests = append(o.attests, *a)
@@ -232,7 +248,7 @@ func (o *Observation) readPublic(p string) *tpmwire.Public {
 // readCertificates reads the certificates of endorsement keys. The index
 // 0x01c08000 and certificates for platforms are something else.
 func (o *Observation) readCertificates() {
-	for _, p := range o.bundle.Glob("tpm/ek-*.crt") {
+	for _, p := range o.some("tpm/ek-*.crt") {
 		index := strings.TrimSuffix(strings.TrimPrefix(p, "tpm/ek-"), ".crt")
 		raw, _ := o.bundle.Read(p)
 		c, err := ekcert.Parse(raw)
@@ -417,9 +433,4 @@ func subjectText(s string) string {
 		s = strings.ToValidUTF8(s[:limit], "")
 	}
 	return s
-}
-
-// sortedVariables returns the names of variables for which keep holds.
-func (o *Observation) sortedVariables(keep func(string) bool) []string {
-	return slices.DeleteFunc(sortedKeys(o.variables), func(n string) bool { return !keep(n) })
 }

@@ -270,7 +270,7 @@ func (r *replayer) judgeVacuous(p *PCRResult) {
 
 // maxMissing bounds the search for one event that was logged but not
 // extended.
-const maxMissing = 512
+const maxMissing = 160
 
 // explain looks for a named cause of a mismatch. Only causes that give the
 // value exactly, and that an honest platform shows, make a register explained.

@@ -346,7 +346,7 @@ type Chain struct {
 
 const (
 	maxDepth    = 6
-	maxAttempts = 256 // signature checks per chain search
+	maxAttempts = 64 // signature checks per chain search
 )
 
 // Find builds a chain from c to one of the roots. Intermediates and roots are
