@@ -147,6 +147,34 @@ func TestGoogleLogsReplay(t *testing.T) {
 	require.Greater(t, checked, 100)
 }
 
+// The values that tpm2_eventlog prints for its own fixtures.
+func TestTPM2ToolsLogsReplay(t *testing.T) {
+	logs := corpusLogs(t)
+	files, err := filepath.Glob(filepath.Join(corpusDir, "expected/tpm2-tools-yaml/*.yaml"))
+	require.NoError(t, err)
+	checked := 0
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		require.NoError(t, err)
+		v, err := ParseRegisterValues(raw, "")
+		b := logs["tpm2-software+tpm2-tools/test__integration__fixtures__"+strings.TrimSuffix(filepath.Base(f), ".yaml")]
+		if err != nil || b == nil {
+			t.Logf("%s: %v", filepath.Base(f), err)
+			continue
+		}
+		l, err := ParseLog(b)
+		require.NoError(t, err, f)
+		for _, r := range l.Replay(v) {
+			if r.Value != "" {
+				require.Equal(t, Explained, r.Result, "%s: %s PCR %d: %s", filepath.Base(f), r.Bank, r.PCR, r.Cause)
+				checked++
+			}
+		}
+	}
+	t.Logf("%d registers", checked)
+	require.Greater(t, checked, 10)
+}
+
 // machineEvidence lists the directories that have a log and register values.
 func machineEvidence(t *testing.T) []string {
 	needCorpus(t)

@@ -629,3 +629,48 @@ func TestVolatileRegistersAndEvents(t *testing.T) {
 }
 
 func hexOf(b []byte) string { return lowerHex(b) }
+
+// A machine whose registers are all at reset, with neither log nor quote: it
+// has no working measured boot, and must never pass for one that has.
+func TestMachineThatNeverMeasured(t *testing.T) {
+	p := newPlatform(t).boot()
+	for n := range 24 {
+		p.regs[tpmwire.SHA256][n] = resetValue(tpmwire.SHA256, n)
+	}
+	a := Observe(bundleOf(t, map[string][]byte{pcrsPath: p.listing()})).Appraise(golden(t))
+	require.Equal(t, finding.Critical, one(t, a, finding.BankInconsistent, "bank:sha256").Severity)
+	require.False(t, a.Quoted || a.LogMatches || a.Fresh)
+	require.Empty(t, a.Golden)
+}
+
+// Nothing in evidence: nothing contradicts, and nothing is proved.
+func TestEmptyEvidenceProvesNothing(t *testing.T) {
+	a := Observe(emptyBundle(t)).Appraise(golden(t))
+	require.Empty(t, above(a, finding.Low))
+	require.False(t, a.Quoted || a.LogMatches || a.Fresh || a.Sealed || a.KeyBound || a.Identified || a.EKTrusted)
+	require.Zero(t, a.Coverage.Golden)
+	require.NotZero(t, a.Coverage.Referenced)
+	require.NotEmpty(t, a.NotChecked)
+}
+
+// An unlogged active bank without a quote is found even where it would be the
+// strongest.
+func TestBlankStrongerBankWithoutAQuote(t *testing.T) {
+	p := newPlatform(t).boot()
+	p.regs[tpmwire.SHA384] = map[int][]byte{}
+	for n := range 24 {
+		p.regs[tpmwire.SHA384][n] = resetValue(tpmwire.SHA384, n)
+	}
+	a := Observe(bundleOf(t, map[string][]byte{pcrsPath: p.listing(), logPath: p.log()})).Appraise(golden(t))
+	require.Equal(t, "sha256", a.Bank, "the bank that the references speak about")
+	require.Equal(t, finding.Critical, one(t, a, finding.BankInconsistent, "bank:sha384").Severity)
+	require.NotContains(t, codes(a), finding.LogDoesNotReplay)
+}
+
+// E16: PCR 16 and 23 can be reset by software.
+func TestReferenceToAResettableRegister(t *testing.T) {
+	p := golden(t)
+	p.References = append(p.References, Reference{PCR: 23, Digests: map[string][]string{"sha256": {hexOf(make([]byte, 32))}}})
+	m := newPlatform(t).boot().quote("sha256", testNonce, selection{tpmwire.SHA256, append(allRegisters[:16:16], 23)})
+	require.Equal(t, finding.Medium, one(t, m.observe().Appraise(p), finding.ResettablePCR, "pcr:23").Severity)
+}
