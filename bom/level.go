@@ -78,7 +78,7 @@ func makerKey(id Identity) string {
 	if _, fake := ids.Placeholder(id.Maker); fake {
 		return ""
 	}
-	return ids.Key(ids.Maker(id.Maker))
+	return ids.MakerKey(id.Maker)
 }
 
 // familyKey is the key of "the same family": the chip without its board.

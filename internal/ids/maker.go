@@ -30,9 +30,8 @@ func Maker(s string) string {
 // SameMaker compares two makers by company, ignoring legal forms, case and
 // punctuation. It is false when either names none.
 func SameMaker(a, b string) bool {
-	_, ka := company(Maker(a))
-	_, kb := company(Maker(b))
-	return ka != "" && ka == kb
+	k := MakerKey(a)
+	return k != "" && k == MakerKey(b)
 }
 
 // Brand returns the system vendor whose label a text is: "HP", "HPE", "Dell".
@@ -82,6 +81,13 @@ func company(s string) (name, key string) {
 		words = words[:len(words)-1]
 	}
 	return "", strings.Join(words, " ")
+}
+
+// MakerKey folds a company name for comparison: two names are the same company
+// exactly when their keys are equal and not empty.
+func MakerKey(s string) string {
+	_, key := company(Maker(s))
+	return key
 }
 
 // makers maps folded names to the spelling used here. Only names that mean the
