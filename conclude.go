@@ -195,7 +195,13 @@ func (a *appraisal) bootProved(q Requirement) (bool, string) {
 		return false, "no quote whose signature, key, selection and digest were all verified"
 	}
 	if q == RequireQuote {
+		if a.boot.PinsTPM && !a.boot.Identified {
+			return false, "the manifest pins the keys of the TPM, and none of them is in the evidence"
+		}
 		return true, "signature, selection and digest verified"
+	}
+	if c := a.boot.Coverage; c.Compared < c.Referenced {
+		return false, fmt.Sprintf("%d of %d referenced registers could not be held against their references", c.Referenced-c.Compared, c.Referenced)
 	}
 	var open []string
 	for _, c := range a.bootCoverage() {
@@ -309,14 +315,9 @@ func (a *appraisal) declaredVersion() (string, bool) {
 	return "", false
 }
 
-// pcrGolden reports whether a PCR is referenced, explained and as declared.
+// pcrGolden reports whether a PCR is signed and as declared.
 func (a *appraisal) pcrGolden(n int) bool {
-	if len(inPCR(slices.Clone(a.result.Findings), n)) > 0 {
-		return false
-	}
-	return slices.ContainsFunc(a.bootCoverage(), func(c BootCoverage) bool {
-		return c.PCR == n && c.Referenced && c.Result == "explained"
-	})
+	return slices.Contains(a.boot.Golden, n)
 }
 
 // imageGolden reports whether the host firmware's image was read and is as

@@ -127,6 +127,11 @@ func (a *appraisal) readEvidence() {
 func (a *appraisal) compare() {
 	g := a.golden
 	a.parts = bom.Match(g.Components, g.Classes, a.inventory)
+	for i := range g.Boot {
+		if o, ok := g.Origin(fmt.Sprintf("pcr:%d", g.Boot[i].PCR)); ok {
+			g.Boot[i].Origin = fmt.Sprintf("manifest %s version %d", o.ID, o.Version)
+		}
+	}
 	a.boot = a.observed.Appraise(attest.Params{
 		Nonce: a.Nonce, NonceGiven: a.Nonce != nil, SealDigest: a.digest, Sealed: a.Evidence.Sealed(),
 		EKRoots: a.makers(), RequireEK: len(a.EKRoots) > 0, Now: a.Now, References: g.Boot, Endorsements: g.Endorsements,
