@@ -20,6 +20,7 @@ import (
 func (a *appraisal) conclude() error {
 	r := a.result
 	a.assurance()
+	a.fromTheFuture()
 	a.blindSpots()
 	for _, n := range a.Policy.apply(a.found, a.Now) {
 		a.skip(n.What, n.Reason)
@@ -98,6 +99,9 @@ func (a *appraisal) verdict() Verdict {
 			return Fail
 		}
 	}
+	if len(a.trusted) == 0 {
+		return Inconclusive // whatever the policy forgot to require
+	}
 	for _, q := range a.result.Required {
 		if !q.Proved {
 			return Inconclusive
@@ -161,28 +165,46 @@ func (a *appraisal) manifestProved() (bool, string) {
 	if a.result.Platform.Manufacturer == "" && a.result.Platform.Model == "" {
 		return false, "the evidence does not name the machine, so that the manifest cannot be tied to it"
 	}
+	if a.otherMachine {
+		return false, "the manifest was issued for another machine"
+	}
 	return true, "trusted, and for this machine"
 }
 
+// classesProved asks for evidence of every class that the manifest declares
+// complete or absent, and for every fact of their parts that tells a part from
+// another one.
 func (a *appraisal) classesProved() (bool, string) {
-	var open []string
+	var open, facts []string
 	closed := 0
 	for _, c := range slices.Sorted(maps.Keys(a.golden.Classes)) {
-		if a.golden.Classes[c] != bom.Closed || c == bom.TPM && !slices.Contains(a.Policy.Require, RequireQuote) {
+		if a.golden.Classes[c] == bom.Open || c == bom.TPM && !slices.Contains(a.Policy.Require, RequireQuote) {
 			continue // a policy that asks for no quote asks for no TPM
 		}
 		closed++
 		if o := a.inventory.Classes[c]; !o.Observed || !o.Whole {
 			open = append(open, fmt.Sprintf("%s (%s)", c, cmp.Or(o.Reason, "not in the evidence")))
 		}
+		facts = append(facts, a.parts.Unproved[c]...)
 	}
-	if len(open) > 0 {
+	switch {
+	case len(open) > 0:
 		return false, "no complete evidence for " + strings.Join(open, ", ")
-	}
-	if closed == 0 {
+	case len(facts) > 0:
+		return false, "not shown: " + some(facts)
+	case closed == 0:
 		return false, "the manifest declares no class complete, so that no part can be unexpected"
 	}
 	return true, fmt.Sprintf("%d classes declared complete and observed", closed)
+}
+
+// some lists the first few of many; the rest is under what was not checked.
+func some(s []string) string {
+	const few = 4
+	if len(s) > few {
+		return fmt.Sprintf("%s and %d more", strings.Join(s[:few], ", "), len(s)-few)
+	}
+	return strings.Join(s, ", ")
 }
 
 // bootProved judges quote and log. A manifest without boot references asks for
@@ -254,10 +276,13 @@ func (a *appraisal) young() (bool, string) {
 	}
 	age := a.Now.Sub(ix.CollectedAt)
 	limit := time.Duration(a.Policy.MaxEvidenceAge)
+	if -age > clockSkew {
+		return false, fmt.Sprintf("the evidence says that it was collected %s from now", (-age).Truncate(time.Minute))
+	}
 	if age > limit {
 		return false, fmt.Sprintf("stale: collected %s ago, the policy allows %s", age.Truncate(time.Minute), limit)
 	}
-	return true, "within the policy's limit"
+	return true, "within the policy's limit" + reason(a.boot.Sealed || a.boot.Fresh, "", ", as the collector says")
 }
 
 // assurance says how far the evidence can be believed (docs/trust.md).
@@ -268,13 +293,18 @@ func (a *appraisal) assurance() {
 	switch {
 	case !a.inventory.Classes[bom.PCI].Observed && !a.inventory.Classes[bom.System].Observed && !b.Quoted:
 		s.Level = "L0"
-	case b.Quoted && compared:
+	case b.Quoted && b.LogMatches && compared:
 		s.Level = "L4"
-	case b.Quoted:
+	case b.Quoted && b.LogMatches:
 		s.Level = "L3"
 	}
-	var parts []string
-	parts = append(parts, reason(b.Quoted, "the TPM signed the boot measurements", "no verified quote: everything is as the machine told it"))
+	parts := []string{"no verified quote: everything is as the machine told it"}
+	switch {
+	case b.Quoted && b.KeyBound:
+		parts[0] = "the TPM signed the boot measurements"
+	case b.Quoted:
+		parts[0] = "the boot measurements are signed by a key that is not proved to be in a TPM"
+	}
 	parts = append(parts, reason(b.Sealed, "the signature covers the inventory", "the inventory is not bound to a quote"))
 	parts = append(parts, "the collector is not attested, so the running system could have edited what it reports")
 	s.Statement = strings.Join(parts, "; ") + "."
@@ -285,6 +315,21 @@ func (a *appraisal) assurance() {
 		f.Why = "Nothing signed ties the inventory to this machine and this moment."
 		a.found = append(a.found, f)
 	}
+}
+
+// clockSkew is how far a collector's clock may run ahead of the verifier's.
+const clockSkew = 5 * time.Minute
+
+// fromTheFuture reports evidence that claims to be newer than now.
+func (a *appraisal) fromTheFuture() {
+	ix := a.Evidence.Index()
+	if ix == nil || ix.CollectedAt.Sub(a.Now) <= clockSkew {
+		return
+	}
+	f := finding.New(finding.EvidenceTime, "evidence")
+	f.Want, f.Got = "collected before "+a.Now.UTC().Format(time.RFC3339), ix.CollectedAt.UTC().Format(time.RFC3339)
+	f.Why = "The evidence claims to have been collected after the time of this appraisal."
+	a.found = append(a.found, f)
 }
 
 // facts gathers what the correlation rules join.

@@ -136,6 +136,9 @@ func ParsePolicy(b []byte) (*Policy, error) {
 	if err := p.check(); err != nil {
 		return nil, fmt.Errorf("policy %s: %w", p.ID, err)
 	}
+	if err := checkOverrides(b); err != nil {
+		return nil, fmt.Errorf("policy %s: %w", p.ID, err)
+	}
 	return p.extended()
 }
 
@@ -173,6 +176,25 @@ func (p *Policy) check() error {
 	for _, e := range p.Volatile.Events {
 		if _, err := path.Match(e, ""); err != nil {
 			return fmt.Errorf("volatile event %q: %w", e, err)
+		}
+	}
+	return nil
+}
+
+// checkOverrides refuses an override without a severity: the zero severity is
+// informational, so that a forgotten word would silence a finding for ever.
+func checkOverrides(b []byte) error {
+	var given struct {
+		Severity []struct {
+			Severity *finding.Severity `yaml:"severity"`
+		} `yaml:"severity"`
+	}
+	if err := yaml.Unmarshal(b, &given); err != nil {
+		return err
+	}
+	for i, o := range given.Severity {
+		if o.Severity == nil {
+			return fmt.Errorf("severity[%d]: severity is missing", i)
 		}
 	}
 	return nil

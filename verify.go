@@ -50,6 +50,8 @@ type appraisal struct {
 	code      *firmware.Comparison
 	found     []finding.Finding
 	digest    [32]byte
+
+	otherMachine bool // the manifests are about another one
 }
 
 // Verify appraises a case. It is pure: equal cases give equal results. The
@@ -90,17 +92,27 @@ func (a *appraisal) openManifests() {
 			continue
 		}
 		a.found = append(a.found, manifest.Stale(t, time.Duration(a.Policy.MaxManifestAge), a.Now)...)
-		if rolled := a.State.Check(t); len(rolled) > 0 {
-			a.found = append(a.found, rolled...)
-			a.result.Manifests[len(a.result.Manifests)-1].Status = "rolled back"
-		}
 		a.trusted = append(a.trusted, t)
 	}
+	a.rolledBack()
 	g, fs := manifest.Combine(a.trusted...)
 	a.golden = g
 	a.found = append(a.found, fs...)
 	if g == nil {
 		a.golden = &manifest.Golden{}
+	}
+}
+
+// rolledBack holds all manifests together against what was seen before: a base
+// is old only when the change that followed it is withheld.
+func (a *appraisal) rolledBack() {
+	for _, f := range a.State.Check(a.trusted...) {
+		a.found = append(a.found, f)
+		for i := range a.result.Manifests {
+			if m := &a.result.Manifests[i]; f.Subject == "manifest:"+m.ID && m.Status == manifest.StatusTrusted {
+				m.Status = "rolled back"
+			}
+		}
 	}
 }
 
@@ -111,6 +123,9 @@ func (a *appraisal) readEvidence() {
 	a.inventory = bom.Read(b)
 	a.observed = attest.Observe(b)
 	a.images = firmware.Read(b)
+	for _, m := range a.images {
+		a.found = append(a.found, m.Findings...)
+	}
 	if s, ok := a.inventory.Part("system"); ok {
 		a.result.Platform = Platform{Manufacturer: s.Identity.Maker, Model: s.Identity.Model, Serial: s.Identity.Serial}
 	}
@@ -243,6 +258,7 @@ func (a *appraisal) rightMachine() {
 		f.Why = "The manifest was issued for another machine than the one that the evidence describes."
 		f.Sources = []finding.Source{finding.FirmwareTold}
 		a.found = append(a.found, f)
+		a.otherMachine = true
 	}
 	if a.inventory.Virtual != "" && env.Virtual == "" {
 		f := finding.New(finding.CollectorUntrusted, "machine")

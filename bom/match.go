@@ -30,6 +30,10 @@ type Comparison struct {
 	Coverage   []Coverage
 	NotChecked []NotChecked
 	Matched    map[string]string // reference id to the subject of its part
+
+	// Unproved lists, by class, declared facts that tell a part from another
+	// one and that the evidence does not show.
+	Unproved map[Class][]string
 }
 
 // Match compares the parts of a machine with the declared lines, both ways and
@@ -37,7 +41,7 @@ type Comparison struct {
 // class every observed part needs a line. A line whose class could not be
 // observed is neither missing nor matched; it is listed under NotChecked.
 func Match(want []Reference, closures map[Class]Closure, got *Inventory) *Comparison {
-	m := &matcher{closures: closures, got: got, out: &Comparison{Matched: map[string]string{}}, coverage: map[Class]*Coverage{}, fate: map[string]string{}}
+	m := &matcher{closures: closures, got: got, out: &Comparison{Matched: map[string]string{}, Unproved: map[Class][]string{}}, coverage: map[Class]*Coverage{}, fate: map[string]string{}}
 	refs, parts := spread(want), items(got.Parts)
 	for _, c := range classesOf(refs, parts, closures) {
 		m.class(c, refs[c], parts[c])

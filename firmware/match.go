@@ -74,6 +74,7 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	if m.Reason != "" {
 		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: m.Reason})
 		c.Coverage = append(c.Coverage, Coverage{Name: m.Name, Declared: len(refs[0].Leaves), NotObservable: len(refs[0].Leaves)})
+		c.partly(refs, m)
 		return
 	}
 	var best *comparer
@@ -91,6 +92,51 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	if len(best.ref.Leaves) == 0 && best.ref.SHA256 == "" {
 		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: "the manifest declares no digest of this image"})
 	}
+}
+
+// partly compares what an incomplete read holds: a side file that calls an image
+// incomplete must not make a difference go away. The structure cannot be
+// trusted then, so that leaves are looked for at their declared offsets; what
+// was not read is blank, and a difference is only a hint. An image in which less
+// than half of the leaves lie where they should says nothing.
+func (c *Comparison) partly(refs []Reference, m *Image) {
+	var best []finding.Finding
+	most := 0
+	for _, r := range refs {
+		k := &comparer{ref: r, got: m}
+		equal := 0
+		for _, want := range r.Leaves {
+			if want.Kind == Volatile || want.Offset < 0 || want.Length <= 0 || want.Length > m.Size-want.Offset {
+				continue
+			}
+			got := Leaf{Path: want.Path, Kind: want.Kind, Offset: want.Offset, Length: want.Length}
+			got.SHA256 = digest(m.bytes(got))
+			if strings.EqualFold(got.SHA256, want.SHA256) {
+				equal++
+			} else if wholly(m.bytes(got)) {
+				k.leaf(want, got)
+			}
+		}
+		if equal > len(k.found) && equal > most {
+			best, most = k.found, equal
+		}
+	}
+	for _, f := range best {
+		f.Confidence = finding.Weak
+		f.Why += "; the image was not read completely"
+		c.Findings = append(c.Findings, f)
+	}
+}
+
+// wholly reports whether bytes show no page that may not have been read.
+func wholly(b []byte) bool {
+	const page = 4096
+	for at := 0; at < len(b); at += page {
+		if p := b[at:min(at+page, len(b))]; !slices.ContainsFunc(p, func(c byte) bool { return c != p[0] || c != 0 && c != 0xff }) {
+			return false
+		}
+	}
+	return true
 }
 
 // version holds the reported label against the declared ones.
@@ -192,11 +238,15 @@ func (k *comparer) compareLeaves() {
 	}
 	for _, l := range k.got.Leaves {
 		if !declared[l.Path] {
-			k.coverage.Unexpected++
-			k.report(codeFor(l.Kind), l.Path, "nothing", "sha256:"+l.SHA256,
-				fmt.Sprintf("the image has a %s that the manifest does not declare%s", nameOf(l), k.holdsCode(l)), l.Offset, l.Length)
+			k.undeclared(l)
 		}
 	}
+}
+
+func (k *comparer) undeclared(l Leaf) {
+	k.coverage.Unexpected++
+	k.report(codeFor(l.Kind), l.Path, "nothing", "sha256:"+l.SHA256,
+		fmt.Sprintf("the image has a %s that the manifest does not declare%s", nameOf(l), k.holdsCode(l)), l.Offset, l.Length)
 }
 
 // leaf compares one pair. A volatile leaf may have other bytes, but no other

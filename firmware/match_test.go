@@ -244,3 +244,30 @@ func stableOffsets(m *Image) []int64 {
 	}
 	return out
 }
+
+// An incomplete read proves nothing, but what it holds still speaks.
+func TestIncompleteReadStillShowsADifference(t *testing.T) {
+	refs := draft(board())
+	m := Parse("bios", board())
+	m.Reason = "the read was not complete"
+	require.Empty(t, Match(refs, []*Image{m}, nil).Findings)
+
+	code := slices.IndexFunc(m.Leaves, func(l Leaf) bool { return l.Kind == Code })
+	b := board()
+	b[m.Leaves[code].Offset+m.Leaves[code].Length/2] ^= 1
+	m = Parse("bios", b)
+	m.Reason = "the read was not complete"
+	c := Match(refs, []*Image{m}, nil)
+	require.NotEmpty(t, c.Findings)
+	for _, f := range c.Findings {
+		require.Equal(t, finding.Weak, f.Confidence)
+	}
+
+	unread := board()
+	for i := range m.bytes(m.Leaves[code]) {
+		unread[int(m.Leaves[code].Offset)+i] = 0xff
+	}
+	m = Parse("bios", unread)
+	m.Reason = "the read was not complete"
+	require.Empty(t, Match(refs, []*Image{m}, nil).Findings, "bytes that were not read are no difference")
+}
