@@ -168,6 +168,7 @@ func (ap *appraiser) chooseBank() {
 		f.Severity, f.Confidence, f.Sources = finding.Medium, finding.Proven, []finding.Source{finding.Cryptographic}
 		f.Want, f.Got, f.Why = "a bank stronger than SHA-1", "sha1", "Only the SHA-1 bank is quoted: whoever can make SHA-1 collisions can measure one thing and run another."
 		f.Basis = ap.o.basis(ap.quotes[0].path, 0, len(ap.quotes[0].raw))
+		f.Action = "Quote a bank of SHA-256 or stronger; if the TPM has none active, allocate one in the firmware's setup."
 		ap.add(f)
 	}
 }
@@ -293,15 +294,19 @@ func (ap *appraiser) checkReplay() {
 		ap.notChecked("event log", ap.reasonFor(logPath, "no event log in evidence"))
 	}
 	rs := ap.results[ap.bank]
-	if slices.ContainsFunc(rs, func(r PCRResult) bool { return r.Cause == causeCarteBlanche }) {
-		ap.bankFinding(ap.bank, finding.Critical, causeCarteBlanche,
-			"PCR 0 to 7 are at their reset values although the bank is active: whoever runs next can fill them at will (CVE-2021-42299).")
+	switch {
+	case ap.empty():
+		f := ap.bankFinding(ap.bank, finding.Critical, causeEmpty,
+			"The log has the firmware's measurements, and no bank of the TPM has any: the TPM was reset after the firmware had measured, or the log is of another start.")
+		f.Action = "Cold start, scan again and compare with the management controller's power log."
+	case isBlank(rs):
+		ap.bankFinding(ap.bank, finding.Critical, causeCarteBlanche, whyCarteBlanche)
 	}
 	for i := range rs {
 		r := &rs[i]
 		subject := fmt.Sprintf("pcr:%d", r.PCR)
 		switch {
-		case r.PCR == 10 || r.PCR >= 16 || r.Cause == causeCarteBlanche:
+		case r.PCR == 10 || r.PCR >= 16 || ap.lost(r):
 		case r.Result == Explained && r.Cause != "":
 			f := ap.o.logFinding(finding.KnownQuirk, subject, nil)
 			f.Got, f.Why = r.Cause, "The log explains the register only with this addition, which is known from honest machines."
@@ -320,7 +325,34 @@ func (ap *appraiser) checkReplay() {
 	}
 }
 
-func (ap *appraiser) bankFinding(a tpmwire.Algorithm, sev finding.Severity, got, why string) {
+// whyCarteBlanche is the state of CVE-2021-42299.
+const whyCarteBlanche = "PCR 0 to 7 are at their reset values although the bank is active: whoever runs next can fill them at will (CVE-2021-42299)."
+
+func isBlank(rs []PCRResult) bool {
+	return slices.ContainsFunc(rs, func(r PCRResult) bool { return r.Cause == causeCarteBlanche })
+}
+
+// empty reports a TPM none of whose active banks holds what the log says that
+// the firmware measured.
+func (ap *appraiser) empty() bool {
+	if len(ap.results) == 0 || ap.o.log() == nil {
+		return false
+	}
+	for _, rs := range ap.results {
+		if !isBlank(rs) {
+			return false
+		}
+	}
+	return slices.ContainsFunc(ap.results[ap.bank], func(r PCRResult) bool { return r.PCR < 8 && r.Events > 0 })
+}
+
+// lost reports a register that an empty TPM lost with the others: one finding
+// about the TPM says it.
+func (ap *appraiser) lost(r *PCRResult) bool {
+	return r.Cause == causeCarteBlanche || ap.empty() && bytes.Equal(r.value, resetValue(ap.bank, r.PCR))
+}
+
+func (ap *appraiser) bankFinding(a tpmwire.Algorithm, sev finding.Severity, got, why string) *finding.Finding {
 	f := finding.New(finding.BankInconsistent, "bank:"+a.String())
 	f.Severity, f.Got, f.Why = sev, got, why
 	f.Sources = []finding.Source{finding.Cryptographic}
@@ -328,6 +360,7 @@ func (ap *appraiser) bankFinding(a tpmwire.Algorithm, sev finding.Severity, got,
 		f.Basis = ap.o.basis(ap.o.listings[0].path, 0, 0)
 	}
 	ap.add(f)
+	return &ap.findings[len(ap.findings)-1]
 }
 
 // checkOtherBanks asks of every other active bank that it tells the same
@@ -361,10 +394,13 @@ func (ap *appraiser) checkOtherBanks() {
 			if len(ap.results[a]) > 0 {
 				ap.notChecked("bank "+a.String(), "active, but no register of the firmware could be replayed")
 			}
+		case blank && ap.empty():
+			// told once, of the chosen bank
 		case blank:
-			ap.bankFinding(a, finding.Critical, causeCarteBlanche, "PCR 0 to 7 are at their reset values although the bank is active: whoever runs next can fill them at will (CVE-2021-42299).")
+			ap.bankFinding(a, finding.Critical, causeCarteBlanche, whyCarteBlanche)
 		case len(odd) > 0:
-			ap.bankFinding(a, finding.High, "PCR "+strings.Join(odd, ", "), "These registers do not replay in this bank, although they do in the quoted one.")
+			f := ap.bankFinding(a, finding.High, "PCR "+strings.Join(odd, ", "), "These registers do not replay in this bank, although they do in the quoted one.")
+			f.Action = "Scan again after a cold start; if it stays, treat the log as forged."
 		case capped:
 			f := finding.New(finding.KnownQuirk, "bank:"+a.String())
 			f.Got, f.Why, f.Sources = causeCap, "The bank is not in use, and a stronger bank explains every register.", []finding.Source{finding.Cryptographic}

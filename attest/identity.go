@@ -178,12 +178,17 @@ func (ap *appraiser) checkEnrolment(pins []Endorsement, pinnedAKs int, differs b
 			return
 		}
 	}
-	if pinnedAKs > 0 && !ap.identified && !differs {
-		// Another key, and nothing that says it is the same TPM.
+	if pinnedAKs > 0 && !differs {
 		f := finding.New(finding.TPMChanged, "tpm:ak")
 		f.Severity, f.Confidence, f.Sources, f.Basis = finding.High, finding.Strong, []finding.Source{finding.Cryptographic}, ap.o.basis(akPath, 0, 0)
 		f.Want, f.Got = "a pinned key", "name:"+name
 		f.Why = "The attestation key is not the pinned one, and no endorsement key in evidence shows that it belongs to the same TPM."
+		if ap.identified {
+			// Endorsement keys and their certificates are public: a relay shows
+			// the right ones beside a key of its own.
+			f.Why = "The attestation key is not the pinned one. The endorsement keys are, but anyone can copy those: nothing shows that both are in one TPM."
+			f.Action = "If the key was made anew on purpose, enrol it with credential activation and sign the manifest again; otherwise treat the quote as relayed from another machine."
+		}
 		ap.add(f)
 		return
 	}

@@ -2,6 +2,7 @@ package attest
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,6 +59,26 @@ func TestOtherKeyWithoutEndorsementKeysIsAnotherTPM(t *testing.T) {
 	a := o.Appraise(Params{Endorsements: p.Endorsements, Virtual: true})
 	f := one(t, a, finding.TPMChanged, "tpm:ak")
 	require.Equal(t, finding.High, f.Severity)
+	require.False(t, a.Identified || a.KeyBound)
+}
+
+// Endorsement keys and certificates are public: an attacker shows copies of the
+// right ones beside a quote of a TPM or a key of their own.
+func TestCopiedEndorsementKeysDoNotVouchForAnotherAttestationKey(t *testing.T) {
+	_, p := pinned(t)
+	relay := without(t, "other-tpm").bundle
+	files := map[string][]byte{}
+	for _, a := range recorded(t, "baseline").bundle.Artifacts() {
+		b := recorded(t, "baseline").bundle
+		if strings.HasPrefix(a.Path, "tpm/ak") || strings.HasPrefix(a.Path, "tpm/quote-") {
+			b = relay
+		}
+		files[a.Path], _ = b.Read(a.Path)
+	}
+	a := Observe(bundleOf(t, files)).Appraise(p)
+	f := one(t, a, finding.TPMChanged, "tpm:ak")
+	require.Equal(t, finding.High, f.Severity)
+	require.Contains(t, f.Why, "anyone can copy")
 	require.False(t, a.Identified || a.KeyBound)
 }
 

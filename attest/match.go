@@ -238,6 +238,9 @@ func (ap *appraiser) valueFinding(pcr int, best *fit, res *PCRResult) {
 		ap.notChecked(fmt.Sprintf("PCR %d", pcr), "no value of the register is in evidence")
 		return
 	}
+	if ap.lost(res) {
+		return // MB-008 says it
+	}
 	f := finding.New(finding.PCRDiffers, fmt.Sprintf("pcr:%d", pcr))
 	f.Sources = []finding.Source{finding.Cryptographic}
 	want := best.ref.Digests[ap.bank.String()]

@@ -39,6 +39,7 @@ type PCRResult struct {
 const (
 	causeVacuous      = "no event is logged for the register, and its value is not the reset value"
 	causeCarteBlanche = "the bank is active, but the firmware never extended it"
+	causeEmpty        = "every register of the firmware is at its reset value"
 	causeCap          = "the operating system capped the unused bank with a zero digest"
 	causeNoEBS        = "the log lacks the ExitBootServices events"
 	causeNoSeparator  = "the log lacks a separator"
