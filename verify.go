@@ -21,6 +21,7 @@ import (
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/internal/ekcert"
+	"github.com/assay-hw/assay/internal/tpmroots"
 	"github.com/assay-hw/assay/manifest"
 )
 
@@ -147,9 +148,10 @@ func (a *appraisal) compare() {
 			g.Boot[i].Origin = fmt.Sprintf("manifest %s version %d", o.ID, o.Version)
 		}
 	}
+	roots, below := a.makers()
 	a.boot = a.observed.Appraise(attest.Params{
 		Nonce: a.Nonce, NonceGiven: a.Nonce != nil, SealDigest: a.digest, Sealed: a.Evidence.Sealed(),
-		EKRoots: a.makers(), RequireEK: len(a.EKRoots) > 0, Now: a.Now, References: g.Boot, Endorsements: g.Endorsements,
+		EKRoots: roots, EKIntermediates: below, RequireEK: len(a.EKRoots) > 0, Now: a.Now, References: g.Boot, Endorsements: g.Endorsements,
 		Virtual: g.Environment.Virtual != "", VolatilePCRs: a.Policy.Volatile.PCRs, VolatileEvents: a.Policy.Volatile.Events,
 	})
 	a.code = firmware.Match(g.Firmware, a.images, a.versions())
@@ -172,19 +174,30 @@ func (a *appraisal) compare() {
 	}
 }
 
-// makers reads the certificates of TPM makers; one that cannot be read is
-// listed, since a key under it cannot be trusted then.
-func (a *appraisal) makers() []*ekcert.Certificate {
-	var out []*ekcert.Certificate
-	for i, der := range a.EKRoots {
-		c, err := ekcert.Parse(der)
+// makers reads the certificates of TPM makers, the built-in ones and those of
+// the case. One that cannot be read is listed, since a key under it cannot be
+// trusted then.
+func (a *appraisal) makers() (roots, intermediates []*ekcert.Certificate) {
+	read := func(kind string, ders [][]byte, err error) []*ekcert.Certificate {
 		if err != nil {
-			a.skip(fmt.Sprintf("certificate %d of TPM makers", i+1), err.Error())
-			continue
+			a.skip(kind, err.Error())
 		}
-		out = append(out, c)
+		var out []*ekcert.Certificate
+		for i, der := range ders {
+			c, err := ekcert.Parse(der)
+			if err != nil {
+				a.skip(fmt.Sprintf("%s %d", kind, i+1), err.Error())
+				continue
+			}
+			out = append(out, c)
+		}
+		return out
 	}
-	return out
+	builtIn, err := tpmroots.Roots()
+	roots = read("built-in root of TPM makers", builtIn, err)
+	roots = append(roots, read("given certificate of TPM makers", a.EKRoots, nil)...)
+	below, err := tpmroots.Intermediates()
+	return roots, read("built-in certificate of TPM makers", below, err)
 }
 
 // tpmAbsent tells that a declared TPM did not answer. Evidence that merely lacks
