@@ -17,6 +17,7 @@ import (
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/ekcert"
+	"github.com/assay-hw/assay/internal/tpmroots"
 	"github.com/assay-hw/assay/report"
 )
 
@@ -216,10 +217,10 @@ Exit codes are those of verdicts.`,
 			return err
 		}
 		p.NonceGiven = p.Nonce != nil
-		if p.EKRoots, err = tpmMakers(ekRoots); err != nil {
+		if p.EKRoots, p.EKIntermediates, err = tpmMakers(ekRoots); err != nil {
 			return err
 		}
-		p.RequireEK = len(p.EKRoots) > 0
+		p.RequireEK = len(ekRoots) > 0
 		b, err := evidence.Open(args[0], limits)
 		if err != nil {
 			return err
@@ -240,21 +241,39 @@ Exit codes are those of verdicts.`,
 	return cmd
 }
 
-// tpmMakers reads certificates for a check without a verifier around it.
-func tpmMakers(paths []string) ([]*ekcert.Certificate, error) {
-	ders, err := loadCertificates(paths)
+// tpmMakers reads the built-in and the given certificates of TPM makers.
+func tpmMakers(paths []string) (roots, intermediates []*ekcert.Certificate, err error) {
+	given, err := loadCertificates(paths)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []*ekcert.Certificate
-	for i, der := range ders {
-		c, err := ekcert.Parse(der)
-		if err != nil {
-			return nil, unreadable(fmt.Errorf("--ek-roots: certificate %d: %w", i+1, err))
+	builtIn, err := tpmroots.Roots()
+	if err != nil {
+		return nil, nil, err
+	}
+	below, err := tpmroots.Intermediates()
+	if err != nil {
+		return nil, nil, err
+	}
+	parse := func(kind string, ders [][]byte) (out []*ekcert.Certificate, err error) {
+		for i, der := range ders {
+			c, err := ekcert.Parse(der)
+			if err != nil {
+				return nil, unreadable(fmt.Errorf("%s %d: %w", kind, i+1, err))
+			}
+			out = append(out, c)
 		}
-		out = append(out, c)
+		return out, nil
 	}
-	return out, nil
+	if roots, err = parse("--ek-roots: certificate", given); err != nil {
+		return nil, nil, err
+	}
+	more, err := parse("built-in root", builtIn)
+	if err != nil {
+		return nil, nil, err
+	}
+	intermediates, err = parse("built-in certificate", below)
+	return append(roots, more...), intermediates, err
 }
 
 func printAttestCheck(env *environment, out *outputOptions, a *attest.Appraisal) error {
