@@ -33,7 +33,7 @@ const bucketLimit = 1 << 14
 type refItem struct {
 	ref        *Reference
 	keys       keys
-	alternates []string
+	alternates []keys
 	place      string
 	order      int
 }
@@ -263,7 +263,7 @@ func (a *assignment) edges() []edge {
 		return buckets[k]
 	}
 	each := func(k keys, place string, c Class, add func(b *bucket)) {
-		for kind, key := range map[string]string{"model": k.model, "family": k.family, "serial": k.serial, "place": place} {
+		for kind, key := range map[string]string{"model": k.model, "bare": k.bare, "family": k.family, "serial": k.serial, "place": place} {
 			if key != "" {
 				add(at(kind, key))
 			}
@@ -279,8 +279,11 @@ func (a *assignment) edges() []edge {
 		add := func(b *bucket) { b.refs = append(b.refs, i) }
 		each(r.keys, r.place, r.ref.Class, add)
 		for _, alt := range r.alternates {
-			if alt != "" {
-				add(at("model", alt))
+			if alt.model != "" {
+				add(at("model", alt.model))
+			}
+			if alt.bare != "" {
+				add(at("bare", alt.bare))
 			}
 		}
 	}

@@ -34,29 +34,29 @@ const (
 
 // attributeRule says what a difference in a fact means.
 type attributeRule struct {
-	code       finding.Code
-	severity   finding.Severity
-	why        string
-	absent     string                      // value that a missing fact stands for; "" means not checked
-	undeclared string                      // value that an undeclared fact stands for; "" means that only declared facts are compared
-	weaker     func(want, got string) bool // reports only what this accepts
+	code     finding.Code
+	severity finding.Severity
+	why      string
+	telling  bool                        // tells a part from another one: needed in a class that is declared complete
+	ofModel  bool                        // follows from the model, so that an approved alternate has another one
+	weaker   func(want, got string) bool // reports only what this accepts
 }
 
 var attributeRules = map[string]attributeRule{
 	attrSizeMiB:       {code: finding.CapacityDiffers, severity: finding.High, why: "The part reports another capacity than declared."},
 	attrLinkWidth:     {code: finding.LinkDiffers, severity: finding.Medium, why: "The link can carry fewer lanes than declared.", weaker: lessThan},
 	attrLinkSpeed:     {code: finding.LinkDiffers, severity: finding.Medium, why: "The link can run at a lower speed than declared.", weaker: lessThan},
-	attrCapabilities:  {code: finding.UnlikeItsModel, severity: finding.High, why: "The capability lists are not those of the declared device; every unit of a model has the same ones."},
-	attrClassCode:     {code: finding.UnlikeItsModel, severity: finding.High, why: "The device answers with another class than every unit of its model."},
+	attrCapabilities:  {code: finding.UnlikeItsModel, severity: finding.High, why: "The capability lists are not those of the declared device; every unit of a model has the same ones.", telling: true, ofModel: true},
+	attrClassCode:     {code: finding.UnlikeItsModel, severity: finding.High, why: "The device answers with another class than every unit of its model.", telling: true, ofModel: true},
 	attrSlotPower:     {code: "", why: "judged by the hidden-device rule"},
-	attrOptionROM:     {code: finding.OptionROMDiffers, severity: finding.Critical, why: "The option ROM that the device answers with is not the declared one."},
-	attrLength:        {code: finding.UnexpectedACPITable, severity: finding.Medium, why: "The table has another length than declared."},
-	attrDigest:        {code: finding.UnexpectedACPITable, severity: finding.Low, why: "The table's contents differ; firmware may patch addresses into tables at boot."},
-	attrCores:         {code: finding.ComponentReplaced, severity: finding.High, why: "The processor shows another number of cores than declared."},
-	attrInterfaces:    {code: finding.UnlikeItsModel, severity: finding.High, why: "The device offers other functions than every unit of its model."},
+	attrOptionROM:     {code: finding.OptionROMDiffers, severity: finding.Critical, why: "The option ROM that the device answers with is not the declared one.", ofModel: true},
+	attrLength:        {code: finding.UnexpectedACPITable, severity: finding.Medium, why: "The table has another length than declared.", ofModel: true},
+	attrDigest:        {code: finding.UnexpectedACPITable, severity: finding.Low, why: "The table's contents differ; firmware may patch addresses into tables at boot.", ofModel: true},
+	attrCores:         {code: finding.ComponentReplaced, severity: finding.High, why: "The processor shows another number of cores than declared.", telling: true, ofModel: true},
+	attrInterfaces:    {code: finding.UnlikeItsModel, severity: finding.High, why: "The device offers other functions than every unit of its model.", telling: true, ofModel: true},
 	attrProductSerial: {code: finding.InstanceReplaced, severity: finding.Medium, why: "The inventory memory names another product serial number."},
 	attrChassisSerial: {code: finding.InstanceReplaced, severity: finding.Medium, why: "The inventory memory names another chassis serial number."},
-	attrSubParts:      {code: finding.ComponentReplaced, severity: finding.High, why: "The module carries chips of other makers than declared."},
+	attrSubParts:      {code: finding.ComponentReplaced, severity: finding.High, why: "The module carries chips of other makers than declared.", telling: true, ofModel: true},
 }
 
 // lessThan compares the leading numbers of two facts.

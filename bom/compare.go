@@ -27,6 +27,35 @@ func codesOf(c Class) (unexpected, missing, differs finding.Code) {
 	return finding.UnexpectedComponent, finding.MissingComponent, finding.ComponentReplaced
 }
 
+// noun is what a person calls a part of a class.
+func noun(c Class) string {
+	switch c {
+	case PCI:
+		return "PCI device"
+	case USB:
+		return "USB device"
+	case I2C:
+		return "chip on the system management bus"
+	case Memory:
+		return "memory module"
+	case Network:
+		return "network port"
+	case Storage:
+		return "drive"
+	case Power:
+		return "power supply"
+	case BMC:
+		return "management controller"
+	case FRU:
+		return "inventory memory"
+	case ACPI:
+		return "ACPI table"
+	case TPM:
+		return "TPM"
+	}
+	return string(c)
+}
+
 // unexpected reports one device that no line covers.
 func (m *matcher) unexpected(g []*partItem) {
 	p := g[0].part
@@ -42,7 +71,13 @@ func (m *matcher) unexpected(g []*partItem) {
 		f.Why += fmt.Sprintf(" The device has %d functions, none of them declared.", len(g))
 	}
 	f.Why += m.carried(p)
-	f.Severity = unexpectedSeverity(p, f.Severity)
+	def := f.Severity
+	f.Severity = unexpectedSeverity(p, def)
+	for _, o := range g[1:] {
+		// Named in the value, so that a waiver of one function is none of more.
+		f.Got += fmt.Sprintf(" + %s %s", o.part.Subject, Describe(o.part.Identity))
+		f.Severity = max(f.Severity, unexpectedSeverity(o.part, def))
+	}
 	m.add(f)
 }
 
@@ -65,11 +100,17 @@ func unexpectedSeverity(p *Part, def finding.Severity) finding.Severity {
 // carried tells what sits on a part: the drive behind an NVMe function, the
 // address of a network port.
 func (m *matcher) carried(p *Part) string {
-	var on []string
-	for i := range m.got.Parts {
-		if c := &m.got.Parts[i]; c.Package == p.Subject && c.Subject != p.Subject {
-			on = append(on, fmt.Sprintf("%s (%s)", c.Subject, Describe(c.Identity)))
+	if m.onto == nil {
+		m.onto = map[string][]*Part{}
+		for i := range m.got.Parts {
+			if c := &m.got.Parts[i]; c.Package != "" && c.Subject != c.Package {
+				m.onto[c.Package] = append(m.onto[c.Package], c)
+			}
 		}
+	}
+	var on []string
+	for _, c := range m.onto[p.Subject] {
+		on = append(on, fmt.Sprintf("%s (%s)", c.Subject, Describe(c.Identity)))
 	}
 	if len(on) == 0 {
 		return ""
@@ -84,21 +125,22 @@ func (m *matcher) lost(r *refItem, functions int) {
 		return
 	}
 	_, code, _ := codesOf(r.ref.Class)
-	same := m.siblings(r)
-	if len(same) > 1 && r.keys.serial == "" && code == finding.MissingComponent {
+	same, missing := m.alike(r)
+	if same > 1 && r.keys.serial == "" && code == finding.MissingComponent {
 		code = finding.WrongCount
 	}
 	f := finding.New(code, cmp.Or(r.ref.Subject, string(r.ref.Class)+":"+r.ref.ID))
 	f.Location = r.ref.Location
 	f.Want, f.Got = Describe(r.ref.Identity), "nothing"
-	f.Why = fmt.Sprintf("The manifest declares this %s, its class could be observed, and no part is left for it.", r.ref.Class)
+	f.Why = fmt.Sprintf("The manifest declares this %s, its class could be observed, and no part is left for it.", noun(r.ref.Class))
 	f.Sources = m.got.Classes[r.ref.Class].Sources
 	if code == finding.WrongCount {
-		f.Want = fmt.Sprintf("%d of %s", len(same), Describe(r.ref.Identity))
-		f.Got = fmt.Sprintf("%d", len(same)-m.missingLike(r))
-		f.Why = fmt.Sprintf("The manifest declares %d identical parts without serial numbers; fewer are present.", len(same))
+		f.Want = fmt.Sprintf("%d of %s", same, Describe(r.ref.Identity))
+		f.Got = fmt.Sprintf("%d", same-missing)
+		f.Why = fmt.Sprintf("The manifest declares %d identical parts without serial numbers; fewer are present.", same)
 	}
 	if functions > 1 {
+		f.Want += fmt.Sprintf(" and %d more functions of %s", functions-1, r.ref.Attributes[attrPackage])
 		f.Why += fmt.Sprintf(" %d functions of %s are missing.", functions, r.ref.Attributes[attrPackage])
 	}
 	if r.ref.Class == USB {
@@ -115,41 +157,30 @@ func (m *matcher) lost(r *refItem, functions int) {
 // draft as an attribute.
 func hostOf(r *refItem) string { return r.ref.Attributes[attrHost] }
 
-func (m *matcher) siblings(r *refItem) []*refItem {
-	var out []*refItem
-	for _, p := range m.paired {
-		if p.ref.ref.Class == r.ref.Class && p.ref.keys.model != "" && p.ref.keys.model == r.keys.model && p.ref.keys.serial == "" {
-			out = append(out, p.ref)
-		}
-	}
-	for _, o := range m.missing {
-		if o.ref.Class == r.ref.Class && o.keys.model != "" && o.keys.model == r.keys.model && o.keys.serial == "" {
-			out = append(out, o)
-		}
-	}
-	return out
+type alikeKey struct {
+	class Class
+	model string
 }
 
-func (m *matcher) missingLike(r *refItem) int {
-	n := 0
-	for _, o := range m.missing {
-		if o.ref.Class == r.ref.Class && o.keys.model == r.keys.model && o.keys.serial == "" {
-			n++
+// alike counts the declared parts of one model without serial numbers, and how
+// many of them are missing.
+func (m *matcher) alike(r *refItem) (declared, missing int) {
+	if m.declaredAlike == nil {
+		m.declaredAlike, m.missingAlike = map[alikeKey]int{}, map[alikeKey]int{}
+		for _, p := range m.paired {
+			if p.ref.keys.model != "" && p.ref.keys.serial == "" {
+				m.declaredAlike[alikeKey{p.ref.ref.Class, p.ref.keys.model}]++
+			}
+		}
+		for _, o := range m.missing {
+			if o.keys.model != "" && o.keys.serial == "" {
+				m.declaredAlike[alikeKey{o.ref.Class, o.keys.model}]++
+				m.missingAlike[alikeKey{o.ref.Class, o.keys.model}]++
+			}
 		}
 	}
-	return n
-}
-
-// volatile reports a part that may come and go.
-func (m *matcher) volatile(p *partItem) {
-	code := finding.ChangeHotPlug
-	if p.part.Volatile == VirtualFunction {
-		code = finding.ChangeVirtualFunction
-	}
-	f := m.about(code, p.part)
-	f.Got = Describe(p.part.Identity)
-	f.Why = fmt.Sprintf("%s is %s and may come and go.", sentence(p.part), p.part.Volatile)
-	m.add(f)
+	k := alikeKey{r.ref.Class, r.keys.model}
+	return m.declaredAlike[k], m.missingAlike[k]
 }
 
 // comparePair reports how a part differs from the line it was paired with.
@@ -179,58 +210,107 @@ func (m *matcher) comparePair(p pair) {
 	}
 }
 
-// compareInstance tells a part of the same model with another serial number.
+// compareInstance tells a part of the same model with another serial number, or
+// with none where one was declared.
 func (m *matcher) compareInstance(p pair) {
 	ref, part := p.ref.ref, p.part.part
-	switch {
-	case p.ref.keys.serial == "" || p.ref.keys.serial == p.part.keys.serial:
-		return
-	case p.part.keys.serial == "":
-		m.note("serial number of "+part.Subject, "declared, but the part does not show one")
+	if p.ref.keys.serial == "" || p.ref.keys.serial == p.part.keys.serial {
 		return
 	}
-	f := m.about(finding.InstanceReplaced, part)
-	f.Want, f.Got = ref.Identity.Serial, part.Identity.Serial
-	f.Why = fmt.Sprintf("Same model, but not the %s that the manifest was made for.", part.Class)
-	switch part.Class {
-	case System, Baseboard:
-		f = m.about(finding.NotTheCertifiedPlatform, part)
-		f.Want, f.Got = ref.Identity.Serial, part.Identity.Serial
-		f.Why = fmt.Sprintf("The manifest was issued for one machine, and the serial number of the %s is another one.", part.Class)
+	if p.part.keys.serial == "" && !blanked(part) {
+		m.note("serial number of "+part.Subject, "declared, but not in the evidence")
+		m.unproved(part.Class, "serial number of "+part.Subject)
+		return
 	}
+	if m.instances[part.Package] && part.Package != part.Subject {
+		m.note("serial number of "+part.Subject, fmt.Sprintf("sits on %s, which is reported with another serial number", part.Package))
+		return
+	}
+	code, why := finding.InstanceReplaced, fmt.Sprintf("Same model, but not the %s that the manifest was made for.", part.Class)
+	if part.Class == System || part.Class == Baseboard {
+		code = finding.NotTheCertifiedPlatform
+		why = fmt.Sprintf("The manifest was issued for one machine, and the serial number of the %s is another one.", part.Class)
+	}
+	f := m.about(code, part)
+	f.Want, f.Got, f.Why = ref.Identity.Serial, part.Identity.Serial, why
+	if p.part.keys.serial == "" {
+		// A blank label is what a spare board has, and what a faulty update of the
+		// firmware leaves behind.
+		f.Got, f.Confidence = "none", finding.Weak
+		f.Why = fmt.Sprintf("The manifest was made for one %s, and this one shows no serial number.", part.Class)
+	}
+	m.instances[part.Subject] = true
+	f.Why += m.carried(part)
 	m.add(f)
+}
+
+// blanked reports whether the place of a serial number was read and holds none:
+// a placeholder, or a field of the firmware's own table.
+func blanked(p *Part) bool {
+	switch p.Class {
+	case System, Baseboard, Chassis:
+		return true
+	}
+	v, ok := p.Values["serial"]
+	return ok && v.Text == ""
+}
+
+// unproved records that the evidence does not show what tells a part of a class
+// declared complete from another one.
+func (m *matcher) unproved(c Class, what string) {
+	if m.closures[c] == Closed {
+		m.out.Unproved[c] = append(m.out.Unproved[c], what)
+	}
+}
+
+// expected is the identity that a part is held against: that of the line, or of
+// the approved alternate that it is.
+func (p pair) expected() Identity {
+	if i := p.ref.alternate(p.part); p.level == levelAlternate && i >= 0 {
+		return p.ref.ref.Alternates[i]
+	}
+	return p.ref.ref.Identity
 }
 
 // compareDetail compares revision and firmware version where both sides say
 // one.
 func (m *matcher) compareDetail(p pair) {
-	ref, part := p.ref.ref, p.part.part
-	if differ(ref.Identity.Revision, part.Identity.Revision) {
+	want, part := p.expected(), p.part.part
+	if differ(want.Revision, part.Identity.Revision) {
 		_, _, code := codesOf(part.Class)
 		f := m.about(code, part)
-		f.Want, f.Got = "revision "+ref.Identity.Revision, "revision "+part.Identity.Revision
+		f.Want, f.Got = "revision "+want.Revision, "revision "+part.Identity.Revision
 		f.Why = "Same model in another hardware revision."
 		if part.Class != PCI {
 			f.Severity = finding.Medium
 		}
 		m.add(f)
 	}
-	if differ(ref.Identity.Firmware, part.Identity.Firmware) {
-		code := finding.DeviceFirmwareDiffers
-		switch part.Class {
-		case Firmware:
-			code = finding.UnknownFirmware
-		case BMC:
-			code = finding.BMCFirmwareDiffers
-		case Processor:
-			code = finding.UnknownMicrocode
+	if want.Firmware != "" && part.Identity.Firmware == "" {
+		m.note("firmware version of "+part.Subject, "declared, but not in the evidence")
+		if part.Class == Processor {
+			m.unproved(part.Class, "what "+part.Subject+" answers itself")
 		}
-		f := m.about(code, part)
+	}
+	if differ(want.Firmware, part.Identity.Firmware) {
+		f := m.about(firmwareCode(part.Class), part)
 		f.Severity = finding.Medium
-		f.Want, f.Got = ref.Identity.Firmware, part.Identity.Firmware
+		f.Want, f.Got = want.Firmware, part.Identity.Firmware
 		f.Why = fmt.Sprintf("The %s reports another firmware version than the manifest declares.", part.Class)
 		m.add(f)
 	}
+}
+
+func firmwareCode(c Class) finding.Code {
+	switch c {
+	case Firmware:
+		return finding.UnknownFirmware
+	case BMC:
+		return finding.BMCFirmwareDiffers
+	case Processor:
+		return finding.UnknownMicrocode
+	}
+	return finding.DeviceFirmwareDiffers
 }
 
 func differ(want, got string) bool {
@@ -247,17 +327,20 @@ func (m *matcher) compareAttributes(p pair) {
 	ref, part := p.ref.ref, p.part.part
 	for _, k := range slices.Sorted(maps.Keys(ref.Attributes)) {
 		rule, ok := attributeRules[k]
-		if !ok || rule.code == "" {
+		if !ok || rule.code == "" || rule.ofModel && p.level == levelAlternate {
 			continue
 		}
 		got, have := part.Attributes[k]
 		switch {
-		case !have && rule.absent == "":
-			m.note(fmt.Sprintf("%s of %s", k, part.Subject), "declared, but not in the evidence")
 		case !have:
-			got = rule.absent
-			fallthrough
+			m.note(fmt.Sprintf("%s of %s", k, part.Subject), "declared, but not in the evidence")
+			if rule.telling || k == attrSizeMiB && part.Class == Memory {
+				m.unproved(part.Class, fmt.Sprintf("%s of %s", k, part.Subject))
+			}
 		case got != ref.Attributes[k]:
+			if l := part.Attributes[attrLength]; k == attrDigest && l != "" && ref.Attributes[attrLength] != l {
+				continue // of another length, so of another digest
+			}
 			if rule.weaker != nil && !rule.weaker(ref.Attributes[k], got) {
 				continue
 			}
@@ -268,15 +351,8 @@ func (m *matcher) compareAttributes(p pair) {
 			m.add(f)
 		}
 	}
-	for _, k := range slices.Sorted(maps.Keys(part.Attributes)) {
-		rule := attributeRules[k]
-		if _, declared := ref.Attributes[k]; declared || rule.undeclared == "" {
-			continue
-		}
-		f := m.about(rule.code, part)
-		f.Severity = rule.severity
-		f.Want, f.Got, f.Why = k+"="+rule.undeclared, k+"="+part.Attributes[k], rule.why
-		m.add(f)
+	if rom := part.Attributes[attrOptionROM]; rom != "" && rom != "none" && ref.Attributes[attrOptionROM] == "" && part.Class == PCI {
+		m.note("option ROM of "+part.Subject, "read, but the manifest declares none; sha256 "+rom)
 	}
 }
 

@@ -24,7 +24,7 @@ var draftedFacts = []string{
 func Draft(inv *Inventory, instances bool) ([]Reference, map[Class]Closure) {
 	var refs []Reference
 	for _, p := range inv.Parts {
-		if p.Volatile == VirtualFunction || p.Volatile == BMCVirtual {
+		if p.Volatile == VirtualFunction {
 			continue
 		}
 		r := Reference{Class: p.Class, Subject: p.Subject, Location: p.Location, Identity: p.Identity, Attributes: map[string]string{}}
@@ -45,7 +45,7 @@ func Draft(inv *Inventory, instances bool) ([]Reference, map[Class]Closure) {
 		if modelKey(p.Class, r.Identity) == "" && r.Identity.Serial == "" && place(p.Class, p.Location) == "" {
 			continue // nothing about this part could ever be recognised
 		}
-		r.Optional = p.Volatile == Removable
+		r.Optional = p.Volatile == Removable || p.Volatile == BMCVirtual
 		r.Security = p.Class == TPM || p.Class == BMC
 		refs = append(refs, r)
 	}

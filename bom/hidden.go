@@ -3,7 +3,6 @@ package bom
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -62,8 +61,10 @@ func (r *reader) iomem() {
 		return
 	}
 	var ghosts []string
+	seen := map[string]bool{}
 	for _, line := range strings.Split(r.b.Text(name), "\n") {
-		if m := iomemDevice.FindStringSubmatch(strings.TrimRight(line, " \r")); m != nil && r.part("pci:"+m[1]) == nil && !slices.Contains(ghosts, m[1]) {
+		if m := iomemDevice.FindStringSubmatch(strings.TrimRight(line, " \r")); m != nil && r.part("pci:"+m[1]) == nil && !seen[m[1]] {
+			seen[m[1]] = true
 			ghosts = append(ghosts, m[1])
 		}
 	}
@@ -120,7 +121,7 @@ func (r *reader) kernelMemory() (uint64, origin) {
 				r.problem(name, 0, "MemTotal is not a number of kB")
 				return 0, origin{}
 			}
-			return n << 10, r.whole(finding.SiliconAnswered, "meminfo", name)
+			return n << 10, r.whole(finding.FirmwareTold, "meminfo", name) // from the firmware's memory map
 		}
 	}
 	return 0, origin{}

@@ -1,6 +1,7 @@
 package bom
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/assay-hw/assay/internal/ids"
@@ -28,14 +29,31 @@ func (l level) String() string {
 	return [...]string{"none", "class", "family", "alternate", "model", "instance"}[l]
 }
 
+// keySep joins the parts of a key; no folded text holds it.
+const keySep = "\x00"
+
 // keys are the folded forms of an identity that decide equality. An empty key
 // means that the identity does not say, and never equals anything.
 type keys struct {
 	model, family, serial string
+	maker, bare           string // maker, and model without its maker
 }
 
 func keysOf(c Class, id Identity) keys {
-	return keys{model: modelKey(c, id), family: familyKey(c, id), serial: serialKey(id)}
+	k := keys{model: modelKey(c, id), family: familyKey(c, id), serial: serialKey(id)}
+	if c != PCI && c != USB && k.model != "" {
+		k.maker, k.bare, _ = strings.Cut(k.model, keySep)
+	} else if k.model == "" {
+		k.maker = makerKey(id)
+	}
+	return k
+}
+
+// sameModel reports equal models. Where one side does not name a maker, the
+// model alone decides; two makers that differ are two models.
+func (k keys) sameModel(o keys) bool {
+	return k.model != "" && k.model == o.model ||
+		k.bare != "" && k.bare == o.bare && (k.maker == "" || o.maker == "")
 }
 
 // serialKey folds an instance id; placeholders do not identify anything.
@@ -59,7 +77,7 @@ func modelKey(c Class, id Identity) string {
 		}
 	case Memory:
 		if pn := ids.Key(id.PartNumber); pn != "" {
-			return makerKey(id) + "|" + pn
+			return makerKey(id) + keySep + pn
 		}
 		return ""
 	}
@@ -69,7 +87,7 @@ func modelKey(c Class, id Identity) string {
 	if model == "" {
 		return ""
 	}
-	return makerKey(id) + "|" + model
+	return makerKey(id) + keySep + model
 }
 
 // makerKey folds the many spellings of one company; a registered id has been
@@ -93,26 +111,30 @@ func familyKey(c Class, id Identity) string {
 	return ""
 }
 
+// alternate returns which approved alternate a part is, or -1.
+func (r *refItem) alternate(p *partItem) int {
+	return slices.IndexFunc(r.alternates, func(k keys) bool { return k.sameModel(p.keys) })
+}
+
 // fits returns how well a part's identity fits a reference line.
 func fits(r *refItem, p *partItem) level {
 	if r.ref.Class != p.part.Class {
 		return levelNone
 	}
 	switch {
-	case r.keys.model != "" && r.keys.model == p.keys.model:
+	case r.keys.sameModel(p.keys):
 		if r.keys.serial != "" && r.keys.serial == p.keys.serial {
 			return levelInstance
 		}
 		return levelModel
 	case r.keys.model == "" && r.keys.serial != "" && r.keys.serial == p.keys.serial:
 		return levelInstance
-	case (r.keys.model == "" || r.ref.Class == I2C) && p.keys.model == "" && r.place == p.place && r.place != "":
+	case (r.keys.model == "" || r.ref.Class == I2C) && p.keys.model == "" && r.place == p.place && r.place != "" &&
+		(r.keys.maker == "" || p.keys.maker == "" || r.keys.maker == p.keys.maker):
 		return levelModel // the part cannot say more than where it sits
 	}
-	for _, k := range r.alternates {
-		if k != "" && k == p.keys.model {
-			return levelAlternate
-		}
+	if r.alternate(p) >= 0 {
+		return levelAlternate
 	}
 	if r.keys.family != "" && r.keys.family == p.keys.family {
 		return levelFamily

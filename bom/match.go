@@ -41,7 +41,15 @@ type Comparison struct {
 // class every observed part needs a line. A line whose class could not be
 // observed is neither missing nor matched; it is listed under NotChecked.
 func Match(want []Reference, closures map[Class]Closure, got *Inventory) *Comparison {
-	m := &matcher{closures: closures, got: got, out: &Comparison{Matched: map[string]string{}, Unproved: map[Class][]string{}}, coverage: map[Class]*Coverage{}, fate: map[string]string{}}
+	m := &matcher{
+		closures: closures, got: got, out: &Comparison{Matched: map[string]string{}, Unproved: map[Class][]string{}},
+		coverage: map[Class]*Coverage{}, fate: map[string]string{}, instances: map[string]bool{}, open: map[Class]int{}, outlets: map[string]bool{},
+	}
+	for i := range want {
+		if r := &want[i]; r.Class == USB && bmcVirtual[r.Identity.Model] {
+			m.outlets[rootPort(r.Location.Path)] = true
+		}
+	}
 	refs, parts := spread(want), items(got.Parts)
 	for _, c := range classesOf(refs, parts, closures) {
 		m.class(c, refs[c], parts[c])
@@ -57,7 +65,7 @@ func spread(want []Reference) map[Class][]*refItem {
 		r := &want[i]
 		item := refItem{ref: r, keys: keysOf(r.Class, r.Identity), place: place(r.Class, r.Location)}
 		for _, alt := range r.Alternates {
-			item.alternates = append(item.alternates, modelKey(r.Class, alt))
+			item.alternates = append(item.alternates, keysOf(r.Class, alt))
 		}
 		for range max(1, min(r.Quantity, maxQuantity)) {
 			c := item
@@ -124,14 +132,20 @@ func place(c Class, l finding.Location) string {
 }
 
 type matcher struct {
-	closures map[Class]Closure
-	got      *Inventory
-	out      *Comparison
-	coverage map[Class]*Coverage
-	fate     map[string]string // subject of an unexpected or replaced part to the word for it
-	extra    []*partItem
-	missing  []*refItem
-	paired   []pair
+	closures  map[Class]Closure
+	got       *Inventory
+	out       *Comparison
+	coverage  map[Class]*Coverage
+	fate      map[string]string // subject of an unexpected or replaced part to the word for it
+	instances map[string]bool   // subjects of parts that are reported with another serial number
+	extra     []*partItem
+	missing   []*refItem
+	paired    []pair
+	open      map[Class]int   // parts of open classes without a line
+	outlets   map[string]bool // USB ports behind which the manifest expects the management controller
+
+	onto                        map[string][]*Part // parts by their package, made when needed
+	declaredAlike, missingAlike map[alikeKey]int
 }
 
 func (m *matcher) class(c Class, refs []*refItem, parts []*partItem) {
@@ -182,12 +196,13 @@ func (m *matcher) class(c Class, refs []*refItem, parts []*partItem) {
 
 func (m *matcher) leftPart(p *partItem, cov *Coverage) {
 	switch {
-	case p.part.Volatile != "":
-		m.volatile(p)
+	case p.part.Volatile != "" && m.volatile(p):
 	case m.closures[p.part.Class] == Closed || m.closures[p.part.Class] == NoneThere:
 		cov.Unexpected++
 		m.fate[p.part.Subject] = "unexpected"
 		m.extra = append(m.extra, p)
+	default:
+		m.open[p.part.Class]++
 	}
 }
 
@@ -195,6 +210,11 @@ func (m *matcher) leftRef(r *refItem, seen Observation, cov *Coverage) {
 	switch {
 	case r.ref.Optional:
 		m.skip(r, "declared optional and not present")
+	case m.passedThrough(r):
+		m.skip(r, hostOf(r)+" is bound to a driver that hands it to a guest, so that the system does not see what is on it")
+		if r.ref.Class == Storage {
+			m.unproved(r.ref.Class, string(r.ref.Class)+" "+r.ref.Subject)
+		}
 	case !seen.Whole:
 		cov.NotObservable++
 		m.skip(r, cmp.Or(seen.Reason, "the listing of this class is not complete"))
@@ -233,6 +253,9 @@ func (m *matcher) report() {
 	}
 	for _, g := range groupRefs(m.missing) {
 		m.lost(g[0], len(g))
+	}
+	for c, n := range m.open {
+		m.note("class "+string(c), fmt.Sprintf("not declared complete; %d parts without a line were not judged", n))
 	}
 	for _, c := range m.coverage {
 		m.out.Coverage = append(m.out.Coverage, *c)

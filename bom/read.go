@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -52,7 +53,10 @@ const (
 // Read builds the inventory of a bundle. It never fails: what is malformed is
 // a finding, and what is not there is said in Classes.
 func Read(b *evidence.Bundle) *Inventory {
-	r := &reader{b: b, inv: &Inventory{Classes: map[Class]Observation{}}, slotAt: map[string]string{}, labelAt: map[string]string{}, bySubject: map[string]int{}}
+	r := &reader{
+		b: b, inv: &Inventory{Classes: map[Class]Observation{}}, slotAt: map[string]string{}, labelAt: map[string]string{},
+		bySubject: map[string]int{}, copies: map[string]int{}, partials: map[Class]string{},
+	}
 	r.smbios()
 	r.cpus()
 	r.memoryModules()
@@ -67,6 +71,7 @@ func Read(b *evidence.Bundle) *Inventory {
 	r.tpms()
 	r.crossCheck()
 	r.hidden()
+	r.gaps()
 	slices.SortFunc(r.inv.Parts, func(a, b Part) int {
 		return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(a.Subject, b.Subject))
 	})
@@ -94,6 +99,8 @@ type reader struct {
 	slotAt    map[string]string // PCI address to slot designation
 	labelAt   map[string]string // PCI address to onboard designation
 	bySubject map[string]int
+	copies    map[string]int   // parts that claimed one subject so far
+	partials  map[Class]string // classes of which something could not be read
 	memory    memoryFacts
 	tpmTold   string // what SMBIOS type 43 says of the TPM
 	tpmOrigin origin
@@ -120,11 +127,9 @@ func (r *reader) whole(source finding.Source, name, artifact string) origin {
 // claim one place are both kept.
 func (r *reader) add(p Part) *Part {
 	base := p.Subject
-	for n := 2; ; n++ {
-		if _, taken := r.bySubject[p.Subject]; !taken {
-			break
-		}
-		p.Subject = fmt.Sprintf("%s#%d", base, n)
+	for taken := r.part(base) != nil; taken; taken = r.part(p.Subject) != nil {
+		r.copies[base]++
+		p.Subject = fmt.Sprintf("%s#%d", base, r.copies[base]+1)
 	}
 	if p.Values == nil {
 		p.Values = map[string]Value{}
@@ -200,9 +205,56 @@ func (r *reader) unseen(c Class, artifact string) {
 	}
 	reason := artifact + " is not in the bundle"
 	if a, listed := r.b.Artifact(artifact); listed && a.Status != evidence.Collected {
-		reason = fmt.Sprintf("%s: %s", artifact, cmp.Or(a.Reason, string(a.Status)))
+		reason = notRead(a)
 	}
 	r.inv.Classes[c] = Observation{Reason: reason}
+}
+
+// partial records that a class may have more parts than could be read. A list
+// with a hole proves nothing about what is not on it.
+func (r *reader) partial(c Class, reason string) {
+	if _, told := r.partials[c]; !told {
+		r.partials[c] = reason
+	}
+}
+
+func notRead(a evidence.Artifact) string {
+	return fmt.Sprintf("%s: %s", a.Path, cmp.Or(a.Reason, string(a.Status)))
+}
+
+// vitalFiles are the artefacts without which a part is not seen at all.
+var vitalFiles = []struct {
+	class Class
+	form  *regexp.Regexp
+}{
+	{PCI, regexp.MustCompile(`^sys/bus/pci/devices(/[^/]+(/vendor)?)?$`)},
+	{USB, regexp.MustCompile(`^sys/bus/usb/devices(/[^/]+(/idVendor)?)?$`)},
+	{I2C, regexp.MustCompile(`^sys/bus/i2c/devices(/[^/]+(/name)?)?$|^i2c/detect-[0-9]+\.txt$`)},
+	{Storage, regexp.MustCompile(`^sys/class/nvme(/[^/]+(/model)?)?$|^sys/class/block(/[^/]+(/device(/model)?)?)?$`)},
+	{Network, regexp.MustCompile(`^sys/class/net(/[^/]+(/path)?)?$`)},
+	{ACPI, regexp.MustCompile(`^sys/firmware/acpi/tables(/[^/]+)?$`)},
+	{FRU, regexp.MustCompile(`^ipmi/fru-[0-9]+\.bin$`)},
+}
+
+// gaps looks for parts that the collector was not allowed or not able to read,
+// and marks their classes.
+func (r *reader) gaps() {
+	for _, a := range r.b.NotCollected() {
+		if a.Status == evidence.Absent {
+			continue
+		}
+		for _, v := range vitalFiles {
+			if v.form.MatchString(a.Path) && !(v.class == PCI && r.b.Has(strings.TrimSuffix(a.Path, "/vendor")+"/config")) {
+				r.partial(v.class, notRead(a))
+			}
+		}
+	}
+	for c, reason := range r.partials {
+		if o := r.inv.Classes[c]; o.Observed {
+			o.Whole, o.Reason = false, reason
+			r.inv.Classes[c] = o
+		}
+	}
 }
 
 // problem reports an artefact that does not follow its format.

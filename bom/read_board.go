@@ -112,6 +112,8 @@ func (r *reader) fruDevice(id, name string) {
 	inv, err := fru.Parse(data)
 	if err != nil {
 		r.problem(name, 0, err.Error())
+		r.seen(FRU, false, "", finding.PartMemory)
+		r.partial(FRU, name+" cannot be read")
 		return
 	}
 	r.seen(FRU, true, "", finding.PartMemory)
@@ -187,9 +189,9 @@ func related(a, b string) bool {
 // controllers reads the management controller's own identification.
 func (r *reader) controllers() {
 	const name = "ipmi/device-id.bin"
+	r.controllerText()
 	data, err := r.b.Read(name)
 	if err != nil {
-		r.controllerText()
 		return
 	}
 	if len(data) == 12 || len(data) == 16 {
@@ -205,11 +207,27 @@ func (r *reader) controllers() {
 }
 
 func (r *reader) controller(maker, product int, firmware string, o origin) {
+	model, pen := fmt.Sprintf("product %04x", product), fmt.Sprintf("pen:%d", maker)
+	if p := r.part("bmc"); p != nil {
+		// Told twice, by two tools: one answer must not hide the other.
+		told := fmt.Sprintf("%s %s %s", p.Identity.MakerIDs[0], p.Identity.Model, minorNumber(p.Identity.Firmware))
+		if again := fmt.Sprintf("%s %s %s", pen, model, minorNumber(firmware)); told != again {
+			r.contradiction(finding.SourcesContradict, p, told, again, "Two answers of the management controller about itself differ.", finding.High,
+				origin{source: finding.BMCTold, basis: p.Values["model"].Basis}, o)
+		}
+		return
+	}
 	r.seen(BMC, true, "", finding.BMCTold)
 	p := r.add(Part{Class: BMC, Subject: "bmc", Location: finding.Location{Designator: "BMC"}})
-	p.set("model", &p.Identity.Model, fmt.Sprintf("product %04x", product), o)
-	p.Identity.MakerIDs = []string{fmt.Sprintf("pen:%d", maker)}
+	p.set("model", &p.Identity.Model, model, o)
+	p.Identity.MakerIDs = []string{pen}
 	p.set("firmware", &p.Identity.Firmware, firmware, o)
+}
+
+// minorNumber writes "1.05" as "1.5": tools differ in the leading zero.
+func minorNumber(version string) string {
+	major, minor, _ := strings.Cut(version, ".")
+	return major + "." + strings.TrimLeft(minor, "0")
 }
 
 // controllerText reads the same facts from what "ipmitool mc info" prints.
@@ -259,6 +277,7 @@ func (r *reader) acpiTables() {
 		t, err := acpi.Parse(data)
 		if err != nil {
 			r.problem(name, 0, err.Error())
+			r.partial(ACPI, name+" cannot be read")
 			continue
 		}
 		for _, p := range t.Problems {

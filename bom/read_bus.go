@@ -19,7 +19,10 @@ const (
 	i2cDevices    = "sys/bus/i2c/devices"
 )
 
-var usbPort = regexp.MustCompile(`^\d{1,3}-\d{1,3}(\.\d{1,3})*$`)
+var (
+	usbPort  = regexp.MustCompile(`^\d{1,3}-\d{1,3}(\.\d{1,3})*$`)
+	usbOther = regexp.MustCompile(`^usb\d{1,3}$|^\d{1,3}-[0-9.]{1,40}:\d{1,3}\.\d{1,3}$`) // root hubs and interfaces
+)
 
 // bmcVirtual lists USB ids that management controllers present to their host:
 // hubs, keyboards, drives and network ports that come and go with sessions.
@@ -41,8 +44,15 @@ func (r *reader) usbDevices() {
 	r.seen(USB, true, "", finding.SiliconAnswered)
 	for _, name := range names {
 		dir := usbDevicesDir + "/" + name
-		if usbPort.MatchString(name) && r.b.Has(dir+"/idVendor") {
+		switch {
+		case !usbPort.MatchString(name):
+			if !usbOther.MatchString(name) {
+				r.partial(USB, dir+": the name is not that of a port")
+			}
+		case r.b.Has(dir + "/idVendor"):
 			r.usbDevice(name, dir)
+		default:
+			r.partial(USB, dir+"/idVendor is not in the bundle")
 		}
 	}
 }
@@ -109,8 +119,9 @@ func i2cAddress(client string) (int, bool) {
 // answering addresses where an operator took one. Assay itself never probes.
 func (r *reader) i2cDevices() {
 	listed := map[string]bool{}
+	hosts := r.spdHosts()
 	for _, client := range r.b.Dir(i2cDevices) {
-		if _, ok := i2cAddress(client); !ok {
+		if i2cAdapter.MatchString(client) {
 			continue
 		}
 		listed[client] = true
@@ -118,7 +129,7 @@ func (r *reader) i2cDevices() {
 		o := r.whole(finding.FirmwareTold, "i2c", dir+"/name")
 		p := r.add(Part{Class: I2C, Subject: "i2c:" + client, Location: finding.Location{Path: "i2c/" + client}})
 		p.set("model", &p.Identity.Model, r.b.Text(dir+"/name"), o)
-		if host := r.moduleAt(client); host != "" {
+		if host := hosts[client]; host != "" {
 			p.Package = host
 			p.fact(attrHost, host, o)
 		}
@@ -131,17 +142,19 @@ func (r *reader) i2cDevices() {
 	r.i2cListings(listed)
 }
 
-// moduleAt is the memory module whose SPD is at a client.
-func (r *reader) moduleAt(client string) string {
+// spdHosts maps clients to the memory modules whose SPD is there.
+func (r *reader) spdHosts() map[string]string {
+	out := map[string]string{}
 	for _, p := range r.inv.Parts {
-		if p.Class == Memory && p.Attributes["spdClient"] == client {
-			return p.Subject
+		if client := p.Attributes["spdClient"]; p.Class == Memory && client != "" {
+			out[client] = p.Subject
 		}
 	}
-	return ""
+	return out
 }
 
 var (
+	i2cAdapter = regexp.MustCompile(`^i2c-\d{1,4}$`)
 	i2cListing = regexp.MustCompile(`^i2c/detect-(\d{1,3})\.txt$`)
 	i2cRow     = regexp.MustCompile(`^([0-7])0:(.*)$`)
 )

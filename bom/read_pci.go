@@ -49,6 +49,7 @@ func (r *reader) pciFunctions() {
 		m := bdfForm.FindStringSubmatch(name)
 		if m == nil {
 			r.problem(pciDevices+"/"+name, 0, "name is not a PCI address")
+			r.partial(PCI, pciDevices+"/"+name+": the name is not a PCI address")
 			continue
 		}
 		f := &function{bdf: name, dir: pciDevices + "/" + name, bus: m[1] + ":" + m[2], devfn: m[3] + "." + m[4]}
@@ -58,8 +59,13 @@ func (r *reader) pciFunctions() {
 	}
 	r.seen(PCI, whole, fmt.Sprintf("only %d functions were read one by one; that is no inventory", len(fns)), finding.SiliconAnswered)
 	r.placeFunctions(fns)
+	byAddress := make(map[string]*function, len(fns))
 	for _, f := range fns {
-		r.finishFunction(f, fns)
+		byAddress[f.bdf] = f
+	}
+	for _, f := range fns {
+		r.finishFunction(f, byAddress)
+		r.pathAgrees(f, byAddress)
 	}
 	r.slots(fns)
 }
@@ -94,7 +100,7 @@ func number(s string) (n uint64, ok bool) {
 }
 
 // finishFunction turns a function into a part.
-func (r *reader) finishFunction(f *function, all []*function) {
+func (r *reader) finishFunction(f *function, all map[string]*function) {
 	p := r.add(Part{Class: PCI, Subject: "pci:" + f.bdf, Location: f.part.Location})
 	f.part = p
 	r.identify(f)
@@ -162,9 +168,11 @@ func (r *reader) agree(f *function) {
 		{"device", uint64(f.config.Device), 2, 2, 0xffff},
 		{"class", uint64(f.config.Class), 9, 3, 0xffffff},
 		{"revision", uint64(f.config.Revision), 8, 1, 0xff},
+		{"subsystem_vendor", uint64(f.config.SubsystemVendor), f.config.SubsystemOffset, 2, 0xffff},
+		{"subsystem_device", uint64(f.config.SubsystemID), f.config.SubsystemOffset + 2, 2, 0xffff},
 	} {
 		n, ok := number(f.text[k.attr])
-		if !ok || n&k.mask == k.reg || f.config.Vendor == 0xffff {
+		if !ok || n&k.mask == k.reg || f.config.Vendor == 0xffff || strings.HasPrefix(k.attr, "subsystem") && f.config.SubsystemOffset == 0 {
 			continue
 		}
 		r.contradiction(finding.SourcesContradict, f.part, fmt.Sprintf("%s %#x", k.attr, k.reg), fmt.Sprintf("%s %#x", k.attr, n),
@@ -235,25 +243,47 @@ func internalFunction(f *function) bool {
 
 // isVirtualFunction checks the kernel's claim against the physical function's
 // own registers (PCIe 6.0, 9.2.1.2): a link alone could hide an added device.
-func isVirtualFunction(f *function, all []*function) bool {
-	for _, pf := range all {
-		if pf.bdf != f.text["physfn"] || pf.config == nil || pf.config.SRIOV == nil {
-			continue
-		}
-		s := pf.config.SRIOV
-		base, ok1 := routingID(pf)
-		id, ok2 := routingID(f)
-		if !ok1 || !ok2 || !s.Enabled || s.NumVFs == 0 || pf.bus[:len(pf.bus)-2] != f.bus[:len(f.bus)-2] {
-			return false
-		}
-		first := base + int(s.FirstOffset)
-		if s.NumVFs == 1 || s.Stride == 0 {
-			return id == first
-		}
-		n := id - first
-		return n >= 0 && n%int(s.Stride) == 0 && n/int(s.Stride) < int(s.NumVFs)
+func isVirtualFunction(f *function, all map[string]*function) bool {
+	pf := all[f.text["physfn"]]
+	if pf == nil || pf.config == nil || pf.config.SRIOV == nil {
+		return false
 	}
-	return false
+	s := pf.config.SRIOV
+	base, ok1 := routingID(pf)
+	id, ok2 := routingID(f)
+	if !ok1 || !ok2 || !s.Enabled || s.NumVFs == 0 || pf.bus[:len(pf.bus)-2] != f.bus[:len(f.bus)-2] {
+		return false
+	}
+	if device, ok := number(f.text["device"]); ok && device != uint64(s.VFDevice) {
+		return false // all of them have the device id that the capability names
+	}
+	first := base + int(s.FirstOffset)
+	if s.NumVFs == 1 || s.Stride == 0 {
+		return id == first
+	}
+	n := id - first
+	return n >= 0 && n%int(s.Stride) == 0 && n/int(s.Stride) < int(s.NumVFs)
+}
+
+// pathAgrees holds the place that the kernel names against the registers of the
+// bridge above: a path alone must not turn another chain of bridges into the
+// declared one.
+func (r *reader) pathAgrees(f *function, all map[string]*function) {
+	chain := bdfAnywhere.FindAllString(f.text["path"], -1)
+	if len(chain) < 2 || f.text["physfn"] != "" {
+		return
+	}
+	up := all[chain[len(chain)-2]]
+	if up == nil || up.config == nil || up.config.HeaderType != 1 {
+		return
+	}
+	bus, err := strconv.ParseUint(f.bus[len(f.bus)-2:], 16, 8)
+	if err != nil || up.bus[:len(up.bus)-2] != f.bus[:len(f.bus)-2] || chain[len(chain)-1] == f.bdf && uint64(up.config.Secondary) == bus {
+		return
+	}
+	r.contradiction(finding.SourcesContradict, f.part, fmt.Sprintf("%s leads to bus %02x", up.bdf, up.config.Secondary), "path "+strings.Join(chain, "/"),
+		"The path of the function and the registers of the bridge above it disagree about where it sits.", finding.High,
+		r.whole(finding.FirmwareTold, "pci", f.dir+"/path"), r.origin(finding.SiliconAnswered, "pci:config", up.dir+"/config", 0x18, 3))
 }
 
 // routingID is bus, device and function as one number.
@@ -280,11 +310,18 @@ func notAVirtualFunction(f *function) finding.Finding {
 func (r *reader) optionROM(f *function) {
 	name := f.dir + "/rom"
 	data, err := r.b.Read(name)
+	res := strings.Split(r.b.Text(f.dir+"/resource"), "\n")
+	none := len(res) > 6 && zeroResource(res[6])
 	if err != nil {
-		if res := strings.Split(r.b.Text(f.dir+"/resource"), "\n"); len(res) > 6 && zeroResource(res[6]) && !r.listed(name) {
+		if none && !r.listed(name) {
 			f.part.fact(attrOptionROM, "none", r.whole(finding.SiliconAnswered, "pci:resource", f.dir+"/resource"))
 		}
 		return
+	}
+	if none {
+		r.contradiction(finding.SourcesContradict, f.part, "no window for a ROM", fmt.Sprintf("a ROM of %d bytes", len(data)),
+			"The device has no window through which a ROM could be read, and the evidence holds one.", finding.High,
+			r.whole(finding.SiliconAnswered, "pci:resource", f.dir+"/resource"), r.whole(finding.PartMemory, "pci:rom", name))
 	}
 	images, err := oprom.Parse(data)
 	if err != nil && len(images) == 0 {

@@ -41,7 +41,15 @@ func (r *reader) smbios() {
 		return
 	}
 	r.table(t)
+	if n := len(t.Structures); t.Structures[n-1].Type != endOfTable && (t.EntryPoint == nil || t.EntryPoint.Structures != n) {
+		for _, c := range smbiosClasses {
+			r.partial(c, dmiTable+" ends before its end-of-table structure")
+		}
+	}
 }
+
+// endOfTable is the type of the last structure (DSP0134 7.45).
+const endOfTable = 127
 
 // table turns a decoded SMBIOS table into parts and places.
 func (r *reader) table(t *smbios.Table) {

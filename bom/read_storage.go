@@ -15,6 +15,8 @@ const (
 	nvmeDir  = "sys/class/nvme"
 	blockDir = "sys/class/block"
 	netDir   = "sys/class/net"
+
+	ethernet = "1" // type of a port, ARPHRD_ETHER
 )
 
 // drives reads NVMe controllers and SCSI or ATA disks. Names such as sda change
@@ -29,24 +31,45 @@ func (r *reader) drives() {
 	for _, name := range nvme {
 		r.nvme(nvmeDir + "/" + name)
 	}
-	for _, name := range block {
-		if strings.HasPrefix(name, "nvme") || !r.b.Has(blockDir+"/"+name+"/device/model") {
-			continue
-		}
-		r.disk(blockDir + "/" + name)
+	if len(block) == 0 {
+		r.partial(Storage, blockDir+" is not in the bundle")
 	}
+	for _, name := range block {
+		dir := blockDir + "/" + name
+		switch {
+		case strings.HasPrefix(name, "nvme"):
+			if len(nvme) == 0 {
+				r.partial(Storage, fmt.Sprintf("%s is listed, but %s is not in the bundle", dir, nvmeDir))
+			}
+		case r.b.Has(dir + "/device/model"):
+			r.disk(dir)
+		case r.namesItself(dir + "/device"):
+			r.partial(Storage, dir+"/device/model is not in the bundle")
+		}
+	}
+}
+
+// namesItself reports whether a block device says anything of itself: a loop or
+// RAM device does not, nor does a paravirtual disk, which is its PCI function.
+func (r *reader) namesItself(dev string) bool {
+	for _, attr := range []string{"serial", "wwid", "vpd_pg80", "vpd_pg83", "rev"} {
+		if r.b.Has(dev + "/" + attr) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *reader) nvme(dir string) {
 	model := r.b.Text(dir + "/model")
 	if model == "" {
+		r.partial(Storage, dir+"/model is not in the bundle")
 		return
 	}
 	address := r.b.Text(dir + "/address")
 	subject := "storage:nvme " + cmp.Or(address, ids.Clean(r.b.Text(dir+"/serial")), "without address")
 	p := r.add(Part{Class: Storage, Subject: subject})
 	if host := r.part("pci:" + address); host != nil {
-		p = r.part(subject)
 		p.Location, p.Package = host.Location, host.Subject
 		p.fact(attrHost, host.Subject, r.whole(finding.SiliconAnswered, "nvme", dir+"/address"))
 	}
@@ -114,6 +137,9 @@ func (r *reader) ports() {
 		path := r.b.Text(dir + "/path")
 		all := bdfAnywhere.FindAllString(path, -1)
 		if len(all) == 0 {
+			if path == "" && r.b.Text(dir+"/type") == ethernet && r.b.Text(dir+"/driver") != "" {
+				r.partial(Network, dir+"/path is not in the bundle")
+			}
 			continue // a logical port: loopback, bridge, bond
 		}
 		r.port(dir, all[len(all)-1], strings.Contains(path, "/usb"))
@@ -135,6 +161,7 @@ func (r *reader) port(dir, bdf string, usb bool) {
 	if usb {
 		p.Volatile = Removable
 	}
+	p.Identity.Model = "network port"
 	attr := dir + "/perm_address"
 	if r.b.Text(attr) == "" {
 		attr = dir + "/address"
@@ -144,7 +171,6 @@ func (r *reader) port(dir, bdf string, usb bool) {
 	}
 	o := r.whole(finding.SiliconAnswered, "net", attr)
 	mac := strings.ToLower(r.b.Text(attr))
-	p.Identity.Model = "network port"
 	p.set("serial", &p.Identity.Serial, mac, o)
 	p.Identity.Name = ids.OUI(mac)
 	if len(mac) >= 8 {
