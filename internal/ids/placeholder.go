@@ -174,20 +174,17 @@ func unprintable(s string) bool {
 	if !utf8.ValidString(s) {
 		return true
 	}
-	// Some firmware pads real names with dots; what they pad counts.
-	if padded := strings.TrimRight(s, ". "); padded != "" && !strings.Contains(padded, ".") {
-		s = padded
-	}
-	dots := 0
 	for _, r := range s {
 		if r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f {
 			return true
 		}
-		if r == '.' {
-			dots++
-		}
 	}
-	return len(s) >= 8 && 2*dots >= len(s)
+	s = strings.Join(strings.Fields(s), " ") // as Clean folds blanks: both spellings are judged alike
+	// Some firmware pads real names with dots; what they pad counts.
+	if padded := strings.TrimRight(s, ". "); padded != "" && !strings.Contains(padded, ".") {
+		s = padded
+	}
+	return len(s) >= 8 && 2*strings.Count(s, ".") >= len(s)
 }
 
 // repeated is true for runs of one character, pairs such as "xX" included by
