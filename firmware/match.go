@@ -96,10 +96,17 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 
 // partly compares what an incomplete read holds: a side file that calls an image
 // incomplete must not make a difference go away. The structure cannot be
-// trusted then, so that leaves are looked for at their declared offsets; what
-// was not read is blank, and a difference is only a hint. An image in which less
+// trusted then, so that leaves are looked for at their declared offsets too;
+// what was not read is blank, and a difference is only a hint. An image in which less
 // than half of the leaves lie where they should says nothing.
 func (c *Comparison) partly(refs []Reference, m *Image) {
+	intact := make(map[string][2]int64, len(m.Leaves)) // what was read well enough to be taken apart
+	for _, l := range m.Leaves {
+		if !slices.ContainsFunc(m.bytes(l), func(c byte) bool { return c != 0 && c != 0xff }) {
+			continue
+		}
+		intact[l.Path] = [2]int64{l.Offset, l.Length}
+	}
 	var best []finding.Finding
 	most := 0
 	for _, r := range refs {
@@ -113,7 +120,7 @@ func (c *Comparison) partly(refs []Reference, m *Image) {
 			got.SHA256 = digest(m.bytes(got))
 			if strings.EqualFold(got.SHA256, want.SHA256) {
 				equal++
-			} else if wholly(m.bytes(got)) {
+			} else if intact[want.Path] == [2]int64{want.Offset, want.Length} || wholly(m.bytes(got)) {
 				k.leaf(want, got)
 			}
 		}

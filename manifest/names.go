@@ -13,6 +13,11 @@ var legalForms = []string{
 	"kk", "kabushiki", "kaisha", "pte", "pty", "sdn", "bhd",
 }
 
+var (
+	insideWords = strings.NewReplacer(".", "", "'", "")
+	pairs       = strings.NewReplacer("rn", "m", "vv", "w", "cl", "d") // letters that look like another one together
+)
+
 // organization reduces a company name to what identifies it: letters and
 // digits in lower case, without legal forms at the end. Two empty results
 // never count as equal.
@@ -21,7 +26,7 @@ func organization(s string) string {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '.' && r != '\'' && r != '*'
 	})
 	for i, w := range words {
-		words[i] = strings.NewReplacer(".", "", "'", "").Replace(w) // S.p.A. is one word
+		words[i] = insideWords.Replace(w) // S.p.A. is one word
 	}
 	words = slices.DeleteFunc(words, func(w string) bool { return w == "" })
 	for len(words) > 1 && slices.Contains(legalForms, words[len(words)-1]) {
@@ -112,7 +117,7 @@ func skeleton(s string) string {
 		}
 		b.WriteRune(r)
 	}
-	return strings.NewReplacer("rn", "m", "vv", "w", "cl", "d").Replace(b.String())
+	return pairs.Replace(b.String())
 }
 
 // makers are names worth imitating.
@@ -123,14 +128,25 @@ var makers = []string{
 	"Seagate", "SK hynix", "Solidigm", "STMicroelectronics", "Supermicro", "Toshiba", "Tyan", "Western Digital", "Wiwynn", "Xilinx",
 }
 
+// makersLike maps how a name looks to the makers that look like it. A manifest
+// may hold very many names, so that each is looked up and not compared with all.
+var makersLike = func() map[string][]string {
+	out := map[string][]string{}
+	for _, m := range makers {
+		out[skeleton(m)] = append(out[skeleton(m)], m)
+	}
+	return out
+}()
+
 // imitates returns the well-known maker that a name looks like without being
 // it, or "".
 func imitates(name string) string {
-	if organization(name) == "" {
+	o := organization(name)
+	if o == "" {
 		return ""
 	}
-	for _, m := range makers {
-		if skeleton(m) == skeleton(name) && organization(m) != organization(name) {
+	for _, m := range makersLike[skeleton(name)] {
+		if organization(m) != o {
 			return m
 		}
 	}
