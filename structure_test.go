@@ -24,8 +24,8 @@ var layers = [][]string{
 	{"cmd/assay", "demo/unpack"},
 	{"report"},
 	{"."},
-	{"manifest"},
-	{"bom", "attest", "firmware"},
+	{"manifest", "collect"},
+	{"bom", "attest", "firmware", "collect/tpm"},
 	{"evidence"},
 	{"finding"},
 }
@@ -103,6 +103,31 @@ func checkImport(t *testing.T, s source, path string, internal bool) {
 			to = "."
 		}
 		require.Greater(t, layerOf(to), layerOf(s.pkg), "%s: %s may not import %s", s.path, s.pkg, to)
+	}
+}
+
+// Who reads a machine and who judges it are apart: the collector parses
+// nothing, and a verdict needs no machine.
+func TestAttesterAndVerifierAreApart(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.test {
+			continue
+		}
+		collects := s.pkg == "collect" || strings.HasPrefix(s.pkg, "collect/")
+		for _, im := range s.file.Imports {
+			path, err := strconv.Unquote(im.Path.Value)
+			require.NoError(t, err)
+			to, own := strings.CutPrefix(path, module)
+			switch {
+			case !own:
+			case collects:
+				for _, judge := range []string{"", "/bom", "/attest", "/firmware", "/manifest", "/report"} {
+					require.NotEqual(t, judge, to, "%s: the collector imports what judges", s.path)
+				}
+			case !strings.HasPrefix(s.pkg, "cmd/"):
+				require.False(t, strings.HasPrefix(to, "/collect"), "%s: a verdict would need a machine", s.path)
+			}
+		}
 	}
 }
 

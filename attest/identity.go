@@ -276,14 +276,22 @@ func (ap *appraiser) intermediates() []*ekcert.Certificate {
 	return out
 }
 
-// keyBelowEK reports whether the qualified signer shows the attestation key as
-// a child of the endorsement key, both of which are in evidence.
-func (ap *appraiser) keyBelowEK(signer []byte) bool {
+// keyInEndorsement reports whether the qualified signer shows the attestation
+// key in the endorsement hierarchy: as a primary key of it, or as a child of the
+// endorsement key in evidence. The TPM hides nothing from such a key.
+func (ap *appraiser) keyInEndorsement(signer []byte) bool {
 	const endorsement = 0x4000000b
-	if ap.o.ak == nil || ap.o.ek == nil {
+	hierarchy := binary.BigEndian.AppendUint32(nil, endorsement)
+	if ap.o.ak == nil {
 		return false
 	}
-	parent, err := ap.o.ek.QualifiedName(binary.BigEndian.AppendUint32(nil, endorsement))
+	if q, err := ap.o.ak.QualifiedName(hierarchy); err == nil && bytes.Equal(q, signer) {
+		return true
+	}
+	if ap.o.ek == nil {
+		return false
+	}
+	parent, err := ap.o.ek.QualifiedName(hierarchy)
 	if err != nil {
 		return false
 	}

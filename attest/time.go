@@ -65,15 +65,15 @@ func (ap *appraiser) checkAge(t *attestation) {
 
 // checkFirmwareVersion compares the signed version with the listed one. A TPM
 // hides the version from keys outside the endorsement hierarchy, so only a key
-// below the endorsement key can show it.
+// in it can show it.
 func (ap *appraiser) checkFirmwareVersion(all []*attestation) {
 	hi, ok1 := ap.o.property("TPM2_PT_FIRMWARE_VERSION_1")
 	lo, ok2 := ap.o.property("TPM2_PT_FIRMWARE_VERSION_2")
 	if len(all) == 0 || !ok1 || !ok2 {
 		return
 	}
-	if !ap.keyBelowEK(all[0].body.QualifiedSigner) {
-		ap.notChecked("TPM firmware version", "the attestation key is not shown to be below the endorsement key, so the TPM may hide its version from it")
+	if !ap.keyInEndorsement(all[0].body.QualifiedSigner) {
+		ap.notChecked("TPM firmware version", "the attestation key is not shown to be in the endorsement hierarchy, so the TPM may hide its version from it")
 		return
 	}
 	listed := uint64(hi)<<32 | uint64(lo)

@@ -21,6 +21,10 @@ import (
 // Format is the format name in evidence.json.
 const Format = "assay.evidence/v1"
 
+// SecondPass is the folder of what a second reading gave differently: the same
+// paths below it.
+const SecondPass = "pass2/"
+
 // IndexName is the path of the index inside a bundle.
 const IndexName = "evidence.json"
 

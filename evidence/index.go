@@ -117,7 +117,8 @@ func QualifyingData(nonce []byte, digest [sha256.Size]byte) [sha256.Size]byte {
 
 // Check holds the index against the files. Every difference means that the
 // tree is not the one the collector wrote (EV-002); artefacts the collector
-// could not read are listed by their status, not reported here.
+// could not read are listed by their status, not reported here. What a second
+// reading gave differently is EV-007.
 func (b *Bundle) Check() []finding.Finding {
 	if b.index == nil {
 		return nil
@@ -149,7 +150,7 @@ func (b *Bundle) Check() []finding.Finding {
 			report(a.Path, "not listed", "sha256:"+a.SHA256, "the bundle holds an artefact that the collector did not list")
 		}
 	}
-	return fs
+	return append(fs, b.changes()...)
 }
 
 // Nonce returns the nonce the collector was given, or nil.

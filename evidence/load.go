@@ -56,11 +56,9 @@ func (l *loader) admit(name string) error {
 // when it claims none; a claim that is not met means a container whose parts
 // disagree, and such a bundle is refused.
 func (l *loader) add(name string, declared, compressed int64, r io.Reader) error {
-	key := l.fold.String(norm.NFC.String(name))
-	if other, dup := l.folded[key]; dup {
-		return &FormatError{File: l.where(name), Msg: fmt.Sprintf("entry name repeats %q when case is ignored", other)}
+	if err := l.unique(name); err != nil {
+		return err
 	}
-	l.folded[key] = name
 	if declared > l.limits.ArtifactBytes {
 		return &LimitError{File: l.where(name), Offset: -1, Limit: "bytes in one artefact", Max: l.limits.ArtifactBytes}
 	}
@@ -80,6 +78,31 @@ func (l *loader) add(name string, declared, compressed int64, r io.Reader) error
 		return &FormatError{File: l.where(name), Offset: n, Msg: fmt.Sprintf("entry declares %d bytes and holds %d", declared, n)}
 	}
 	l.total += n
+	l.files[name] = data
+	return nil
+}
+
+// unique claims a name; two that differ in case only are refused.
+func (l *loader) unique(name string) error {
+	key := l.key(name)
+	if other, dup := l.folded[key]; dup {
+		return &FormatError{File: l.where(name), Msg: fmt.Sprintf("entry name repeats %q when case is ignored", other)}
+	}
+	l.folded[key] = name
+	return nil
+}
+
+func (l *loader) key(name string) string { return l.fold.String(norm.NFC.String(name)) }
+
+// store takes over bytes that are already in memory.
+func (l *loader) store(name string, data []byte) error {
+	if n := int64(len(data)); n > min(l.limits.ArtifactBytes, l.limits.BundleBytes-l.total) {
+		return l.overrun(name, n, -1)
+	}
+	if err := l.unique(name); err != nil {
+		return err
+	}
+	l.total += int64(len(data))
 	l.files[name] = data
 	return nil
 }

@@ -1,0 +1,134 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/u-root/u-root/pkg/ipmi"
+
+	"github.com/assay-hw/assay/evidence"
+)
+
+const deviceIDPath = "ipmi/device-id.bin"
+
+// bmcCommand sends one request and gives the response behind the completion
+// code. It only reads: Get Device ID, Get FRU Inventory Area Info, Read FRU
+// Data (IPMI 2.0, 20.1, 34.1, 34.2).
+type bmcCommand func(ctx context.Context, netFn, command byte, data []byte) ([]byte, error)
+
+// ipmiBMC asks the management controller through the kernel's driver.
+func ipmiBMC(t *task) {
+	if !t.host.live {
+		return
+	}
+	bmc, err := ipmi.OpenPath("/dev/ipmi0")
+	if err != nil {
+		t.fail(deviceIDPath, err)
+		t.fail("ipmi/fru-0.bin", err)
+		return
+	}
+	defer bmc.Close()
+	t.bmc(func(ctx context.Context, netFn, command byte, data []byte) ([]byte, error) {
+		return within(ctx, 6*time.Second, func(context.Context) ([]byte, error) {
+			r, err := bmc.SendRecv(ipmi.NetFn(netFn), ipmi.Command(command), data)
+			if err != nil {
+				return nil, err
+			}
+			return completed(r)
+		})
+	})
+}
+
+// completed cuts the completion code off; another one than 0 is an error.
+func completed(r []byte) ([]byte, error) {
+	if len(r) == 0 {
+		return nil, errors.New("an empty response")
+	}
+	if r[0] != 0 {
+		return nil, fmt.Errorf("completion code 0x%02x", r[0])
+	}
+	return r[1:], nil
+}
+
+const (
+	netFnApp, netFnStorage = 0x06, 0x0a
+	cmdDeviceID            = 0x01
+	cmdFRUInfo, cmdFRURead = 0x10, 0x11
+	maxFRUs, fruGap        = 64, 8
+)
+
+func (t *task) bmc(do bmcCommand) {
+	t.at(deviceIDPath)
+	id, err := do(t.ctx, netFnApp, cmdDeviceID, nil)
+	if err != nil {
+		t.fail(deviceIDPath, err)
+	} else {
+		t.add(deviceIDPath, id)
+	}
+	// FRU ids need not be without gaps; a run of missing ones ends the list.
+	for n, gap := 0, 0; n < maxFRUs && gap < fruGap; n++ {
+		name := fmt.Sprintf("ipmi/fru-%d.bin", n)
+		if t.over(name) {
+			return
+		}
+		t.at(name)
+		data, err := readFRU(t.ctx, do, byte(n))
+		switch {
+		case err == nil:
+			t.add(name, data)
+			gap = 0
+		case errors.Is(err, errTimeout):
+			t.fail(name, err)
+			return // a controller that hangs is not asked again
+		case errors.Is(err, errNoFRU):
+			gap++
+			if n == 0 {
+				t.note(name, evidence.Absent, err.Error())
+			}
+		default:
+			t.fail(name, err)
+			gap = 0
+		}
+	}
+}
+
+// errNoFRU says that there is no inventory device of a number.
+var errNoFRU = errors.New("no FRU inventory device of this number")
+
+// readFRU reads one inventory device. Sizes and counts are the controller's
+// claims and are checked.
+func readFRU(ctx context.Context, do bmcCommand, id byte) ([]byte, error) {
+	info, err := do(ctx, netFnStorage, cmdFRUInfo, []byte{id})
+	switch {
+	case errors.Is(err, errTimeout):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", errNoFRU, err)
+	case len(info) < 3:
+		return nil, fmt.Errorf("area info of %d bytes", len(info))
+	}
+	size, shift := int(info[0])|int(info[1])<<8, int(info[2]&1) // offsets in bytes or in words
+	if size == 0 {
+		return nil, fmt.Errorf("%w: its area has no bytes", errNoFRU)
+	}
+	out := make([]byte, 0, size)
+	for len(out) < size {
+		const chunk = 16 // what every controller's interface carries
+		at, n := len(out)>>shift, min(chunk, size-len(out))
+		r, err := do(ctx, netFnStorage, cmdFRURead, []byte{id, byte(at), byte(at >> 8), byte(max(1, n>>shift))})
+		if err != nil {
+			return nil, fmt.Errorf("offset %d: %w", len(out), err)
+		}
+		if len(r) < 2 {
+			return nil, fmt.Errorf("offset %d: no data", len(out))
+		}
+		got := r[1:min(len(r), 1+int(r[0])<<shift, 1+size-len(out))]
+		if len(got) == 0 {
+			return nil, fmt.Errorf("offset %d: no data", len(out))
+		}
+		out = append(out, got...)
+	}
+	return out, nil
+}

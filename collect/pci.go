@@ -1,0 +1,85 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/assay-hw/assay/evidence"
+)
+
+const pciDir = "sys/bus/pci/devices"
+
+// pci reads the functions that the kernel enumerated: registers as far as the
+// reader's rights go (64 bytes, or all 4096 as root), VPD and option ROM.
+func pci(t *task) {
+	for _, bdf := range t.list(pciDir) {
+		dir := pciDir + "/" + bdf
+		if t.over(dir) {
+			continue
+		}
+		t.attributes(dir, []string{"vendor", "device", "class"}, []string{"subsystem_vendor", "subsystem_device", "revision", "resource", "label", "acpi_index"})
+		t.read(dir+"/config", file{limit: 4096, full: 256})
+		t.resolved(dir)
+		t.base(dir, "driver", "driver")
+		t.base(dir, "physfn", "physfn")
+		// A device with bad firmware can hold a VPD read up for seconds.
+		t.read(dir+"/vpd", file{limit: 32 << 10, optional: true, patience: 3 * time.Second})
+		t.optionROM(dir)
+	}
+}
+
+// maxROM is the largest option ROM: the expansion ROM register can map 16 MiB.
+const maxROM = 16 << 20
+
+// optionROM reads the image that firmware would run. On a running machine the
+// kernel gives it only after a write to the same file, which turns the ROM's
+// address decoder on; it is turned off again.
+func (t *task) optionROM(dir string) {
+	name := dir + "/rom"
+	if !t.host.has(name) {
+		return
+	}
+	if !t.host.live {
+		t.read(name, file{limit: maxROM, optional: true})
+		return
+	}
+	switch bound := t.host.link(dir+"/driver") != ""; {
+	case !t.opt.ROM:
+		t.note(name, evidence.Denied, "not read: it has to be enabled, which needs consent (--rom)")
+		return
+	case bound && !t.opt.BoundROM:
+		t.note(name, evidence.Denied, "not read: a driver uses the device, which needs consent of its own (--rom=bound)")
+		return
+	}
+	t.at(name)
+	data, err := within(t.ctx, 10*time.Second, func(ctx context.Context) ([]byte, error) { return enabledROM(ctx, "/"+name) })
+	if err != nil {
+		t.fail(name, err)
+		return
+	}
+	t.add(name, data)
+}
+
+// enabledROM is the one place that writes to a machine.
+func enabledROM(ctx context.Context, name string) (data []byte, err error) {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if _, err := f.WriteString("1\n"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if _, werr := f.WriteAt([]byte("0\n"), 0); werr != nil {
+			err = errors.Join(err, werr)
+		}
+	}()
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return readAll(ctx, f, maxROM)
+}

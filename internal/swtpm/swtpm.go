@@ -1,0 +1,114 @@
+// Package swtpm gives tests real TPMs in software: the programs swtpm and
+// swtpm_setup, each TPM with a state of its own.
+package swtpm
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// Available says why tests with a TPM cannot run here, or nil.
+func Available() error {
+	for _, p := range []string{"swtpm", "swtpm_setup", "swtpm_localca"} {
+		if _, err := exec.LookPath(p); err != nil {
+			return fmt.Errorf("needs %s (Debian packages swtpm and swtpm-tools; tools/setup.sh installs them)", p)
+		}
+	}
+	return nil
+}
+
+// TPM is a running TPM.
+type TPM struct {
+	Address string // as --tpm takes it
+	dir     string
+	cmd     *exec.Cmd
+}
+
+// Maker is the certificate authority of the TPMs of one test.
+type Maker struct{ dir string }
+
+// NewMaker makes an authority whose files are under dir.
+func NewMaker(dir string) *Maker { return &Maker{dir: dir} }
+
+// Roots are the files with the authority's certificates.
+func (m *Maker) Roots() []string {
+	return []string{filepath.Join(m.dir, "ca", "swtpm-localca-rootca-cert.pem"), filepath.Join(m.dir, "ca", "issuercert.pem")}
+}
+
+func (m *Maker) write() (string, error) {
+	ca := filepath.Join(m.dir, "ca")
+	if err := os.MkdirAll(ca, 0o700); err != nil {
+		return "", err
+	}
+	files := map[string]string{
+		"localca.conf":    fmt.Sprintf("statedir = %[1]s\nsigningkey = %[1]s/signkey.pem\nissuercert = %[1]s/issuercert.pem\ncertserial = %[1]s/certserial\n", ca),
+		"localca.options": "--platform-manufacturer Assay\n--platform-version 1\n--platform-model Test\n",
+		"setup.conf":      fmt.Sprintf("create_certs_tool = /usr/bin/swtpm_localca\ncreate_certs_tool_config = %[1]s/localca.conf\ncreate_certs_tool_options = %[1]s/localca.options\n", m.dir),
+	}
+	for n, text := range files {
+		if err := os.WriteFile(filepath.Join(m.dir, n), []byte(text), 0o600); err != nil {
+			return "", err
+		}
+	}
+	return filepath.Join(m.dir, "setup.conf"), nil
+}
+
+// Make makes a TPM with certified endorsement keys and these active banks
+// ("sha256,sha384"), and starts it.
+func (m *Maker) Make(banks string) (*TPM, error) {
+	conf, err := m.write()
+	if err != nil {
+		return nil, err
+	}
+	// A socket's path has to be short.
+	dir, err := os.MkdirTemp("", "tpm")
+	if err != nil {
+		return nil, err
+	}
+	t := &TPM{dir: dir, Address: "swtpm:" + filepath.Join(dir, "sock")}
+	args := []string{"--tpm2", "--tpmstate", dir, "--config", conf, "--create-ek-cert", "--lock-nvram", "--pcr-banks", banks, "--vmid", filepath.Base(dir), "--overwrite"}
+	if out, err := exec.Command("swtpm_setup", args...).CombinedOutput(); err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, fmt.Errorf("swtpm_setup: %w: %s", err, out)
+	}
+	return t, t.start()
+}
+
+func (t *TPM) start() error {
+	sock := filepath.Join(t.dir, "sock")
+	t.cmd = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+t.dir, "--server", "type=unixio,path="+sock, "--flags", "not-need-init,startup-clear")
+	if err := t.cmd.Start(); err != nil {
+		return fmt.Errorf("swtpm: %w", err)
+	}
+	for range 500 {
+		if c, err := net.Dial("unix", sock); err == nil {
+			return c.Close()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return errors.New("swtpm: does not answer on its socket")
+}
+
+// Restart powers the TPM off and on: its registers are reset, and the boot is
+// not measured again.
+func (t *TPM) Restart() error {
+	t.stop()
+	return t.start()
+}
+
+func (t *TPM) stop() {
+	_ = t.cmd.Process.Signal(os.Interrupt)
+	_ = t.cmd.Wait()
+	_ = os.Remove(filepath.Join(t.dir, "sock"))
+}
+
+// Close stops the TPM and forgets it.
+func (t *TPM) Close() {
+	t.stop()
+	_ = os.RemoveAll(t.dir)
+}
