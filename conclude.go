@@ -396,18 +396,24 @@ func (a *appraisal) votes(f *facts) {
 
 // board lists the named places of the machine with what was found there.
 func (a *appraisal) board() []PlaceOnBoard {
-	var out []PlaceOnBoard
-	for _, pl := range a.inventory.Places {
-		x := PlaceOnBoard{Designator: pl.Designator, Kind: pl.Kind, Subject: pl.Subject}
-		if p, ok := a.inventory.Part(pl.Subject); ok {
-			x.Holds = bom.Describe(p.Identity)
-		}
-		for _, f := range a.result.Findings {
-			if (f.Location.Slot == pl.Designator || f.Location.Designator == pl.Designator) && f.Severity > finding.Info && (x.Finding == "" || f.Severity > x.Severity) {
-				x.Severity, x.Finding = f.Severity, f.Fingerprint
+	worst := map[string]finding.Finding{} // findings come worst first
+	for _, f := range a.result.Findings {
+		for _, at := range []string{f.Location.Slot, f.Location.Designator} {
+			if _, told := worst[at]; at != "" && !told && f.Severity > finding.Info {
+				worst[at] = f
 			}
 		}
-		out = append(out, x)
+	}
+	holds := map[string]string{}
+	for _, p := range a.inventory.Parts {
+		holds[p.Subject] = bom.Describe(p.Identity)
+	}
+	var out []PlaceOnBoard
+	for _, pl := range a.inventory.Places {
+		f := worst[pl.Designator]
+		out = append(out, PlaceOnBoard{
+			Designator: pl.Designator, Kind: pl.Kind, Subject: pl.Subject, Holds: holds[pl.Subject], Severity: f.Severity, Finding: f.Fingerprint,
+		})
 	}
 	return out
 }

@@ -23,6 +23,8 @@ type facts struct {
 	imageGolden   bool // the firmware image was read, compared and is as declared
 	boardMatches  bool // the board's serial number is the declared one
 	identityVotes []vote
+
+	measured map[string][]finding.Finding // event findings by the device whose ROM their digest is of
 }
 
 // vote is what one source says about the identity of the machine.
@@ -89,30 +91,30 @@ func romImplant(f *facts) []Incident {
 
 // measuredFrom returns the event findings that the digest ties to a device.
 func (f *facts) measuredFrom(subject string) []finding.Finding {
-	var out []finding.Finding
-	for _, e := range f.standing(finding.UnexpectedEvent) {
-		for digest, dev := range f.romOf {
-			if sameDevice(dev, subject) && strings.Contains(e.Got, digest) {
-				out = append(out, e)
-				break
+	if f.measured == nil {
+		f.measured = map[string][]finding.Finding{}
+		for _, e := range f.standing(finding.UnexpectedEvent) {
+			devices := map[string]bool{}
+			for digest, dev := range f.romOf {
+				if strings.Contains(e.Got, digest) && !devices[device(dev)] {
+					devices[device(dev)] = true
+					f.measured[device(dev)] = append(f.measured[device(dev)], e)
+				}
 			}
 		}
 	}
-	return out
+	return f.measured[device(subject)]
 }
 
-// sameDevice compares PCI subjects without their function number.
-func sameDevice(a, b string) bool {
-	cut := func(s string) string {
-		if i := strings.LastIndexByte(s, '.'); strings.HasPrefix(s, "pci:") && i > 0 {
-			return s[:i]
-		}
-		return s
+// device is a PCI subject without its function number.
+func device(s string) string {
+	if i := strings.LastIndexByte(s, '.'); strings.HasPrefix(s, "pci:") && i > 0 {
+		return s[:i]
 	}
-	return cut(a) == cut(b)
+	return s
 }
 
-func about(f finding.Finding, subject string) bool { return sameDevice(f.Subject, subject) }
+func about(f finding.Finding, subject string) bool { return device(f.Subject) == device(subject) }
 
 func sitting(f finding.Finding) string {
 	where := cmp.Or(f.Location.Slot, f.Location.Designator, f.Location.Path)

@@ -224,13 +224,18 @@ func (a *appraisal) tpmAbsent() {
 // locate gives findings of measured boot the words printed on the board, which
 // only the inventory knows.
 func (a *appraisal) locate() {
+	at := map[string][]*bom.Part{}
+	for i := range a.inventory.Parts {
+		p := &a.inventory.Parts[i]
+		at[p.Location.Path] = append(at[p.Location.Path], p)
+	}
 	for i := range a.found {
 		f := &a.found[i]
 		if f.Location.Path == "" || f.Location.Slot != "" || f.Location.Designator != "" {
 			continue
 		}
-		for _, p := range a.inventory.Parts {
-			if p.Location.Path == f.Location.Path && strings.HasSuffix(f.Subject, p.Subject) {
+		for _, p := range at[f.Location.Path] {
+			if strings.HasSuffix(f.Subject, p.Subject) {
 				f.Location = p.Location
 				break
 			}
@@ -299,22 +304,27 @@ var knowable = []finding.Code{
 // these very values into CH-010.
 func (a *appraisal) known() {
 	declared := a.declaredSubjects()
+	known := map[manifest.Known]bool{}
+	for _, k := range a.golden.Known {
+		k.Why = ""
+		known[k] = true
+	}
 	for i := range a.found {
 		f := &a.found[i]
 		if !slices.Contains(knowable, f.Code) || f.Severity == finding.Critical {
 			continue
 		}
-		for _, k := range a.golden.Known {
-			if k.Code != f.Code || k.Subject != f.Subject && k.Subject != declared[f.Subject] || k.Want != f.Want || k.Got != f.Got {
-				continue
-			}
-			q := finding.New(finding.KnownQuirk, f.Subject)
-			q.Want, q.Got, q.Location, q.Sources, q.Basis = f.Want, f.Got, f.Location, f.Sources, f.Basis
-			q.Why = fmt.Sprintf("%s (%s): the signer of the manifest recorded this very value.", f.Title, f.Code)
-			q.CoveredBy = a.manifestNames()
-			*f = q
-			break
+		k := manifest.Known{Code: f.Code, Subject: f.Subject, Want: f.Want, Got: f.Got}
+		moved := k
+		moved.Subject = declared[f.Subject]
+		if !known[k] && !(moved.Subject != "" && known[moved]) {
+			continue
 		}
+		q := finding.New(finding.KnownQuirk, f.Subject)
+		q.Want, q.Got, q.Location, q.Sources, q.Basis = f.Want, f.Got, f.Location, f.Sources, f.Basis
+		q.Why = fmt.Sprintf("%s (%s): the signer of the manifest recorded this very value.", f.Title, f.Code)
+		q.CoveredBy = a.manifestNames()
+		*f = q
 	}
 }
 

@@ -89,7 +89,9 @@ func TestBlankSerialNumberIsNotTheDeclaredOne(t *testing.T) {
 func TestMakerThatIsNotSaidDecidesNothing(t *testing.T) {
 	dimm := func(maker, number string) bom.Identity { return bom.Identity{Maker: maker, PartNumber: number} }
 	match := func(want, got bom.Identity) []finding.Finding {
-		r := line("", "A1", func(r *bom.Reference) { r.Class, r.Identity, r.Location = bom.Memory, want, finding.Location{Designator: "A1"} })
+		r := line("", "A1", func(r *bom.Reference) {
+			r.Class, r.Identity, r.Location = bom.Memory, want, finding.Location{Designator: "A1"}
+		})
 		p := card("", "A1", func(p *bom.Part) {
 			p.Class, p.Subject, p.Identity, p.Location = bom.Memory, "dimm:A1", got, finding.Location{Designator: "A1"}
 		})

@@ -27,11 +27,15 @@ type memoryFacts struct {
 // modules reads the memory modules that the firmware lists (types 17 and 19).
 func (r *reader) modules(t *smbios.Table) {
 	fakes := indexedFakes(t.MemoryDevices)
+	same := map[string]int{}
+	for _, d := range t.MemoryDevices {
+		same[slug(ids.Clean(d.Locator))]++
+	}
 	for _, d := range t.MemoryDevices {
 		if system := arrayUse(t, d.ArrayHandle); system != 0 && system != useSystemMemory {
 			continue // flash and cache arrays are not modules
 		}
-		name := moduleName(t.MemoryDevices, d)
+		name := moduleName(same, d)
 		r.memory.locators = append(r.memory.locators, name)
 		pl := Place{Designator: name, Kind: "dimm", InUse: d.Installed}
 		if d.Installed {
@@ -61,15 +65,9 @@ func arrayUse(t *smbios.Table, handle uint16) uint8 {
 }
 
 // moduleName is the locator, with the bank when another slot has the same one.
-func moduleName(all []smbios.MemoryDevice, d smbios.MemoryDevice) string {
+func moduleName(same map[string]int, d smbios.MemoryDevice) string {
 	name := slug(ids.Clean(d.Locator))
-	same := 0
-	for _, o := range all {
-		if slug(ids.Clean(o.Locator)) == name {
-			same++
-		}
-	}
-	if same > 1 || name == "" {
+	if same[name] > 1 || name == "" {
 		name = slug(name + " " + ids.Clean(d.Bank))
 	}
 	return cmp.Or(name, fmt.Sprintf("handle %#04x", d.Handle))
@@ -200,6 +198,10 @@ func (r *reader) memoryModules() {
 	}
 }
 
+// maxModules bounds the identity memories that are held against sockets. The
+// largest machines have a few hundred.
+const maxModules = 1024
+
 // spdModules parses every EEPROM in the address range of SPDs.
 func (r *reader) spdModules() []eeprom {
 	var out []eeprom
@@ -209,6 +211,11 @@ func (r *reader) spdModules() []eeprom {
 		addr, ok := i2cAddress(client)
 		if err != nil || !ok || addr < 0x50 || addr > 0x57 || blank(data) {
 			continue
+		}
+		if len(out) == maxModules {
+			r.problem(name, 0, fmt.Sprintf("more than %d identity memories of modules", maxModules))
+			r.partial(Memory, fmt.Sprintf("more than %d identity memories of modules", maxModules))
+			break
 		}
 		m, err := spd.Parse(data)
 		if err != nil {
@@ -238,33 +245,39 @@ func blank(b []byte) bool {
 func (r *reader) bindModules(found []eeprom) []string {
 	out := make([]string, len(found))
 	taken := map[string]bool{}
-	free := func(i int, ok func(p *Part) bool) {
-		if out[i] != "" {
-			return
+	byPart, byBoth := map[string][]string{}, map[string][]string{}
+	for _, s := range r.memory.slots {
+		if p := r.part(s); p != nil {
+			part := ids.Key(p.Identity.PartNumber)
+			byPart[part] = append(byPart[part], s)
+			both := nonEmpty(part, ids.Key(p.Identity.Serial))
+			byBoth[both] = append(byBoth[both], s)
 		}
-		for _, s := range r.memory.slots {
-			if p := r.part(s); p != nil && !taken[s] && ok(p) {
-				out[i], taken[s] = s, true
-				return
+	}
+	take := func(i int, sockets []string) {
+		for len(sockets) > 0 && taken[sockets[0]] {
+			sockets = sockets[1:]
+		}
+		if out[i] == "" && len(sockets) > 0 {
+			out[i], taken[sockets[0]] = sockets[0], true
+		}
+	}
+	for i, e := range found {
+		if both := nonEmpty(ids.Key(e.module.PartNumber), ids.Key(e.module.Serial)); both != "" {
+			take(i, byBoth[both])
+		}
+	}
+	if oneBus(found) {
+		for i, e := range found {
+			if e.index < len(r.memory.slots) && r.part(r.memory.slots[e.index]) != nil {
+				take(i, r.memory.slots[e.index:e.index+1])
 			}
 		}
 	}
-	samePart := func(i int, p *Part) bool {
-		return p.Identity.PartNumber != "" && ids.Key(p.Identity.PartNumber) == ids.Key(found[i].module.PartNumber)
-	}
-	for i := range found {
-		free(i, func(p *Part) bool {
-			return samePart(i, p) && p.Identity.Serial != "" && ids.Key(p.Identity.Serial) == ids.Key(found[i].module.Serial)
-		})
-	}
-	for i := range found {
-		at := found[i].index
-		free(i, func(p *Part) bool {
-			return at < len(r.memory.slots) && r.memory.slots[at] == p.Subject && oneBus(found)
-		})
-	}
-	for i := range found {
-		free(i, func(p *Part) bool { return samePart(i, p) })
+	for i, e := range found {
+		if part := ids.Key(e.module.PartNumber); part != "" {
+			take(i, byPart[part])
+		}
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -104,4 +105,18 @@ func TestSelfContradiction(t *testing.T) {
 	m := sample()
 	m.Boot = append(m.Boot, attest.Reference{PCR: 0, Digests: map[string][]string{"sha256": {strings.Repeat("ef", 32)}}})
 	require.Contains(t, Lint(m)[0].Why, "no value of bank sha256 meets both")
+}
+
+// A quantity is a number of parts that the verifier has to look for.
+func TestQuantitiesAreBounded(t *testing.T) {
+	m := sample()
+	m.Components[0].Quantity = maxQuantity
+	require.NoError(t, m.checkValues())
+	m.Components[0].Quantity = maxQuantity + 1
+	require.ErrorContains(t, m.checkValues(), "quantity")
+	m.Components = nil
+	for i := range 30 {
+		m.Components = append(m.Components, bom.Reference{ID: fmt.Sprint(i), Class: bom.Memory, Quantity: maxQuantity})
+	}
+	require.ErrorContains(t, m.checkValues(), "in all")
 }

@@ -27,6 +27,13 @@ const (
 	rightClosures     = "classes"
 )
 
+// The parts that one line and one manifest may declare: a machine has a few
+// hundred that can identify themselves, and each costs the verifier work.
+const (
+	maxQuantity = 4096
+	maxParts    = 100_000
+)
+
 func knownRight(s string) bool {
 	switch s {
 	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures:
@@ -50,9 +57,13 @@ func (m *Manifest) checkValues() error {
 	case m.Environment.Model == "":
 		return errors.New("environment: model is missing")
 	}
+	parts := 0
 	for i, c := range m.Components {
 		if err := checkComponent(c); err != nil {
 			return fmt.Errorf("components[%d] %q: %w", i, c.ID, err)
+		}
+		if parts += max(1, c.Quantity); parts > maxParts {
+			return fmt.Errorf("components[%d] %q: more than %d parts in all", i, c.ID, maxParts)
 		}
 	}
 	for c, v := range m.Classes {
@@ -88,7 +99,7 @@ func checkComponent(c bom.Reference) error {
 		return errors.New("id is missing")
 	case !slices.Contains(classes, c.Class):
 		return fmt.Errorf("unknown class %q", c.Class)
-	case c.Quantity < 0:
+	case c.Quantity < 0 || c.Quantity > maxQuantity:
 		return fmt.Errorf("quantity is %d", c.Quantity)
 	}
 	switch c.Level {
