@@ -28,12 +28,13 @@ import (
 // Case is everything that a verdict depends on.
 type Case struct {
 	Evidence *evidence.Bundle
-	Golden   [][]byte        // golden manifests, as signed
-	Trust    *manifest.Trust // who may sign them
-	State    manifest.State  // what was seen before
-	EKRoots  [][]byte        // DER certificates of TPM makers, roots and intermediates
-	Policy   *Policy         // nil is the default policy
-	Nonce    []byte          // nil when none was given
+	Golden   [][]byte             // golden manifests, as signed
+	Trust    *manifest.Trust      // who may sign them
+	State    manifest.State       // what was seen before
+	EKRoots  [][]byte             // DER certificates of TPM makers, roots and intermediates
+	Enrolled []attest.Endorsement // keys that were shown to live in this machine's TPM
+	Policy   *Policy              // nil is the default policy
+	Nonce    []byte               // nil when none was given
 	Now      time.Time
 }
 
@@ -151,7 +152,7 @@ func (a *appraisal) compare() {
 	roots, below := a.makers()
 	a.boot = a.observed.Appraise(attest.Params{
 		Nonce: a.Nonce, NonceGiven: a.Nonce != nil, SealDigest: a.digest, Sealed: a.Evidence.Sealed(),
-		EKRoots: roots, EKIntermediates: below, RequireEK: len(a.EKRoots) > 0, Now: a.Now, References: g.Boot, Endorsements: g.Endorsements,
+		EKRoots: roots, EKIntermediates: below, RequireEK: len(a.EKRoots) > 0, Now: a.Now, References: g.Boot, Endorsements: slices.Concat(g.Endorsements, a.Enrolled),
 		Virtual: g.Environment.Virtual != "", VolatilePCRs: a.Policy.Volatile.PCRs, VolatileEvents: a.Policy.Volatile.Events,
 	})
 	a.code = firmware.Match(g.Firmware, a.images, a.versions())

@@ -129,7 +129,7 @@ func (s *scan) attest(dev *tpm.Device, ak *tpm.Key, w *evidence.Writer) ([]entry
 		bound := evidence.QualifyingData(s.opt.Nonce, digest)
 		out = nil
 		for _, bank := range slices.Sorted(maps.Keys(banks)) {
-			q, err := dev.Quote(ak, banks[bank], bound[:])
+			q, err := dev.Quote(ak, banks[bank], tpm.BootRegisters(), bound[:])
 			out = append(out, signed("tpm/quote-"+bank, q, err)...)
 		}
 		t, err := dev.Time(ak, bound[:])

@@ -240,19 +240,20 @@ func selection(alg tpm2.TPMIAlgHash, pcrs []uint) tpm2.TPMLPCRSelection {
 	return tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{{Hash: alg, PCRSelect: tpm2.PCClientCompatible.PCRs(pcrs...)}}}
 }
 
-// quoted are the registers that a quote covers: those of firmware, loader and
-// operating system.
-var quoted = []uint{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+// BootRegisters are those of firmware, loader and operating system: 0 to 15.
+func BootRegisters() []uint {
+	return []uint{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+}
 
 // Attestation is a signed structure: TPMS_ATTEST and TPMT_SIGNATURE.
 type Attestation struct{ Body, Signature []byte }
 
-// Quote lets the TPM sign the registers 0 to 15 of a bank.
-func (d *Device) Quote(ak *Key, bank tpm2.TPMIAlgHash, qualifying []byte) (*Attestation, error) {
+// Quote lets the TPM sign registers of a bank.
+func (d *Device) Quote(ak *Key, bank tpm2.TPMIAlgHash, pcrs []uint, qualifying []byte) (*Attestation, error) {
 	return guarded("quote", func() (*Attestation, error) {
 		r, err := tpm2.Quote{
 			SignHandle: d.auth(&ak.key), QualifyingData: tpm2.TPM2BData{Buffer: qualifying},
-			InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull}, PCRSelect: selection(bank, quoted),
+			InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull}, PCRSelect: selection(bank, pcrs),
 		}.Execute(d.w)
 		if err != nil {
 			return nil, err

@@ -123,7 +123,7 @@ func TestTheQuoteVerifiesUnderTheKey(t *testing.T) {
 		return body
 	}
 	for name, alg := range banks {
-		q, err := d.Quote(ak, alg, []byte("bound"))
+		q, err := d.Quote(ak, alg, tpm.BootRegisters(), []byte("bound"))
 		require.NoError(t, err)
 		body := verify(q)
 		require.Len(t, body.Quote.Selections, 1)
