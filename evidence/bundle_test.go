@@ -259,3 +259,15 @@ func FuzzOpenZip(f *testing.F) {
 		b.Check()
 	})
 }
+
+// What cannot be put into the canonical form cannot be sealed: it is refused
+// when it is opened, not when a verdict is due.
+func TestIndexWithoutCanonicalFormIsRefused(t *testing.T) {
+	for _, extra := range []string{`"x":1e999`, `"x":-1e999`} {
+		raw := `{"format":"assay.evidence/v1","collectedAt":"2026-01-15T12:00:00Z","artifacts":[],` + extra + `}`
+		_, err := evidence.OpenZip(zipOf(t, file{name: "evidence.json", data: []byte(raw)}), "x", evidence.Limits{})
+		fe, ok := errors.AsType[*evidence.FormatError](err)
+		require.True(t, ok, "%v", err)
+		require.Contains(t, fe.Error(), "evidence.json")
+	}
+}

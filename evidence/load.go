@@ -206,6 +206,9 @@ func (l *loader) bundle() (*Bundle, error) {
 		if err != nil {
 			return nil, err
 		}
+		if _, err := canonicalHead(raw); err != nil {
+			return nil, &FormatError{File: l.source + ": " + IndexName, Msg: "has no canonical form, so that no seal could cover it", Err: err}
+		}
 		b.index, b.rawIndex = ix, raw
 		for _, a := range ix.Artifacts {
 			b.status[a.Path] = a
