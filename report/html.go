@@ -24,6 +24,8 @@ func HTML(w io.Writer, r *assay.Result) error {
 		"machine":  machine,
 		"sentence": verdictSentence,
 		"boot":     bootLine,
+		"board":    boardSVG,
+		"inspect":  Inspection,
 		"join":     func(s []string) string { return strings.Join(s, "; ") },
 		"notable":  func(f finding.Finding) bool { return f.Severity > finding.Info },
 	}).Parse(htmlSource)

@@ -2,9 +2,11 @@ package report_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"encoding/xml"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -52,8 +54,13 @@ func result() *assay.Result {
 		}},
 		Coverage:   []bom.Coverage{{Class: bom.PCI, Declared: 21, Matched: 21, Unexpected: 1}},
 		Boot:       []assay.BootCoverage{{PCR: 0, Bank: "sha256", Result: "explained", Referenced: true}, {PCR: 1, Bank: "sha256", Result: "unexplained", Cause: "x"}},
-		NotChecked: []assay.NotChecked{{What: "PCR 10", Reason: "no reference"}},
-		Summary:    map[string]int{"critical": 1, "high": 1, "medium": 0, "low": 0, "info": 1},
+		NotChecked: []assay.NotChecked{{What: "PCR 10", Reason: "no reference"}, {What: "board <b>U14</b>", Reason: "no bus can show it; the manifest marks it as physical-only"}},
+		Map: []assay.PlaceOnBoard{
+			{Designator: "CPU1", Kind: "socket", Subject: "processor:CPU1", Holds: "Example EPYC"}, {Designator: "A2", Kind: "dimm"},
+			{Designator: "<script>alert(1)</script>", Kind: "dimm", Subject: "dimm:A1", Holds: "a & \u202eb", Severity: finding.High, Finding: fs[1].Fingerprint},
+			{Designator: "SLOT7 PCIe x8", Kind: "slot", Subject: "pci:0000:09:00.0", Severity: finding.Critical, Finding: fs[0].Fingerprint}, {Designator: "M.2", Kind: "other"},
+		},
+		Summary: map[string]int{"critical": 1, "high": 1, "medium": 0, "low": 0, "info": 1},
 	}
 }
 
@@ -62,11 +69,12 @@ var writers = map[string]func(io.Writer, *assay.Result) error{
 	"result.wide.txt": func(w io.Writer, r *assay.Result) error {
 		return report.Text(w, r, report.Style{Width: 120, All: true})
 	},
-	"result.json":  report.JSON,
-	"result.md":    report.Markdown,
-	"result.html":  report.HTML,
-	"result.sarif": report.SARIF,
-	"result.xml":   report.JUnit,
+	"result.check.txt": func(w io.Writer, r *assay.Result) error { return report.Check(w, r, report.Style{}) },
+	"result.json":      report.JSON,
+	"result.md":        report.Markdown,
+	"result.html":      report.HTML,
+	"result.sarif":     report.SARIF,
+	"result.xml":       report.JUnit,
 }
 
 func TestGoldenReports(t *testing.T) {
@@ -115,11 +123,49 @@ func TestHostileTextIsOnlyText(t *testing.T) {
 		require.NoError(t, write(&b, result()))
 		require.NotContains(t, b.String(), "\x1b", name)
 		require.NotContains(t, b.String(), "\u202e", name)
-		if name != "result.txt" && name != "result.wide.txt" {
+		if !strings.HasSuffix(name, ".txt") {
 			require.NotContains(t, b.String(), "<script>alert", name)
 			require.NotContains(t, b.String(), "</td></tr> ", name)
 		}
 	}
+}
+
+// Two metres from a screen of 80 columns nobody reads a line of text.
+func TestTheVerdictIsLarge(t *testing.T) {
+	for _, v := range []assay.Verdict{assay.Pass, assay.Fail, assay.Review, assay.Inconclusive} {
+		for _, width := range []int{40, 80, 132} {
+			r := result()
+			r.Verdict = v
+			var b bytes.Buffer
+			require.NoError(t, report.Check(&b, r, report.Style{Width: width}))
+			head, _, _ := strings.Cut(b.String(), "Example Computer")
+			lines := strings.Split(strings.Trim(head, "\n"), "\n")
+			for _, l := range lines {
+				require.LessOrEqual(t, utf8.RuneCountInString(l), width, "%s at %d", v, width)
+			}
+			if len(v)*6 <= width {
+				require.GreaterOrEqual(t, len(lines), 5, "%s at %d", v, width)
+			} else {
+				require.Contains(t, head, strings.ToUpper(string(v)))
+			}
+		}
+	}
+}
+
+func TestTheCodeNamesThisVeryResult(t *testing.T) {
+	r := result()
+	var b bytes.Buffer
+	require.NoError(t, report.JSON(&b, r))
+	d, err := report.Digest(r)
+	require.NoError(t, err)
+	require.Equal(t, fmt.Sprintf("%x", sha256.Sum256(b.Bytes())), d, "sha256sum of the JSON result gives the same")
+	require.Equal(t, "ASSAY FAIL S-1 "+strings.ToUpper(d), report.CodeText(r, d))
+	r.Platform.Serial = "s\u00fc_1\x1b"
+	require.NotContains(t, report.CodeText(r, d), "\x1b")
+	r.Verdict = assay.Pass
+	other, err := report.Digest(r)
+	require.NoError(t, err)
+	require.NotEqual(t, d, other)
 }
 
 func TestNoTerminalLineIsWiderThanAsked(t *testing.T) {

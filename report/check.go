@@ -1,0 +1,126 @@
+package report
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"strings"
+
+	"rsc.io/qr"
+
+	"github.com/assay-hw/assay"
+)
+
+// Check writes a result for a person in front of the machine: the verdict to
+// be read from two metres, where to look, a map of the board, what has to be
+// looked at by hand, and a code to photograph.
+func Check(w io.Writer, r *assay.Result, s Style) error {
+	p := &printer{style: s, width: s.Width}
+	if p.width <= 0 {
+		p.width = 80
+	}
+	p.width = max(40, p.width)
+	p.banner(r.Verdict)
+	p.line("%s", p.paint(ansiBold, machine(r)))
+	p.wrap("", verdictSentence(r))
+	p.wrap("", fmt.Sprintf("Assurance %s: %s", r.Assurance.Level, r.Assurance.Statement))
+	p.where(r)
+	p.incidents(r)
+	p.board(r)
+	p.inspection(r)
+	digest, err := Digest(r)
+	if err != nil {
+		return err
+	}
+	p.code(r, digest)
+	if _, err := io.WriteString(w, p.b.String()); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+// Digest is the SHA-256 of the result in JSON, in hexadecimal: it names this
+// very result.
+func Digest(r *assay.Result) (string, error) {
+	var b bytes.Buffer
+	if err := JSON(&b, r); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(b.Bytes())), nil
+}
+
+// physicalOnly is how the comparison says that no bus can show a part.
+const physicalOnly = "physical-only"
+
+// Inspection lists what the manifest declares and only a person can see.
+func Inspection(r *assay.Result) []string {
+	var out []string
+	for _, n := range r.NotChecked {
+		if strings.Contains(n.Reason, physicalOnly) {
+			out = append(out, n.What)
+		}
+	}
+	return out
+}
+
+func (p *printer) inspection(r *assay.Result) {
+	list := Inspection(r)
+	if len(list) == 0 {
+		return
+	}
+	p.heading("To be looked at by hand: no bus shows these")
+	for _, l := range list {
+		p.wrap("  [ ] ", l)
+	}
+	p.line("")
+	p.line("  inspected by ____________________   date ____________")
+}
+
+// code draws verdict, serial number and digest as a QR code, two modules per
+// character, dark on light so that a camera reads it from any terminal.
+func (p *printer) code(r *assay.Result, digest string) {
+	text := CodeText(r, digest)
+	p.heading("Result " + digest)
+	c, err := qr.Encode(text, qr.L)
+	if err != nil || c.Size+8 > p.width {
+		p.wrap("  ", text)
+		return
+	}
+	const quiet = 2
+	for y := -quiet; y < c.Size+quiet; y += 2 {
+		var b strings.Builder
+		for x := -quiet; x < c.Size+quiet; x++ {
+			switch upper, lower := c.Black(x, y), c.Black(x, y+1); {
+			case upper && lower:
+				b.WriteByte(' ')
+			case upper:
+				b.WriteRune('\u2584')
+			case lower:
+				b.WriteRune('\u2580')
+			default:
+				b.WriteRune('\u2588')
+			}
+		}
+		line := b.String()
+		if p.style.Color {
+			line = "\x1b[97;40m" + line + ansiReset
+		}
+		p.line("  %s", line)
+	}
+}
+
+// CodeText is what the QR code says. It keeps to the characters of the
+// alphanumeric mode, which makes the code small (ISO/IEC 18004, 7.3.4).
+func CodeText(r *assay.Result, digest string) string {
+	serial := strings.Map(func(c rune) rune {
+		if strings.ContainsRune("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:", c) {
+			return c
+		}
+		return '-'
+	}, strings.ToUpper(Plain(r.Platform.Serial)))
+	if len(serial) > 40 {
+		serial = serial[:40]
+	}
+	return fmt.Sprintf("ASSAY %s %s %s", strings.ToUpper(string(r.Verdict)), serial, strings.ToUpper(digest))
+}
