@@ -24,7 +24,7 @@ import (
 func newAttestCommand(env *environment) *cobra.Command {
 	return group("attest", "Read and check what a machine measured and what its TPM signed",
 		"  assay attest eventlog /sys/kernel/security/tpm0/binary_bios_measurements --pcrs",
-		newEventLogCommand(env), newAttestVerifyCommand(env))
+		newEnrollCommand(env), newQuoteCommand(env), newEventLogCommand(env), newAttestVerifyCommand(env))
 }
 
 // eventLog is what attest eventlog prints in JSON.

@@ -125,7 +125,7 @@ every unexpected part and every measurement that differs.`,
 	root.SetErr(env.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	root.AddCommand(
-		newVerifyCommand(env), newScanCommand(env), newInspectCommand(env), newExplainCommand(env),
+		newVerifyCommand(env), newScanCommand(env), newCheckCommand(env), newInspectCommand(env), newExplainCommand(env),
 		newGoldenCommand(env), newBOMCommand(env), newAttestCommand(env), newVersionCommand(env),
 	)
 	return root

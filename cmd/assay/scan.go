@@ -48,7 +48,6 @@ func (o *scanOptions) addFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.passes, "passes", 1, "2 reads everything twice and reports what differs")
 	fs.StringArrayVar(&o.redfish, "redfish", nil, "https URL of a management controller; repeatable. Name and password from REDFISH_USER and REDFISH_PASSWORD")
 	fs.StringVar(&o.pins, "redfish-pins", "", "file that remembers each controller's certificate from its first contact")
-	o.limit.addFlag(fs)
 }
 
 func sourceNames() []string {
@@ -128,6 +127,9 @@ func (o *scanOptions) scan(env *environment) (*evidence.Writer, error) {
 }
 
 func printProgress(w io.Writer, p collect.Progress) {
+	if len(p.Counts) == 0 {
+		return // a source that this machine or this scan does not have
+	}
 	var rest []string
 	for _, s := range []evidence.Status{evidence.Denied, evidence.Failed, evidence.TimedOut, evidence.Absent} {
 		if n := p.Counts[s]; n > 0 {
@@ -189,6 +191,7 @@ wrote a bundle.`,
 	fs.StringVar(&opt.nonce, "nonce", "", "the verifier's nonce, in hexadecimal")
 	fs.BoolVar(&opt.quiet, "quiet", false, "no progress")
 	opt.addFlags(fs)
+	opt.limit.addFlag(fs)
 	return cmd
 }
 

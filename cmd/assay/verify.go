@@ -18,14 +18,15 @@ import (
 
 // appraisalOptions are the flags of commands that appraise evidence.
 type appraisalOptions struct {
-	golden  []string
-	trust   []string
-	ekRoots []string
-	policy  string
-	nonce   string
-	state   string
-	now     nowOption
-	limit   limitOption
+	golden   []string
+	trust    []string
+	ekRoots  []string
+	policy   string
+	nonce    string
+	state    string
+	now      nowOption
+	enrolled []string
+	limit    limitOption
 }
 
 func (o *appraisalOptions) addFlags(fs *pflag.FlagSet) {
@@ -35,6 +36,7 @@ func (o *appraisalOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.policy, "policy", "default", "default, strict, inventory, or a policy file")
 	fs.StringVar(&o.nonce, "nonce", "", "nonce that was given to the scan, in hexadecimal")
 	fs.StringVar(&o.state, "state", "", "directory that remembers manifest versions, against rollback")
+	fs.StringArrayVar(&o.enrolled, "enrolled", nil, "enrolment record of this machine, from attest enroll check; repeatable")
 	o.now.addFlag(fs)
 	o.limit.addFlag(fs)
 }
@@ -47,13 +49,22 @@ const maxManifestBytes = 16 << 20
 
 // openCase reads everything that a verdict depends on.
 func (o *appraisalOptions) openCase(env *environment, path string) (assay.Case, error) {
-	var c assay.Case
-	if len(o.golden) == 0 {
-		return c, usage("--golden is missing: name the manifest to verify against")
-	}
 	limits, err := o.limit.limits()
 	if err != nil {
+		return assay.Case{}, err
+	}
+	c, err := o.references(env)
+	if err != nil {
 		return c, err
+	}
+	c.Evidence, err = evidence.Open(path, limits)
+	return c, err
+}
+
+// references reads what evidence is held against.
+func (o *appraisalOptions) references(env *environment) (c assay.Case, err error) {
+	if len(o.golden) == 0 {
+		return c, usage("--golden is missing: name the manifest to verify against")
 	}
 	if c.Now, err = o.now.time(env); err != nil {
 		return c, err
@@ -82,7 +93,7 @@ func (o *appraisalOptions) openCase(env *environment, path string) (assay.Case, 
 		}
 		c.Golden = append(c.Golden, raw)
 	}
-	c.Evidence, err = evidence.Open(path, limits)
+	c.Enrolled, err = loadEnrolments(o.enrolled)
 	return c, err
 }
 

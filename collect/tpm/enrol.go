@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -140,6 +141,37 @@ func EKOfCertificate(der []byte) ([]byte, error) {
 		return tpm2.Marshal(tpm2.New2B(p)), nil
 	}
 	return nil, fmt.Errorf("certificate: no template for a key of the kind %q", c.KeyKind)
+}
+
+// Certified reports whether a maker vouches for an endorsement key: one of the
+// certificates is about it and ends in a root.
+func Certified(ek []byte, certs [][]byte, roots, below []*ekcert.Certificate, now time.Time) error {
+	p, err := tpmwire.ParsePublic(ek)
+	if err != nil {
+		return fmt.Errorf("endorsement key: %w", err)
+	}
+	key := ekcert.KeyHash(p.Key)
+	authorities := slices.Clone(below)
+	var about []*ekcert.Certificate
+	for _, raw := range certs {
+		c, err := ekcert.Parse(raw)
+		switch {
+		case err != nil:
+		case c.CA:
+			authorities = append(authorities, c)
+		case !c.Has(ekcert.UsagePlatform) && key != "" && ekcert.KeyHash(c.Key) == key:
+			about = append(about, c)
+		}
+	}
+	for _, c := range about {
+		if _, ok := ekcert.Find(c, roots, authorities, now); ok {
+			return nil
+		}
+	}
+	if len(about) == 0 {
+		return errors.New("endorsement key: no certificate is about it")
+	}
+	return errors.New("endorsement key: its certificate ends in no trusted root")
 }
 
 // Answer lets the TPM open a challenge. It fails in any TPM but the one with
