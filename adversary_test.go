@@ -3,13 +3,17 @@ package assay_test
 import (
 	"encoding/json"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-hw/assay"
+	"github.com/assay-hw/assay/attest"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
@@ -173,4 +177,84 @@ func TestLevelNeedsAnExplainedQuote(t *testing.T) {
 	r := l.verify(t, with(machine(t, "baseline"), func(f files) { delete(f, eventLogPath); drop(f, "firmware/") }))
 	require.True(t, r.Assurance.Quoted)
 	require.Equal(t, "L2", r.Assurance.Level)
+}
+
+// What a policy makes milder keeps its reason beside it.
+func TestMilderFindingSaysWhoMadeItMilder(t *testing.T) {
+	l := newLab(t, machine(t, "baseline"))
+	p := policyOf(t, "id: soft\nseverity:\n- {code: HW-001, severity: low, reason: known card}\n")
+	r := l.appraise(t, machine(t, "extra-nic-norom"), func(c *assay.Case) { c.Policy = p })
+	for _, f := range find(r, finding.UnexpectedComponent) {
+		require.Equal(t, "policy soft, low instead of critical: known card", f.CoveredBy)
+	}
+}
+
+// Comparisons that nobody could make are said.
+func TestMissingCrossChecksAreSaid(t *testing.T) {
+	l := newLab(t, machine(t, "baseline"))
+	r := l.verify(t, with(machine(t, "baseline"), func(f files) { delete(f, "proc/iomem"); delete(f, "proc/meminfo") }))
+	require.Contains(t, r.NotChecked, assay.NotChecked{What: "devices that own memory and are not listed", Reason: "proc/iomem is not in the evidence"})
+	require.Contains(t, r.NotChecked, assay.NotChecked{What: "memory beyond what the modules declare", Reason: "proc/meminfo is not in the evidence"})
+
+	silent := l.verify(t, with(machine(t, "baseline"), func(f files) { delete(f, "proc/cpuinfo") }))
+	require.Equal(t, assay.Inconclusive, silent.Verdict, "the processors were not asked, and nobody looked for a hypervisor")
+}
+
+// A letter of the board's number is no number of the board.
+func TestShortSerialNumberDoesNotAgreeWithAnything(t *testing.T) {
+	l := newLab(t, machine(t, "baseline"))
+	r := l.verify(t, with(machine(t, "baseline"), func(f files) {
+		b := slices.Clone(f["ipmi/fru-0.bin"])
+		at := strings.Index(string(b), "LB19AS0042")
+		require.Positive(t, at)
+		sum := byte(0)
+		for i, c := range []byte("LB        ") {
+			sum += b[at+i] - c
+			b[at+i] = c
+		}
+		start := 8 * int(b[3])
+		b[start+8*int(b[start+1])-1] += sum // the checksum of the board area still holds
+		f["ipmi/fru-0.bin"] = b
+	}))
+	require.Equal(t, assay.Fail, r.Verdict)
+	require.NotEmpty(t, find(r, finding.SourcesContradict))
+}
+
+// The vendor's manifest and the one of an operating system make one; each is
+// needed for what it owns.
+func TestVendorAndSystemManifestsCombine(t *testing.T) {
+	l := newLab(t, machine(t, "baseline"))
+	software := func(pcr int) bool { return pcr == 4 || pcr == 5 || pcr >= 8 && pcr <= 14 }
+	keep := func(boot []attest.Reference, want bool) []attest.Reference {
+		return slices.DeleteFunc(slices.Clone(boot), func(r attest.Reference) bool { return software(r.PCR) != want })
+	}
+	var system *manifest.Manifest
+	l.golden = l.vendor.sign(t, func(m *manifest.Manifest) {
+		system = &manifest.Manifest{
+			ID: "stick", Version: 1, IssuedAt: labTime, Environment: manifest.Environment{Manufacturer: manifest.AnyPlatform, Model: "stick"}, Boot: keep(m.Boot, true),
+		}
+		m.Boot = keep(m.Boot, false)
+	}, machine(t, "baseline"))
+	maker := newVendor(t, "Scanner Ltd.")
+	stick := maker.signManifest(t, system)
+	trust := filepath.Join(t.TempDir(), "trust")
+	require.NoError(t, os.Mkdir(trust, 0o700))
+	for name, from := range map[string]string{"vendor.pem": l.vendor.root, "scanner.pem": maker.root} {
+		b, err := os.ReadFile(from)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(trust, name), b, 0o600))
+	}
+	grants := "grants:\n- signer: {organization: Scanner Ltd.}\n  manufacturers: ['*']\n  classes: ['boot:software']\n"
+	require.NoError(t, os.WriteFile(filepath.Join(trust, "trust.yaml"), []byte(grants), 0o600))
+	both, err := manifest.LoadTrust([]string{trust})
+	require.NoError(t, err)
+	verdict := func(set string, golden ...[]byte) *assay.Result {
+		return l.appraise(t, machine(t, set), func(c *assay.Case) { c.Trust, c.Golden = both, golden })
+	}
+	require.Equal(t, assay.Pass, verdict("baseline", l.golden, stick).Verdict)
+	require.Equal(t, assay.Pass, verdict("baseline", stick, l.golden).Verdict, "in any order")
+	require.Equal(t, assay.Fail, verdict("different-kernel", l.golden, stick).Verdict)
+	require.Equal(t, assay.Fail, verdict("fw-patched-dxe", l.golden, stick).Verdict)
+	require.NotEqual(t, assay.Pass, verdict("baseline", stick).Verdict, "software alone says nothing of the machine")
+	require.NotEqual(t, assay.Pass, verdict("different-kernel", l.golden).Verdict, "a loader that no reference covers")
 }

@@ -58,7 +58,11 @@ func accused(fs []finding.Finding) map[string]finding.Severity {
 	out := map[string]finding.Severity{}
 	for _, f := range fs {
 		if slices.Contains(codes, f.Code) && f.Severity >= finding.Medium {
-			k := string(f.Code) + " " + f.Subject
+			code := f.Code
+			if code == finding.ComponentReplaced {
+				code = finding.UnexpectedComponent // another part may take the line; this one is told all the same
+			}
+			k := string(code) + " " + f.Subject
 			out[k] = max(out[k], f.Severity)
 		}
 	}

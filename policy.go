@@ -258,6 +258,9 @@ func (p *Policy) apply(fs []finding.Finding, now time.Time) (expired []NotChecke
 		f.Seal()
 		for _, o := range p.Severity {
 			if o.Code == f.Code && matches(o.Subject, f.Subject) {
+				if o.Severity < f.Severity {
+					f.CoveredBy = fmt.Sprintf("policy %s, %s instead of %s: %s", p.ID, o.Severity, f.Severity, o.Reason)
+				}
 				f.Severity = o.Severity
 			}
 		}

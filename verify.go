@@ -135,9 +135,22 @@ func (a *appraisal) readEvidence() {
 	if ix := b.Index(); ix != nil {
 		a.result.Evidence.CollectedAt = ix.CollectedAt.UTC().Format(time.RFC3339)
 	}
+	for _, x := range crossChecks {
+		if !b.Has(x.artifact) {
+			a.skip(x.what, x.artifact+" is not in the evidence")
+		}
+	}
 	for _, art := range b.NotCollected() {
 		a.skip("artifact "+art.Path, fmt.Sprintf("%s %s", art.Status, art.Reason))
 	}
+}
+
+// crossChecks are comparisons that need an artefact which no class of parts
+// needs.
+var crossChecks = []struct{ artifact, what string }{
+	{"proc/cpuinfo", "what the processors answer, and whether a hypervisor does"},
+	{"proc/iomem", "devices that own memory and are not listed"},
+	{"proc/meminfo", "memory beyond what the modules declare"},
 }
 
 // compare holds each domain against its references.

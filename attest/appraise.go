@@ -447,6 +447,23 @@ func (ap *appraiser) checkUnreferenced() {
 		if r.Events > 0 || r.value != nil && r.PCR < 16 && !bytes.Equal(r.value, resetValue(ap.bank, r.PCR)) {
 			ap.notChecked(fmt.Sprintf("PCR %d", r.PCR), "no manifest declares what this register should hold")
 		}
+		if r.PCR == 4 {
+			ap.uncoveredLoaders()
+		}
+	}
+}
+
+// uncoveredLoaders names what was started where no manifest speaks about boot
+// loaders at all: nothing contradicts it, and nothing covers it.
+func (ap *appraiser) uncoveredLoaders() {
+	for _, e := range ap.o.measuredIn(4) {
+		if code, _, _ := ap.judgeEvent(4, e.Type, label(e)); code != finding.UnknownBootComponent {
+			continue
+		}
+		f := ap.o.eventFinding(finding.UnknownBootComponent, e)
+		f.Severity, f.Got = finding.Medium, ap.digestOf(e)
+		f.Why = "A boot loader or kernel was started, and no manifest declares which ones may be: give one for the operating system, too."
+		ap.add(f)
 	}
 }
 

@@ -94,16 +94,17 @@ func (inv *Inventory) Part(subject string) (Part, bool) {
 }
 
 type reader struct {
-	b         *evidence.Bundle
-	inv       *Inventory
-	slotAt    map[string]string // PCI address to slot designation
-	labelAt   map[string]string // PCI address to onboard designation
-	bySubject map[string]int
-	copies    map[string]int   // parts that claimed one subject so far
-	partials  map[Class]string // classes of which something could not be read
-	memory    memoryFacts
-	tpmTold   string // what SMBIOS type 43 says of the TPM
-	tpmOrigin origin
+	b              *evidence.Bundle
+	inv            *Inventory
+	slotAt         map[string]string // PCI address to slot designation
+	labelAt        map[string]string // PCI address to onboard designation
+	bySubject      map[string]int
+	copies         map[string]int   // parts that claimed one subject so far
+	partials       map[Class]string // classes of which something could not be read
+	memory         memoryFacts
+	controllerTold string // what SMBIOS types 38 and 42 say of a management controller
+	tpmTold        string // what SMBIOS type 43 says of the TPM
+	tpmOrigin      origin
 }
 
 // origin says where a value comes from.

@@ -183,8 +183,16 @@ func (r *reader) crossCheck() {
 // board serial in SMBIOS ends with that of the FRU.
 func related(a, b string) bool {
 	a, b = ids.Key(a), ids.Key(b)
-	return strings.Contains(a, b) || strings.Contains(b, a)
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	// A few letters are inside any number: they tie nothing together.
+	return a == b || len(a) >= leastSerial && strings.Contains(b, a)
 }
+
+// leastSerial is the length of the shortest serial number that vendors put
+// inside another one: Dell's service tag has seven characters.
+const leastSerial = 6
 
 // controllers reads the management controller's own identification.
 func (r *reader) controllers() {
@@ -236,6 +244,10 @@ func (r *reader) controllerText() {
 	text := r.b.Text(name)
 	if text == "" {
 		r.unseen(BMC, "ipmi/device-id.bin")
+		if o := r.inv.Classes[BMC]; r.controllerTold != "" && !o.Observed {
+			o.Reason = r.controllerTold + ", but " + o.Reason
+			r.inv.Classes[BMC] = o
+		}
 		return
 	}
 	value := func(key string) string {

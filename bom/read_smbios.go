@@ -62,6 +62,9 @@ func (r *reader) table(t *smbios.Table) {
 	for _, s := range t.Systems {
 		r.system(s)
 	}
+	if len(t.IPMIDevices)+len(t.ManagementControllers) > 0 {
+		r.controllerTold = "the firmware names a management controller (SMBIOS types 38 and 42)"
+	}
 	for i, s := range t.Baseboards {
 		r.baseboard(i, s)
 	}
@@ -128,6 +131,9 @@ func (r *reader) bios(s smbios.BIOS) {
 	p := r.add(Part{Class: Firmware, Subject: "firmware:bios", Location: finding.Location{Designator: "bios"}})
 	p.set("maker", &p.Identity.Maker, s.Vendor, o)
 	p.Identity.Model = "BIOS"
+	if s.Virtual {
+		r.inv.Virtual = "the firmware says that it is that of a virtual machine (SMBIOS type 0)"
+	}
 	p.set("firmware", &p.Identity.Firmware, s.Version, o)
 	p.fact("releaseDate", s.ReleaseDate, o)
 }
