@@ -154,7 +154,8 @@ func Scan(ctx context.Context, h *Host, o Options) (*evidence.Writer, error) {
 	}
 	first = append(first, s.collect(ctx, late, true)...)
 	w := evidence.NewWriter(s.head(first), o.Limits)
-	if err := fill(w, append(first, s.notes...)); err != nil {
+	// What a captured tree holds counts more than that it was not asked for.
+	if err := fill(w, append(s.notes, first...)); err != nil {
 		return nil, err
 	}
 	if !h.live && slices.ContainsFunc(first, func(e entry) bool { return strings.HasPrefix(e.path, "tpm/quote-") }) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"reflect"
 	"slices"
 	"time"
@@ -55,9 +54,6 @@ func (s *scan) askTPM(ctx context.Context, w *evidence.Writer) []entry {
 
 func missing(path string, err error) entry {
 	e := entry{path: path, status: statusOf(err), reason: err.Error()}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		e.status = evidence.TimedOut
-	}
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		e.reason = pe.Error()
 	}

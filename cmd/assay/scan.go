@@ -46,7 +46,7 @@ func (o *scanOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.tpm, "tpm", "", "the TPM: device (default), device:/dev/..., swtpm:/socket or swtpm:host:port")
 	fs.StringVar(&o.akHandle, "ak-handle", "", "keep the attestation key in the TPM at this persistent handle, for example 0x81010100")
 	fs.IntVar(&o.passes, "passes", 1, "2 reads everything twice and reports what differs")
-	fs.StringArrayVar(&o.redfish, "redfish", nil, "https URL of a management controller; repeatable. Name and password from REDFISH_USER and REDFISH_PASSWORD")
+	fs.StringArrayVar(&o.redfish, "redfish", nil, "https URL of a management controller; repeatable. Name and password from REDFISH_USER and REDFISH_PASSWORD or REDFISH_PASSWORD_FILE")
 	fs.StringVar(&o.pins, "redfish-pins", "", "file that remembers each controller's certificate from its first contact")
 }
 
@@ -77,12 +77,6 @@ func (o *scanOptions) options(env *environment) (collect.Options, error) {
 	if c.AKHandle, err = parseHandle(o.akHandle); err != nil {
 		return c, err
 	}
-	for _, u := range o.redfish {
-		c.Redfish = append(c.Redfish, collect.Redfish{URL: u, User: os.Getenv("REDFISH_USER"), Password: os.Getenv("REDFISH_PASSWORD")})
-	}
-	if err := c.Check(); err != nil {
-		return c, usage("%v", err)
-	}
 	return c, nil
 }
 
@@ -105,6 +99,13 @@ func (o *scanOptions) scan(env *environment) (*evidence.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	var remember func() error
+	if c.Redfish, remember, err = o.controllers(); err != nil {
+		return nil, err
+	}
+	if err := c.Check(); err != nil {
+		return nil, usage("%v", err)
+	}
 	host := collect.Live()
 	if o.root != "" {
 		if host, err = collect.OpenTree(o.root); err != nil {
@@ -123,7 +124,7 @@ func (o *scanOptions) scan(env *environment) (*evidence.Writer, error) {
 	if ctx.Err() != nil {
 		return nil, &exitError{exitInternal, fmt.Errorf("scan: interrupted")}
 	}
-	return w, nil
+	return w, remember()
 }
 
 func printProgress(w io.Writer, p collect.Progress) {
