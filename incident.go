@@ -149,14 +149,26 @@ func inPCR(fs []finding.Finding, n int) []finding.Finding {
 	})
 }
 
+// otherFirmwareMeasured returns the findings that show other firmware in PCR 0.
+// A register that the log does not explain shows none: anyone may have extended
+// it after the firmware did.
+func (f *facts) otherFirmwareMeasured(codes ...finding.Code) []finding.Finding {
+	if len(inPCR(f.standing(finding.LogDoesNotReplay), 0)) > 0 {
+		return nil
+	}
+	return inPCR(f.standing(codes...), 0)
+}
+
 // firmwareBehindVersion is IC-04: the bytes changed, the label did not.
 func firmwareBehindVersion(f *facts) []Incident {
 	if !f.versionKnown {
 		return nil
 	}
-	drift := slices.Concat(
-		f.standing(finding.CodeRegionDiffers, finding.ImageDiffers, finding.SameVersionOtherBytes),
-		inPCR(f.standing(finding.PCRDiffers, finding.UnexpectedEvent), 0))
+	drift := f.standing(finding.CodeRegionDiffers, finding.ImageDiffers, finding.SameVersionOtherBytes)
+	if !f.imageGolden {
+		// Against an image that is as declared, a measurement is IC-05's.
+		drift = append(drift, f.otherFirmwareMeasured(finding.PCRDiffers, finding.UnexpectedEvent)...)
+	}
 	if len(drift) == 0 {
 		return nil
 	}
@@ -168,7 +180,7 @@ func firmwareBehindVersion(f *facts) []Incident {
 // dumpUnexplained is IC-05: the image that was read is golden, the measurement
 // is not, so one of the two lies.
 func dumpUnexplained(f *facts) []Incident {
-	drift := inPCR(f.standing(finding.PCRDiffers, finding.UnexpectedEvent, finding.MissingEvent), 0)
+	drift := f.otherFirmwareMeasured(finding.PCRDiffers, finding.UnexpectedEvent, finding.MissingEvent)
 	if !f.imageGolden || !f.quoted || len(drift) == 0 {
 		return nil
 	}

@@ -155,26 +155,6 @@ func TestR3CarteBlancheInTheQuotedBank(t *testing.T) {
 	require.False(t, a.LogMatches)
 }
 
-// A TPM that was reset and not filled again holds nothing in any bank: that is
-// one statement about the TPM, not a firmware change in every register.
-func TestR3EmptyTPMIsOneFinding(t *testing.T) {
-	p := newPlatform(t)
-	p.banks = []tpmwire.Algorithm{tpmwire.SHA1, tpmwire.SHA256}
-	p.boot()
-	for _, bank := range p.banks {
-		for n := range 24 {
-			p.regs[bank][n] = resetValue(bank, n)
-		}
-	}
-	p.quote("sha256", testNonce, selection{tpmwire.SHA256, allRegisters})
-	a := p.observe().Appraise(golden(t))
-	f := one(t, a, finding.BankInconsistent, "bank:sha256")
-	require.Equal(t, finding.Critical, f.Severity)
-	require.Contains(t, f.Why, "reset after the firmware had measured")
-	require.Len(t, above(a, finding.Low), 1)
-	require.False(t, a.LogMatches)
-}
-
 // R3: Windows caps banks that it does not use. That explains them only where a
 // stronger bank explains everything by itself.
 func TestR3WindowsCapOfAnUnusedBank(t *testing.T) {

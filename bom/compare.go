@@ -139,6 +139,9 @@ func (m *matcher) lost(r *refItem, functions int) {
 		f.Got = fmt.Sprintf("%d", same-missing)
 		f.Why = fmt.Sprintf("The manifest declares %d identical parts without serial numbers; fewer are present.", same)
 	}
+	if r.ref.Class == ACPI {
+		f.Title, f.Action = "Declared ACPI table is missing", "Compare with a reference unit; look for the setup option or the absent device that takes the table away."
+	}
 	if functions > 1 {
 		f.Want += fmt.Sprintf(" and %d more functions of %s", functions-1, r.ref.Attributes[attrPackage])
 		f.Why += fmt.Sprintf(" %d functions of %s are missing.", functions, r.ref.Attributes[attrPackage])
@@ -296,7 +299,7 @@ func (m *matcher) compareDetail(p pair) {
 		f := m.about(firmwareCode(part.Class), part)
 		f.Severity = finding.Medium
 		f.Want, f.Got = want.Firmware, part.Identity.Firmware
-		f.Why = fmt.Sprintf("The %s reports another firmware version than the manifest declares.", part.Class)
+		f.Why = fmt.Sprintf("The %s reports another firmware version than the manifest declares.", noun(part.Class))
 		m.add(f)
 	}
 }

@@ -129,7 +129,9 @@ func fits(r *refItem, p *partItem) level {
 		return levelModel
 	case r.keys.model == "" && r.keys.serial != "" && r.keys.serial == p.keys.serial:
 		return levelInstance
-	case (r.keys.model == "" || r.ref.Class == I2C) && p.keys.model == "" && r.place == p.place && r.place != "" &&
+	case r.ref.Class == I2C && (r.keys.model == "" || p.keys.model == "") && r.place == p.place && r.place != "":
+		return levelModel // a client answers there as declared; whether a driver binds it is the system's doing
+	case r.keys.model == "" && p.keys.model == "" && r.place == p.place && r.place != "" &&
 		(r.keys.maker == "" || p.keys.maker == "" || r.keys.maker == p.keys.maker):
 		return levelModel // the part cannot say more than where it sits
 	}
