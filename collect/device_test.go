@@ -1,0 +1,137 @@
+package collect
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-hw/assay/evidence"
+)
+
+// fakeBMC holds FRU areas by id and answers as IPMI 2.0 says.
+type fakeBMC struct {
+	frus  map[byte][]byte
+	words bool
+	lie   func(command byte, response []byte) []byte
+	err   error
+	sent  [][2]byte
+}
+
+func (f *fakeBMC) do(_ context.Context, netFn, command byte, data []byte) ([]byte, error) {
+	f.sent = append(f.sent, [2]byte{netFn, command})
+	if f.err != nil {
+		return nil, f.err
+	}
+	r, err := f.answer(command, data)
+	if err == nil && f.lie != nil {
+		r = f.lie(command, r)
+	}
+	return r, err
+}
+
+func (f *fakeBMC) answer(command byte, data []byte) ([]byte, error) {
+	if command == cmdDeviceID {
+		return []byte{0x20, 1, 2, 0x31, 2, 0x8f, 0x57, 1, 0, 0x12, 9}, nil
+	}
+	area, ok := f.frus[data[0]]
+	if !ok {
+		return completed([]byte{0xcb})
+	}
+	unit := 1
+	if f.words {
+		unit = 2
+	}
+	if command == cmdFRUInfo {
+		return []byte{byte(len(area)), byte(len(area) >> 8), byte(unit - 1)}, nil
+	}
+	at, n := (int(data[1])|int(data[2])<<8)*unit, int(data[3])*unit
+	got := area[at:min(len(area), at+n)]
+	return append([]byte{byte(len(got) / unit)}, got...), nil
+}
+
+func bmcOf(t *testing.T, f *fakeBMC) map[string]entry {
+	t.Helper()
+	k := newTask(t.Context(), Captured(fstest.MapFS{}), &Options{})
+	k.bmc(f.do)
+	out := map[string]entry{}
+	for _, e := range k.finish(false) {
+		out[e.path] = e
+	}
+	return out
+}
+
+func TestInventoryOfTheControllerIsReadWhole(t *testing.T) {
+	area := func(n int) []byte { return bytes.Repeat([]byte{1, 2, 3, 4}, n/4) }
+	for _, words := range []bool{false, true} {
+		f := &fakeBMC{words: words, frus: map[byte][]byte{0: area(512), 3: area(100), 7: area(256), 40: area(8)}}
+		got := bmcOf(t, f)
+		require.Len(t, got[deviceIDPath].data, 11)
+		require.Equal(t, area(512), got["ipmi/fru-0.bin"].data)
+		require.Equal(t, area(100), got["ipmi/fru-3.bin"].data)
+		require.Equal(t, area(256), got["ipmi/fru-7.bin"].data)
+		require.NotContains(t, got, "ipmi/fru-1.bin")
+		for _, c := range f.sent {
+			require.Contains(t, [][2]byte{{0x06, 0x01}, {0x0a, 0x10}, {0x0a, 0x11}}, c, "only commands that read")
+		}
+	}
+}
+
+func TestAControllerThatLiesIsBounded(t *testing.T) {
+	for name, lie := range map[string]func(byte, []byte) []byte{
+		"gives nothing":            func(c byte, r []byte) []byte { return pick(c == cmdFRURead, []byte{0}, r) },
+		"gives an empty response":  func(c byte, r []byte) []byte { return pick(c != cmdDeviceID, nil, r) },
+		"counts more than it gave": func(c byte, r []byte) []byte { return pick(c == cmdFRURead, []byte{0xff, 1}, r) },
+		"gives more than asked": func(c byte, r []byte) []byte {
+			return pick(c == cmdFRURead, append([]byte{0xff}, make([]byte, 255)...), r)
+		},
+		"claims the largest area": func(c byte, r []byte) []byte { return pick(c == cmdFRUInfo, []byte{0xff, 0xff, 0}, r) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := bmcOf(t, &fakeBMC{frus: map[byte][]byte{0: make([]byte, 64)}, lie: lie})["ipmi/fru-0.bin"]
+			require.LessOrEqual(t, len(e.data), 0xffff)
+			if e.status != evidence.Collected {
+				require.Equal(t, evidence.Failed, e.status)
+				require.NotEmpty(t, e.reason)
+			}
+		})
+	}
+}
+
+func pick(cond bool, a, b []byte) []byte {
+	if cond {
+		return a
+	}
+	return b
+}
+
+func TestAControllerThatHangsIsAskedOnce(t *testing.T) {
+	f := &fakeBMC{err: errTimeout}
+	got := bmcOf(t, f)
+	require.Equal(t, evidence.TimedOut, got[deviceIDPath].status)
+	require.Equal(t, evidence.TimedOut, got["ipmi/fru-0.bin"].status)
+	require.LessOrEqual(t, len(f.sent), 2)
+	require.Equal(t, evidence.Absent, bmcOf(t, &fakeBMC{})["ipmi/fru-0.bin"].status)
+	require.Equal(t, evidence.Failed, bmcOf(t, &fakeBMC{err: errors.New("completion code 0xc1")})[deviceIDPath].status)
+}
+
+// The window below 4 GiB is larger than most chips.
+func TestOnlyTheChipIsKeptOfTheWindow(t *testing.T) {
+	chip := bytes.Repeat([]byte{0xff}, 4<<20)
+	chip[0], chip[len(chip)-1] = 1, 2
+	for _, floating := range []byte{0xff, 0} {
+		window := append(bytes.Repeat([]byte{floating}, 12<<20), chip...)
+		require.Equal(t, chip, populated(window))
+	}
+	require.Len(t, populated(append(bytes.Repeat([]byte{0xa5}, 8<<20), chip...)), 12<<20, "nothing is cut that may be code")
+	require.Empty(t, populated(bytes.Repeat([]byte{0xff}, 16<<20)))
+}
+
+func TestFlashDevicesHaveSafeNames(t *testing.T) {
+	for label, want := range map[string]string{"BIOS": "bios", "bmc": "bmc", "../../x": "x", "": "mtd0", "a b/c": "a-b-c", "\x00": "mtd0"} {
+		require.Equal(t, want, imageName(label, "mtd0"), "%q", label)
+	}
+}
