@@ -216,6 +216,9 @@ func (a *appraisal) bootProved(q Requirement) (bool, string) {
 	if !a.boot.Quoted {
 		return false, "no quote whose signature, key, selection and digest were all verified"
 	}
+	if a.stale() {
+		return false, "the quote does not answer the nonce that was asked for"
+	}
 	if q == RequireQuote {
 		if a.boot.PinsTPM && !a.boot.Identified {
 			return false, "the manifest pins the keys of the TPM, and none of them is in the evidence"
@@ -236,6 +239,9 @@ func (a *appraisal) bootProved(q Requirement) (bool, string) {
 	}
 	return true, "the log explains every PCR that counts"
 }
+
+// stale reports a quote that does not answer the nonce of this appraisal.
+func (a *appraisal) stale() bool { return a.boot.Quoted && a.Nonce != nil && !a.boot.Fresh }
 
 func (a *appraisal) bootCoverage() []BootCoverage {
 	out := []BootCoverage{}
@@ -293,6 +299,8 @@ func (a *appraisal) assurance() {
 	switch {
 	case !a.inventory.Classes[bom.PCI].Observed && !a.inventory.Classes[bom.System].Observed && !b.Quoted:
 		s.Level = "L0"
+	case a.stale():
+		// a quote for another request says nothing about this boot
 	case b.Quoted && b.LogMatches && compared:
 		s.Level = "L4"
 	case b.Quoted && b.LogMatches:
@@ -300,6 +308,8 @@ func (a *appraisal) assurance() {
 	}
 	parts := []string{"no verified quote: everything is as the machine told it"}
 	switch {
+	case a.stale():
+		parts[0] = "the quote does not answer the nonce that was asked for, so that it may be of another time or machine"
 	case b.Quoted && b.KeyBound:
 		parts[0] = "the TPM signed the boot measurements"
 	case b.Quoted:

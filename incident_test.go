@@ -39,3 +39,18 @@ func TestUnexplainedRegisterMeasuresNoFirmware(t *testing.T) {
 	require.NotContains(t, incidentCodes(r), finding.IncidentFirmwareBehindVersion)
 	require.NotContains(t, incidentCodes(r), finding.IncidentDumpUnexplained)
 }
+
+// A replayed quote is well signed: that must not read as proof of this boot.
+func TestReplayedQuoteProvesNothingNow(t *testing.T) {
+	l := newLab(t, machine(t, "baseline"))
+	r := l.verify(t, machine(t, "stale-nonce"))
+	require.Equal(t, assay.Fail, r.Verdict)
+	require.Equal(t, "L2", r.Assurance.Level)
+	require.NotContains(t, r.Assurance.Statement, "the TPM signed")
+	for _, q := range r.Required {
+		if q.What == assay.RequireQuote || q.What == assay.RequireLog {
+			require.False(t, q.Proved, q.What)
+			require.Contains(t, q.Reason, "nonce")
+		}
+	}
+}
