@@ -16,6 +16,7 @@ demo: build
 	bash demo/demo.sh
 
 test:
+	bash tools/setup.sh
 	$(GO) test ./...
 
 lint:

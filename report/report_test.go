@@ -56,9 +56,11 @@ func result() *assay.Result {
 		Boot:       []assay.BootCoverage{{PCR: 0, Bank: "sha256", Result: "explained", Referenced: true}, {PCR: 1, Bank: "sha256", Result: "unexplained", Cause: "x"}},
 		NotChecked: []assay.NotChecked{{What: "PCR 10", Reason: "no reference"}, {What: "board <b>U14</b>", Reason: "no bus can show it; the manifest marks it as physical-only"}},
 		Map: []assay.PlaceOnBoard{
-			{Designator: "CPU1", Kind: "socket", Subject: "processor:CPU1", Holds: "Example EPYC"}, {Designator: "A2", Kind: "dimm"},
+			{Designator: "CPU1", Kind: "socket", Subject: "processor:CPU1", Holds: "Example EPYC"},
+			{Designator: "A2", Kind: "dimm"},
 			{Designator: "<script>alert(1)</script>", Kind: "dimm", Subject: "dimm:A1", Holds: "a & \u202eb", Severity: finding.High, Finding: fs[1].Fingerprint},
-			{Designator: "SLOT7 PCIe x8", Kind: "slot", Subject: "pci:0000:09:00.0", Severity: finding.Critical, Finding: fs[0].Fingerprint}, {Designator: "M.2", Kind: "other"},
+			{Designator: "SLOT7 PCIe x8", Kind: "slot", Subject: "pci:0000:09:00.0", Severity: finding.Critical, Finding: fs[0].Fingerprint},
+			{Designator: "M.2", Kind: "other"},
 		},
 		Summary: map[string]int{"critical": 1, "high": 1, "medium": 0, "low": 0, "info": 1},
 	}

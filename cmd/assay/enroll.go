@@ -25,11 +25,17 @@ func newEnrollCommand(env *environment) *cobra.Command {
 		newChallengeCommand(env), newAnswerCommand(env), newEnrolCheckCommand(env))
 }
 
+// challengeOptions are the flags of attest enroll challenge.
+type challengeOptions struct {
+	ekPub, ekCert, akPub string
+	ekRoots              []string
+	trustEK              bool
+	file                 string
+	now                  nowOption
+}
+
 func newChallengeCommand(env *environment) *cobra.Command {
-	var ekPub, ekCert, akPub, file string
-	var ekRoots []string
-	var trusted bool
-	var now nowOption
+	var opt challengeOptions
 	cmd := &cobra.Command{
 		Use:   "challenge [EVIDENCE]",
 		Short: "Make a challenge that only one TPM can answer, for one key",
@@ -44,49 +50,56 @@ sends it back.`,
 		Example: `  assay attest enroll challenge server.evidence.zip --ek-roots tpm-roots/ -o challenge.json
   assay attest enroll challenge --ek-cert ek.der --ak-pub ak.pub -o challenge.json
   assay attest enroll challenge --ek-pub known.pub --ak-pub ak.pub --trust-ek -o challenge.json`,
-		Args: cobra.MaximumNArgs(1),
-	}
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		at, err := now.time(env)
-		if err != nil {
-			return err
-		}
-		s := subject{}
-		if len(args) == 1 {
-			if err := s.fromBundle(args[0]); err != nil {
-				return err
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage("%s takes one bundle", c.CommandPath())
 			}
-		}
-		if err := s.fromFiles(ekPub, ekCert, akPub); err != nil {
-			return err
-		}
-		if s.ek == nil || s.ak == nil {
-			return usage("name a bundle, or --ek-pub or --ek-cert and --ak-pub")
-		}
-		if !trusted {
-			roots, below, err := tpmMakers(ekRoots)
-			if err != nil {
-				return err
-			}
-			if err := tpm.Certified(s.ek, s.certs, roots, below, at); err != nil {
-				return &exitError{1, err}
-			}
-		}
-		c, err := tpm.NewChallenge(s.ek, s.ak, rand.Reader)
-		if err != nil {
-			return unreadable(err)
-		}
-		return writeJSON(env, file, c)
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error { return runChallenge(env, &opt, args) },
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&ekPub, "ek-pub", "", "endorsement key, TPM2B_PUBLIC")
-	fs.StringVar(&ekCert, "ek-cert", "", "certificate of the endorsement key, DER or PEM")
-	fs.StringVar(&akPub, "ak-pub", "", "attestation key, TPM2B_PUBLIC")
-	fs.StringArrayVar(&ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
-	fs.BoolVar(&trusted, "trust-ek", false, "take the endorsement key without a certificate")
-	fs.StringVarP(&file, "output", "o", "", "write to this file instead of standard output")
-	now.addFlag(fs)
+	fs.StringVar(&opt.ekPub, "ek-pub", "", "endorsement key, TPM2B_PUBLIC")
+	fs.StringVar(&opt.ekCert, "ek-cert", "", "certificate of the endorsement key, DER or PEM")
+	fs.StringVar(&opt.akPub, "ak-pub", "", "attestation key, TPM2B_PUBLIC")
+	fs.StringArrayVar(&opt.ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
+	fs.BoolVar(&opt.trustEK, "trust-ek", false, "take the endorsement key without a certificate")
+	fs.StringVarP(&opt.file, "output", "o", "", "write to this file instead of standard output")
+	opt.now.addFlag(fs)
 	return cmd
+}
+
+func runChallenge(env *environment, opt *challengeOptions, args []string) error {
+	at, err := opt.now.time(env)
+	if err != nil {
+		return err
+	}
+	var s subject
+	if len(args) == 1 {
+		if err := s.fromBundle(args[0]); err != nil {
+			return err
+		}
+	}
+	if err := s.fromFiles(opt.ekPub, opt.ekCert, opt.akPub); err != nil {
+		return err
+	}
+	if s.ek == nil || s.ak == nil {
+		return usage("name a bundle, or --ek-pub or --ek-cert and --ak-pub")
+	}
+	if !opt.trustEK {
+		roots, below, err := tpmMakers(opt.ekRoots)
+		if err != nil {
+			return err
+		}
+		if err := tpm.Certified(s.ek, s.certs, roots, below, at); err != nil {
+			return &exitError{1, err}
+		}
+	}
+	c, err := tpm.NewChallenge(s.ek, s.ak, rand.Reader)
+	if err != nil {
+		return unreadable(err)
+	}
+	return writeJSON(env, opt.file, c)
 }
 
 // subject is the machine that is enrolled.

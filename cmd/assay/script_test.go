@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/assay-hw/assay/internal/fixture"
+	"github.com/assay-hw/assay/internal/swtpm"
 )
 
 func TestMain(m *testing.M) {
@@ -36,10 +38,38 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var address, makers string
+	if swtpm.Available() == nil {
+		makers = t.TempDir()
+		maker := swtpm.NewMaker(makers)
+		s, err := maker.Make("sha256,sha384")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Close)
+		address = s.Address
+		for i, f := range maker.Roots() {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(makers, fmt.Sprintf("root-%d.pem", i)), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	testscript.Run(t, testscript.Params{
+		Condition: func(cond string) (bool, error) {
+			if cond == "swtpm" {
+				return address != "", nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NO_COLOR", "1")
+			e.Setenv("SWTPM", address)
+			e.Setenv("MAKERS", makers)
 			e.Setenv("KEYS", filepath.Join(keys, "keys"))
 			e.Setenv("TPM", filepath.Join(keys, "tpm"))
 			e.Setenv("NONCE", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff")
