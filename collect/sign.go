@@ -89,6 +89,9 @@ func identify(dev *tpm.Device, akHandle uint32) (ak *tpm.Key, out []entry) {
 	files := tpm.Files(ak, eks, certs)
 	for _, p := range slices.Sorted(maps.Keys(files)) {
 		keep(p, files[p], nil)
+		if p == tpm.AKPath && !dev.Protected() {
+			out[len(out)-1].reason = "asked without a protected session: the TPM or the bus refused one"
+		}
 	}
 	return ak, out
 }

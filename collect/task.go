@@ -59,7 +59,7 @@ func (t *task) put(e entry) {
 		return
 	}
 	if len(t.entries) >= maxSourceEntries {
-		e = entry{path: "assay/limits/" + path.Dir(e.path), status: evidence.Failed, reason: fmt.Sprintf("more than %d artefacts from one source", maxSourceEntries)}
+		e = entry{path: path.Dir(e.path), status: evidence.Failed, reason: fmt.Sprintf("more than %d artefacts from one source", maxSourceEntries)}
 	}
 	if t.bytes += int64(len(e.data)); t.bytes > maxSourceBytes {
 		t.bytes -= int64(len(e.data))
