@@ -235,6 +235,9 @@ func (a *appraisal) bootProved(q Requirement) (bool, string) {
 		}
 	}
 	if len(open) > 0 {
+		if n := len(open); n > 4 {
+			open = append(open[:4], fmt.Sprintf("and %d more", n-4))
+		}
 		return false, "the log does not explain " + strings.Join(open, "; ")
 	}
 	return true, "the log explains every PCR that counts"

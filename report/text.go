@@ -300,7 +300,11 @@ func bootLine(r *assay.Result) string {
 			parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s %s: PCR %s", bank, state, strings.Join(pcrs, " "))))
 		}
 	}
-	return strings.Join(parts, "; ")
+	line := strings.Join(parts, "; ")
+	if line != "" && !r.Assurance.Quoted {
+		line = "not signed by a verified quote; " + line
+	}
+	return line
 }
 
 func (p *printer) footer(r *assay.Result) {
