@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -92,11 +93,13 @@ func TestEveryKindOfTroubleHasItsOwnStatus(t *testing.T) {
 		nic + "/resource":   opens(func([]byte) (int, error) { return 0, errors.New("input/output error") }, 5),
 		nic + "/label":      opens(bytewise("short reads\n"), 1<<40), // says it is huge
 		nic + "/acpi_index": refuses(fs.ErrNotExist),
+		// A driver says so that the device has no such value.
+		nic + "/subsystem_vendor": opens(func([]byte) (int, error) { return 0, syscall.EINVAL }, 5),
 	}}
 	got := scanned(t, h, Options{})
 	for name, want := range map[string]evidence.Status{
 		"vendor": evidence.Collected, "device": evidence.Absent, "class": evidence.Denied, "config": evidence.Failed, "vpd": evidence.TimedOut,
-		"revision": evidence.Failed, "resource": evidence.Failed, "label": evidence.Collected,
+		"revision": evidence.Failed, "resource": evidence.Failed, "label": evidence.Collected, "subsystem_vendor": evidence.Absent,
 	} {
 		require.Equal(t, want, got[nic+"/"+name].Status, "%s: %s", name, got[nic+"/"+name].Reason)
 		if want != evidence.Collected {

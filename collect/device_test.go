@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/fstest"
 
@@ -128,6 +131,19 @@ func TestOnlyTheChipIsKeptOfTheWindow(t *testing.T) {
 	}
 	require.Len(t, populated(append(bytes.Repeat([]byte{0xa5}, 8<<20), chip...)), 12<<20, "nothing is cut that may be code")
 	require.Empty(t, populated(bytes.Repeat([]byte{0xff}, 16<<20)))
+}
+
+func TestAWindowIsCopiedAsItLies(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "mem")
+	want := bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7, 8}, 1<<10)
+	require.NoError(t, os.WriteFile(name, append(make([]byte, 4096), want...), 0o600))
+	got, err := window(name, 4096, len(want))
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	_, err = window(name, 4096, 1<<20)
+	require.ErrorContains(t, err, "fault", "a bus that refuses is an error and no crash")
+	_, err = window(filepath.Join(t.TempDir(), "none"), 0, 4096)
+	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
 func TestFlashDevicesHaveSafeNames(t *testing.T) {

@@ -119,14 +119,7 @@ const (
 // mappedFlash reads the window below 4 GiB. Kernel lockdown closes it.
 func (t *task) mappedFlash() {
 	t.at(biosPath)
-	data, err := within(t.ctx, time.Minute, func(ctx context.Context) ([]byte, error) {
-		f, err := os.Open("/dev/mem")
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		return readAll(ctx, io.NewSectionReader(f, flashEnd-flashWindow, flashWindow), flashWindow)
-	})
+	data, err := within(t.ctx, time.Minute, func(context.Context) ([]byte, error) { return window("/dev/mem", flashEnd-flashWindow, flashWindow) })
 	switch {
 	case err != nil:
 		t.fail(biosPath, err)

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
-
-	"github.com/u-root/u-root/pkg/ipmi"
 
 	"github.com/assay-hw/assay/evidence"
 )
@@ -23,22 +20,14 @@ func ipmiBMC(t *task) {
 	if !t.host.live {
 		return
 	}
-	bmc, err := ipmi.OpenPath("/dev/ipmi0")
+	do, done, err := openBMC("/dev/ipmi0")
 	if err != nil {
 		t.fail(deviceIDPath, err)
 		t.fail("ipmi/fru-0.bin", err)
 		return
 	}
-	defer bmc.Close()
-	t.bmc(func(ctx context.Context, netFn, command byte, data []byte) ([]byte, error) {
-		return within(ctx, 6*time.Second, func(context.Context) ([]byte, error) {
-			r, err := bmc.SendRecv(ipmi.NetFn(netFn), ipmi.Command(command), data)
-			if err != nil {
-				return nil, err
-			}
-			return completed(r)
-		})
-	})
+	defer done()
+	t.bmc(do)
 }
 
 // completed cuts the completion code off; another one than 0 is an error.

@@ -1,11 +1,7 @@
 package collect
 
 import (
-	"errors"
-	"fmt"
 	"strings"
-
-	"github.com/safchain/ethtool"
 )
 
 const netDir = "sys/class/net"
@@ -34,32 +30,4 @@ func network(t *task) {
 			t.add(dir+"/perm_address", []byte(mac+"\n"))
 		}
 	}
-}
-
-// errNoPermanent is the all-zero address of a port without one.
-const errNoPermanent = "00:00:00:00:00:00"
-
-// permanentAddresses asks drivers (ETHTOOL_GPERMADDR) on a running machine. A
-// port that has no such address gives "".
-func permanentAddresses(t *task) (ask func(string) (string, error), done func()) {
-	if !t.host.live {
-		return func(string) (string, error) { return "", nil }, func() {}
-	}
-	e, err := ethtool.NewEthtool()
-	if err != nil {
-		return func(string) (string, error) { return "", fmt.Errorf("ethtool: %w", err) }, func() {}
-	}
-	return func(n string) (string, error) {
-		if t.host.link(netDir+"/"+n+"/device") == "" {
-			return "", nil // a logical port
-		}
-		mac, err := e.PermAddr(n)
-		switch {
-		case errors.Is(err, errors.ErrUnsupported), mac == errNoPermanent:
-			return "", nil
-		case err != nil:
-			return "", fmt.Errorf("ethtool: %w", err)
-		}
-		return mac, nil
-	}, e.Close
 }

@@ -90,7 +90,7 @@ func statusOf(err error) evidence.Status {
 	switch {
 	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, os.ErrDeadlineExceeded):
 		return evidence.TimedOut
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.ENODATA):
 		return evidence.Absent
 	case errors.Is(err, fs.ErrPermission):
 		return evidence.Denied
@@ -132,7 +132,11 @@ func (t *task) read(name string, f file) bool {
 	t.at(name)
 	data, err := t.host.read(t.ctx, name, f.limit, f.patience)
 	switch {
-	case err != nil && f.optional && statusOf(err) == evidence.Absent:
+	case f.optional && errors.Is(err, fs.ErrNotExist):
+		return false
+	case f.optional && (errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EOPNOTSUPP)):
+		// This is how a driver says that a device has no such value.
+		t.note(name, evidence.Absent, reasonOf(err))
 		return false
 	case err != nil:
 		t.fail(name, err)

@@ -68,9 +68,9 @@ func dial(a Address) (*wire, error) {
 		}
 		return w, c.Close()
 	}
-	f, err := os.OpenFile(a.Path, os.O_RDWR, 0)
+	f, err := openDevice(a.Path)
 	if err != nil {
-		return nil, fmt.Errorf("open TPM: %w", err)
+		return nil, err
 	}
 	w.file = f
 	return w, nil
