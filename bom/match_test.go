@@ -67,7 +67,8 @@ func TestWhatADifferenceMeans(t *testing.T) {
 		"physical only":                   {[]bom.Reference{line("a", "1", func(r *bom.Reference) { r.Verifiability = "physical-only" })}, nil, bom.Closed, nil},
 		"family is enough": {
 			[]bom.Reference{line("8086:1521 1:2", "1", wantClass(bom.PCI), func(r *bom.Reference) { r.Level = "family" })},
-			[]bom.Part{card("8086:1521 3:4", "1", class(bom.PCI))}, bom.Closed, nil,
+			[]bom.Part{card("8086:1521 3:4", "1", class(bom.PCI))},
+			bom.Closed, nil,
 		},
 		"USB device": {nil, []bom.Part{card("1:2", "1", class(bom.USB))}, bom.Closed, map[finding.Code]int{"HW-007": 1}},
 		"functions of one card": {
@@ -84,7 +85,9 @@ func TestWhatADifferenceMeans(t *testing.T) {
 		},
 		"behind another chain of bridges": {
 			[]bom.Reference{line("a", "pci0000:00/04.0/00.0", wantClass(bom.PCI))},
-			[]bom.Part{card("a", "pci0000:00/04.0/00.0/00.0/00.0", class(bom.PCI))}, bom.Closed, map[finding.Code]int{"HW-005": 1},
+			[]bom.Part{card("a", "pci0000:00/04.0/00.0/00.0/00.0", class(bom.PCI))},
+			bom.Closed,
+			map[finding.Code]int{"HW-005": 1},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -185,7 +188,7 @@ func TestMergeLearnsWhatVaries(t *testing.T) {
 }
 
 func TestDumpsOfOtherKindsAreRefused(t *testing.T) {
-	for name, data := range map[string][]byte{"empty": {}, "text": []byte("hello"), "zeros": make([]byte, 4096), "ones": []byte{0xff, 0xff, 0xff, 0xff}} {
+	for name, data := range map[string][]byte{"empty": {}, "text": []byte("hello"), "zeros": make([]byte, 4096), "ones": {0xff, 0xff, 0xff, 0xff}} {
 		t.Run(name, func(t *testing.T) {
 			_, err := bom.ReadDump(name, data)
 			require.ErrorContains(t, err, name)
