@@ -154,6 +154,37 @@ func TestTheVerdictIsLarge(t *testing.T) {
 	}
 }
 
+// The map is drawn from names that evidence gives, so it has to stay a drawing.
+func TestTheMapIsAWellFormedDrawing(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, report.HTML(&b, result()))
+	_, svg, ok := strings.Cut(b.String(), "<svg")
+	require.True(t, ok)
+	svg, _, ok = strings.Cut(svg, "</svg>")
+	require.True(t, ok)
+	places := 0
+	for dec := xml.NewDecoder(strings.NewReader("<svg" + svg + "</svg>")); ; {
+		tok, err := dec.Token()
+		if err == io.EOF {
+			break
+		}
+		require.NoError(t, err)
+		if e, ok := tok.(xml.StartElement); ok {
+			require.Contains(t, []string{"svg", "g", "rect", "text", "title"}, e.Name.Local)
+			if e.Name.Local == "rect" {
+				places++
+			}
+		}
+	}
+	require.Equal(t, len(result().Map), places)
+	require.Contains(t, svg, `<g class="critical"><title>SLOT7 PCIe x8`)
+	r := result()
+	r.Map = nil
+	b.Reset()
+	require.NoError(t, report.HTML(&b, r))
+	require.NotContains(t, b.String(), "<svg")
+}
+
 func TestTheCodeNamesThisVeryResult(t *testing.T) {
 	r := result()
 	var b bytes.Buffer
