@@ -424,6 +424,9 @@ func (a *appraisal) board() []PlaceOnBoard {
 	var out []PlaceOnBoard
 	for _, pl := range a.inventory.Places {
 		f := worst[pl.Designator]
+		if pl.Kind == "connector" && f.Code == "" {
+			continue // outlets hold no part; they are for an inspection
+		}
 		out = append(out, PlaceOnBoard{
 			Designator: pl.Designator, Kind: pl.Kind, Subject: pl.Subject, Holds: holds[pl.Subject], Severity: f.Severity, Finding: f.Fingerprint,
 		})

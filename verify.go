@@ -34,8 +34,17 @@ type Case struct {
 	EKRoots  [][]byte             // DER certificates of TPM makers, roots and intermediates
 	Enrolled []attest.Endorsement // keys that were shown to live in this machine's TPM
 	Policy   *Policy              // nil is the default policy
+	BOM      *PartList            // compared too, though unsigned; nil is none
 	Nonce    []byte               // nil when none was given
 	Now      time.Time
+}
+
+// PartList is a bill of materials that nobody signed. It can only add
+// questions: what differs from it is reported with weak confidence.
+type PartList struct {
+	Name       string
+	Components []bom.Reference
+	Classes    map[bom.Class]bom.Closure
 }
 
 // appraisal is a Result while it is made.
@@ -169,6 +178,7 @@ func (a *appraisal) compare() {
 		Virtual: g.Environment.Virtual != "", VolatilePCRs: a.Policy.Volatile.PCRs, VolatileEvents: a.Policy.Volatile.Events,
 	})
 	a.code = firmware.Match(g.Firmware, a.images, a.versions())
+	a.unsignedList()
 	a.found = append(a.found, a.inventory.Findings...)
 	a.found = append(a.found, a.parts.Findings...)
 	a.found = append(a.found, a.boot.Findings...)
@@ -254,6 +264,25 @@ func (a *appraisal) locate() {
 				break
 			}
 		}
+	}
+}
+
+// unsignedList compares the parts with a list that nobody signed.
+func (a *appraisal) unsignedList() {
+	if a.BOM == nil {
+		return
+	}
+	c := bom.Match(a.BOM.Components, a.BOM.Classes, a.inventory)
+	for _, f := range c.Findings {
+		if f.Severity == finding.Info {
+			continue
+		}
+		f.Confidence = finding.Weak
+		f.Why = fmt.Sprintf("Against %s, which nobody signed: %s", a.BOM.Name, f.Why)
+		a.found = append(a.found, f)
+	}
+	for _, n := range c.NotChecked {
+		a.skip(n.What+" of "+a.BOM.Name, n.Reason)
 	}
 }
 

@@ -27,8 +27,9 @@ type Observation struct {
 // with the words printed beside it.
 type Place struct {
 	Designator string `json:"designator"`
-	Kind       string `json:"kind"`              // "slot", "dimm", "socket"
-	Address    string `json:"address,omitempty"` // PCI address the firmware gives for a slot
+	Kind       string `json:"kind"`               // "slot", "dimm", "socket", "connector"
+	External   string `json:"external,omitempty"` // label outside the chassis, of a connector
+	Address    string `json:"address,omitempty"`  // PCI address the firmware gives for a slot
 	InUse      bool   `json:"inUse"`
 	Subject    string `json:"subject,omitempty"` // the part that sits there
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/ids"
@@ -85,6 +86,7 @@ func (r *reader) table(t *smbios.Table) {
 		r.tpmTold = fmt.Sprintf("%s %s, TPM %d.%d", ids.Clean(s.Vendor), ids.Clean(s.Description), s.Major, s.Minor)
 		r.tpmOrigin = r.dmi(43, s.Header)
 	}
+	r.oemStrings(t)
 	r.labels(t)
 }
 
@@ -100,6 +102,7 @@ func (r *reader) system(s smbios.System) {
 	p.set("revision", &p.Identity.Revision, s.Version, o)
 	p.set("serial", &p.Identity.Serial, s.Serial, o)
 	p.fact("uuid", s.UUID, o)
+	p.fact("sku", ids.Clean(s.SKU), o)
 	r.placeholders(p, "maker", "model", "serial")
 }
 
@@ -182,6 +185,26 @@ func (id Identity) empty() bool {
 	return id.Maker == "" && id.Model == "" && id.PartNumber == "" && id.Serial == "" && len(id.MakerIDs) == 0
 }
 
+// oemStrings keeps what the vendor wrote beside the identity (type 11), for an
+// inspection; vendors put anything there, so nothing is compared.
+func (r *reader) oemStrings(t *smbios.Table) {
+	p := r.part("system")
+	if p == nil {
+		return
+	}
+	var all []string
+	for _, s := range t.OEMStrings {
+		for _, v := range s.Values {
+			if v = ids.Clean(v); v != "" {
+				all = append(all, v)
+			}
+		}
+	}
+	if len(all) > 0 {
+		p.fact("oemStrings", strings.Join(all, "; "), r.dmi(11, t.OEMStrings[0].Header))
+	}
+}
+
 // labels notes the words printed on the board: slots and onboard devices by
 // PCI address (types 9, 10 and 41).
 func (r *reader) labels(t *smbios.Table) {
@@ -200,6 +223,12 @@ func (r *reader) labels(t *smbios.Table) {
 	for _, s := range t.Onboard {
 		if name := slug(ids.Clean(s.Designation)); name != "" && s.Address != nil {
 			r.labelAt[s.Address.String()] = name
+		}
+	}
+	for _, s := range t.Connectors {
+		inside, outside := slug(ids.Clean(s.Internal)), slug(ids.Clean(s.External))
+		if name := cmp.Or(inside, outside); name != "" {
+			r.inv.Places = append(r.inv.Places, Place{Designator: name, Kind: "connector", External: outside})
 		}
 	}
 }
