@@ -189,3 +189,17 @@ func TestPublishedTreesAreReadWhole(t *testing.T) {
 	t.Logf("%d documents of %d trees", read, len(dirs))
 	require.Greater(t, read, 100)
 }
+
+// FuzzLinks: whatever a controller writes, only clean paths below its own
+// Redfish tree are followed.
+func FuzzLinks(f *testing.F) {
+	f.Add([]byte(`{"Members":[{"@odata.id":"/redfish/v1/Systems/1"}]}`))
+	f.Add([]byte(`{"@odata.id":"https://elsewhere/redfish/v1"}`))
+	f.Add([]byte(`{"@odata.id":"/redfish/v1/../../etc/passwd"}`))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		for _, l := range links(doc) {
+			require.True(t, strings.HasPrefix(l, "/redfish/") || l == "/redfish", l)
+			require.NotContains(t, l, "..", l)
+		}
+	})
+}
