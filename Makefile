@@ -4,7 +4,6 @@ SHELL := /bin/bash
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-TOOL := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 20s
 
 .PHONY: build demo test lint bench fuzz docs clean
@@ -30,7 +29,7 @@ fuzz:
 
 # Regenerates what is made from the code: docs/findings.md and golden reports.
 docs:
-	$(GO) test ./finding ./report ./cmd/assay -run 'Golden|Docs' -update
+	$(GO) test ./finding ./report -run 'Golden|Docs' -update
 
 clean:
 	rm -rf bin
