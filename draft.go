@@ -208,11 +208,13 @@ func (d *drafter) contradictions() {
 	for _, u := range d.units {
 		boot := u.boot.Appraise(attest.Params{Virtual: d.out.Environment.Virtual != "", Now: d.opt.Now, References: d.out.Boot})
 		for _, f := range finding.Sort(slices.Concat(u.inventory.Findings, boot.Findings)) {
-			if f.Severity == finding.Info || !slices.Contains(knowable, f.Code) {
+			if !slices.Contains(knowable, f.Code) || f.Severity == finding.Critical {
+				if f.Severity >= finding.Medium {
+					d.note("NOT accepted, this unit may not be good: %s %s: want %s, got %s. %s", f.Code, f.Subject, f.Want, f.Got, f.Why)
+				}
 				continue
 			}
-			if f.Severity == finding.Critical {
-				d.note("NOT accepted, %s %s: want %s, got %s", f.Code, f.Subject, f.Want, f.Got)
+			if f.Severity == finding.Info {
 				continue
 			}
 			k := manifest.Known{Code: f.Code, Subject: f.Subject, Want: f.Want, Got: f.Got}

@@ -3,6 +3,7 @@ package assay_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -71,4 +72,17 @@ func TestAddedRevocationVariableIsNamed(t *testing.T) {
 		hit = hit || f.Subject == "pcr:14/MokListX"
 	}
 	require.True(t, hit)
+}
+
+// Whoever drafts from a machine that is not in order must hear of it before
+// signing.
+func TestDraftOfABadUnitSaysSo(t *testing.T) {
+	_, notes, err := assay.Draft([]*evidence.Bundle{realMachine(t, "failed-1")}, assay.DraftOptions{Now: labTime})
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(notes, "\n"), "NOT accepted, this unit may not be good: MB-001 pcr:0")
+
+	files := machine(t, "eventlog-edited")
+	_, notes, err = assay.Draft([]*evidence.Bundle{bundle(t, files)}, assay.DraftOptions{Now: labTime})
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(notes, "\n"), "MB-001 pcr:2")
 }
