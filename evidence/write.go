@@ -227,8 +227,17 @@ func writeEntry(z *zip.Writer, name string, data []byte, expansion int64) error 
 }
 
 // Save writes the bundle to a file in one step: a reader sees the whole bundle
-// or none. Only the owner may read it, since it names serial numbers.
+// or none. Only the owner may read it, since it names serial numbers. A link is
+// followed, and a device or pipe is written to, never replaced.
 func (w *Writer) Save(path string) error {
+	if info, err := os.Stat(path); err == nil {
+		if !info.Mode().IsRegular() {
+			return w.saveThrough(path)
+		}
+		if target, err := filepath.EvalSymlinks(path); err == nil {
+			path = target
+		}
+	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return fmt.Errorf("save evidence: %w", err)
@@ -243,6 +252,21 @@ func (w *Writer) Save(path string) error {
 	}
 	if err == nil {
 		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("save evidence %s: %w", path, err)
+	}
+	return nil
+}
+
+// saveThrough writes to something that is no regular file.
+func (w *Writer) saveThrough(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		err = w.WriteZip(f)
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("save evidence %s: %w", path, err)

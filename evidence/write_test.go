@@ -3,8 +3,10 @@ package evidence_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -165,4 +167,28 @@ func TestAChangeBetweenPassesIsReported(t *testing.T) {
 		"evidence:" + pci + "2.0/config sha256 sha256",
 		"evidence:sys/bus/usb/devices/1-1/idVendor sha256 absent", "evidence:sys/bus/usb/devices/1-2/idVendor absent sha256",
 	}, got, "status registers move, ids do not")
+}
+
+// A scan run as root with -o /dev/null must not replace the device.
+func TestSaveNeverReplacesWhatIsNoFile(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	done := make(chan int64, 1)
+	go func() {
+		f, err := os.Open(pipe)
+		if err != nil {
+			done <- 0
+			return
+		}
+		defer f.Close()
+		n, _ := io.Copy(io.Discard, f)
+		done <- n
+	}()
+	w := evidence.NewWriter(head(), evidence.Limits{})
+	require.NoError(t, w.Add("proc/cmdline", []byte("quiet"), ""))
+	require.NoError(t, w.Save(pipe))
+	require.NotZero(t, <-done)
+	info, err := os.Lstat(pipe)
+	require.NoError(t, err)
+	require.NotZero(t, info.Mode()&os.ModeNamedPipe)
 }

@@ -58,8 +58,17 @@ func (o *outputOptions) write(env *environment, b []byte) error {
 	return writeFile(o.file, b)
 }
 
-// writeFile replaces a file in one step, so that nobody reads half a report.
+// writeFile replaces a file in one step, so that nobody reads half a report. A
+// link is followed, and a device or pipe is written to, never replaced.
 func writeFile(path string, b []byte) error {
+	if info, err := os.Stat(path); err == nil {
+		if !info.Mode().IsRegular() {
+			return writeThrough(path, b)
+		}
+		if target, err := filepath.EvalSymlinks(path); err == nil {
+			path = target
+		}
+	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return &exitError{exitIO, fmt.Errorf("write %s: %w", path, err)}
@@ -74,6 +83,21 @@ func writeFile(path string, b []byte) error {
 	}
 	if err == nil {
 		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return &exitError{exitIO, fmt.Errorf("write %s: %w", path, err)}
+	}
+	return nil
+}
+
+// writeThrough writes to something that is no regular file.
+func writeThrough(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.Write(b)
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
 	}
 	if err != nil {
 		return &exitError{exitIO, fmt.Errorf("write %s: %w", path, err)}
