@@ -10,8 +10,6 @@ import (
 	"hash/crc32"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +17,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/assay-hw/assay/internal/outfile"
 )
 
 // Writer gathers what a collector read and writes it as a bundle that Open
@@ -230,45 +230,7 @@ func writeEntry(z *zip.Writer, name string, data []byte, expansion int64) error 
 // or none. Only the owner may read it, since it names serial numbers. A link is
 // followed, and a device or pipe is written to, never replaced.
 func (w *Writer) Save(path string) error {
-	if info, err := os.Stat(path); err == nil {
-		if !info.Mode().IsRegular() {
-			return w.saveThrough(path)
-		}
-		if target, err := filepath.EvalSymlinks(path); err == nil {
-			path = target
-		}
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return fmt.Errorf("save evidence: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	err = w.WriteZip(tmp)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("save evidence %s: %w", path, err)
-	}
-	return nil
-}
-
-// saveThrough writes to something that is no regular file.
-func (w *Writer) saveThrough(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err == nil {
-		err = w.WriteZip(f)
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-	}
-	if err != nil {
+	if err := outfile.Write(path, 0o600, w.WriteZip); err != nil {
 		return fmt.Errorf("save evidence %s: %w", path, err)
 	}
 	return nil

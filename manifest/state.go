@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/outfile"
 	"github.com/assay-hw/assay/internal/strictjson"
 )
 
@@ -185,26 +186,12 @@ func (s State) Save(dir string) (err error) {
 	if err := enc.Encode(stateFile{Format: stateFormat, Manifests: m.seen, Superseded: m.superseded}); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	if err := replaceFile(filepath.Join(dir, stateName), buf.Bytes()); err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	return nil
-}
-
-// replaceFile writes beside the file and renames, so that a crash leaves the
-// old contents or the new ones.
-func replaceFile(name string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
+	err = outfile.Write(filepath.Join(dir, stateName), 0o600, func(w io.Writer) error {
+		_, err := w.Write(buf.Bytes())
 		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
+	})
 	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return fmt.Errorf("state: %w", err)
 	}
 	return nil
 }

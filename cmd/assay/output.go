@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/internal/outfile"
 	"github.com/assay-hw/assay/report"
 )
 
@@ -58,47 +58,12 @@ func (o *outputOptions) write(env *environment, b []byte) error {
 	return writeFile(o.file, b)
 }
 
-// writeFile replaces a file in one step, so that nobody reads half a report. A
-// link is followed, and a device or pipe is written to, never replaced.
+// writeFile replaces a file in one step, so that nobody reads half a report.
 func writeFile(path string, b []byte) error {
-	if info, err := os.Stat(path); err == nil {
-		if !info.Mode().IsRegular() {
-			return writeThrough(path, b)
-		}
-		if target, err := filepath.EvalSymlinks(path); err == nil {
-			path = target
-		}
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return &exitError{exitIO, fmt.Errorf("write %s: %w", path, err)}
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(b)
-	if err == nil {
-		err = tmp.Chmod(0o644)
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return &exitError{exitIO, fmt.Errorf("write %s: %w", path, err)}
-	}
-	return nil
-}
-
-// writeThrough writes to something that is no regular file.
-func writeThrough(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err == nil {
-		_, err = f.Write(b)
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-	}
+	err := outfile.Write(path, 0o644, func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
 	if err != nil {
 		return &exitError{exitIO, fmt.Errorf("write %s: %w", path, err)}
 	}
