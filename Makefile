@@ -10,6 +10,7 @@ FUZZTIME ?= 20s
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/assay ./cmd/assay
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build -trimpath -ldflags '-s -w -buildid=' -o bin/assay-scanner ./cmd/scanner
 
 demo: build
 	bash demo/demo.sh

@@ -141,7 +141,7 @@ func (a *appraisal) proved(q Requirement) (bool, string) {
 	case RequireKeyBound:
 		return b.KeyBound, reason(b.KeyBound, "the attestation key is pinned or enrolled", "the attestation key is neither pinned by the manifest nor enrolled")
 	case RequireCollector:
-		return false, "the boot record does not show a released scanner"
+		return a.collectorProved()
 	case RequireFirmware:
 		return a.firmwareProved()
 	}
@@ -319,7 +319,12 @@ func (a *appraisal) assurance() {
 		parts[0] = "the boot measurements are signed by a key that is not proved to be in a TPM"
 	}
 	parts = append(parts, reason(b.Sealed, "the signature covers the inventory", "the inventory is not bound to a quote"))
-	parts = append(parts, "the collector is not attested, so the running system could have edited what it reports")
+	if a.scanner != nil {
+		s.Collector = "attested"
+		parts = append(parts, "the machine was booted from the scanner of "+a.scanner.Origin+", which collected the evidence")
+	} else {
+		parts = append(parts, "the collector is not attested, so the running system could have edited what it reports")
+	}
 	s.Statement = strings.Join(parts, "; ") + "."
 	a.result.Assurance = s
 	if !b.Sealed {

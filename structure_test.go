@@ -21,13 +21,14 @@ const module = "github.com/assay-hw/assay"
 // imports only packages of lower layers; packages of one layer never import
 // each other.
 var layers = [][]string{
-	{"cmd/assay", "demo/unpack"},
-	{"report"},
+	{"cmd/assay", "cmd/scanner", "demo/unpack"},
+	{"report", "image"},
 	{"."},
 	{"manifest", "collect"},
 	{"bom", "attest", "firmware", "collect/tpm"},
 	{"evidence"},
 	{"finding"},
+	{"image/layout"},
 }
 
 // internalMay lists what an internal package may import: the standard library

@@ -62,7 +62,8 @@ type appraisal struct {
 	found     []finding.Finding
 	digest    [32]byte
 
-	otherMachine bool // the manifests are about another one
+	scanner      *manifest.KnownScanner // the collector that was booted, when the boot record proves it
+	otherMachine bool                   // the manifests are about another one
 }
 
 // Verify appraises a case. It is pure: equal cases give equal results. The
@@ -165,18 +166,14 @@ var crossChecks = []struct{ artifact, what string }{
 // compare holds each domain against its references.
 func (a *appraisal) compare() {
 	g := a.golden
-	a.parts = bom.Match(g.Components, g.Classes, a.inventory)
-	for i := range g.Boot {
-		if o, ok := g.Origin(fmt.Sprintf("pcr:%d", g.Boot[i].PCR)); ok {
-			g.Boot[i].Origin = fmt.Sprintf("manifest %s version %d", o.ID, o.Version)
-		}
-	}
 	roots, below := a.makers()
 	a.boot = a.observed.Appraise(attest.Params{
 		Nonce: a.Nonce, NonceGiven: a.Nonce != nil, SealDigest: a.digest, Sealed: a.Evidence.Sealed(),
 		EKRoots: roots, EKIntermediates: below, RequireEK: len(a.EKRoots) > 0, Now: a.Now, References: g.Boot, Endorsements: slices.Concat(g.Endorsements, a.Enrolled),
 		Virtual: g.Environment.Virtual != "", VolatilePCRs: a.Policy.Volatile.PCRs, VolatileEvents: a.Policy.Volatile.Events,
 	})
+	a.recogniseScanner()
+	a.parts = bom.Match(g.Components, g.Classes, a.inventory)
 	a.code = firmware.Match(g.Firmware, a.images, a.versions())
 	a.unsignedList()
 	a.found = append(a.found, a.inventory.Findings...)

@@ -48,6 +48,11 @@ type Appraisal struct {
 	PCRs       []PCRResult // every active bank, strongest first
 	Golden     []int       // registers that are signed and as a manifest declares
 	Compared   []int       // registers that a reference was held against
+
+	// GoldenBy names, for signed registers, the manifests of which a reference
+	// fits (Reference.Origin).
+	GoldenBy map[int][]string
+
 	Coverage   Coverage
 
 	// What was proved.
@@ -85,6 +90,7 @@ type appraiser struct {
 	results                    map[tpmwire.Algorithm][]PCRResult
 	replays                    map[tpmwire.Algorithm]map[int][]byte
 	golden, compared, fitting  map[int]bool
+	goldenBy                   map[int][]string
 }
 
 func (ap *appraiser) add(f finding.Finding) { ap.findings = append(ap.findings, f) }
@@ -99,7 +105,7 @@ func (o *Observation) Appraise(p Params) *Appraisal {
 	ap := &appraiser{
 		o: o, p: &p, findings: slices.Clone(o.malformed),
 		results: map[tpmwire.Algorithm][]PCRResult{}, replays: map[tpmwire.Algorithm]map[int][]byte{},
-		golden: map[int]bool{}, compared: map[int]bool{}, fitting: map[int]bool{},
+		golden: map[int]bool{}, compared: map[int]bool{}, fitting: map[int]bool{}, goldenBy: map[int][]string{},
 	}
 	ap.checkPresence()
 	ap.checkQuotes()
@@ -487,10 +493,13 @@ func (ap *appraiser) finish() *Appraisal {
 	}
 	a := &Appraisal{
 		Findings: finding.Sort(ap.findings), NotChecked: sortUnchecked(ap.unchecked), Registers: ap.registers, Bank: ap.bank.String(),
-		Golden: sortedKeys(ap.golden), Compared: sortedKeys(ap.compared),
+		Golden: sortedKeys(ap.golden), Compared: sortedKeys(ap.compared), GoldenBy: map[int][]string{},
 		Identified: ap.identified && !ap.has(finding.TPMChanged), PinsTPM: ap.pinsTPM, EKTrusted: ap.ekTrusted,
 	}
 	a.Golden = slices.DeleteFunc(a.Golden, func(n int) bool { return !ap.golden[n] })
+	for _, n := range a.Golden {
+		a.GoldenBy[n] = ap.goldenBy[n]
+	}
 	for _, b := range strongestFirst(sortedKeys(ap.results)) {
 		a.PCRs = append(a.PCRs, ap.results[b]...)
 	}

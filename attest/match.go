@@ -119,6 +119,11 @@ func (ap *appraiser) matchRegister(pcr int, refs []*Reference) {
 	if best.good() {
 		ap.fitting[pcr] = true
 		ap.golden[pcr] = ap.golden[pcr] || res != nil && res.Quoted
+		for i := range fits {
+			if fits[i].good() {
+				ap.goldenBy[pcr] = append(ap.goldenBy[pcr], fits[i].ref.Origin)
+			}
+		}
 		if best.ref.Origin != fits[0].ref.Origin && !fits[0].good() {
 			ap.coveredByOther(pcr, best.ref, fits[0].ref)
 		}

@@ -49,6 +49,7 @@ const (
 	VirtualFunction = "a virtual function"
 	BMCVirtual      = "a virtual device of the management controller"
 	Removable       = "a removable device"
+	BootMedium      = "the medium that the scanner was started from"
 )
 
 // Read builds the inventory of a bundle. It never fails: what is malformed is

@@ -110,6 +110,33 @@ func (r *reader) disk(dir string) {
 	r.capacity(p, dir)
 }
 
+// MarkBootMedium says that a disk, by its name in sysfs, is what the collector
+// was started from: the disk and the USB device that shows it may come and go.
+// A device with other functions than storage stays unexpected.
+func (inv *Inventory) MarkBootMedium(name, sysfs string) {
+	place := sysfsPath(sysfs)
+	for i := range inv.Parts {
+		p := &inv.Parts[i]
+		switch {
+		case p.Class == USB && strings.HasPrefix(place, p.Location.Path+"/") && onlyStorage(p):
+			p.Volatile = BootMedium
+		case p.Class == Storage && p.Values["model"].Basis.Artifact == blockDir+"/"+name+"/device/model":
+			p.Volatile = BootMedium
+		}
+	}
+}
+
+// onlyStorage reports whether every interface of a device is of USB class 8.
+func onlyStorage(p *Part) bool {
+	list := p.Attributes[attrInterfaces]
+	for c := range strings.SplitSeq(list, ",") {
+		if !strings.HasPrefix(c, "08") {
+			return false
+		}
+	}
+	return list != ""
+}
+
 // pageSerial reads the unit serial number page (SPC-5, 7.7.15): a four byte
 // header, then text.
 func pageSerial(b interface{ Read(string) ([]byte, error) }, name string) string {

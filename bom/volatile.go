@@ -17,6 +17,9 @@ import (
 // unexpected one too, so that nothing that evidence adds makes it go away.
 func (m *matcher) volatile(p *partItem) bool {
 	switch p.part.Volatile {
+	case BootMedium:
+		m.comesAndGoes(finding.ChangeHotPlug, p)
+		return true
 	case VirtualFunction:
 		m.comesAndGoes(finding.ChangeVirtualFunction, p)
 		return true

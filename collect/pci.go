@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/assay-hw/assay/evidence"
@@ -46,6 +47,12 @@ func (t *task) optionROM(dir string) {
 		t.read(name, file{limit: maxROM, optional: true})
 		return
 	}
+	if t.opt.EarlyROMs != nil {
+		if e, ok := t.opt.EarlyROMs.entries[name]; ok {
+			t.put(e)
+			return
+		}
+	}
 	switch bound := t.host.link(dir+"/driver") != ""; {
 	case !t.opt.ROM:
 		t.note(name, evidence.Denied, "not read: it has to be enabled, which needs consent (--rom)")
@@ -82,4 +89,42 @@ func enabledROM(ctx context.Context, name string) (data []byte, err error) {
 		return nil, err
 	}
 	return readAll(ctx, f, maxROM)
+}
+
+// ROMs are option ROMs that were read before any driver was loaded.
+type ROMs struct{ entries map[string]entry }
+
+// Len is how many were read.
+func (r *ROMs) Len() int {
+	n := 0
+	for _, e := range r.entries {
+		if e.status == evidence.Collected {
+			n++
+		}
+	}
+	return n
+}
+
+// romTime is how long the option ROMs of a machine may take.
+const romTime = time.Minute
+
+// ReadROMs reads the option ROMs of all devices that no driver uses, enabling
+// each for the time of reading. A bootable scanner calls it first of all, when
+// there is nothing yet that it could disturb.
+func ReadROMs(ctx context.Context, h *Host) *ROMs {
+	ctx, cancel := context.WithTimeout(ctx, romTime)
+	defer cancel()
+	t := newTask(ctx, h, &Options{ROM: true})
+	for _, bdf := range t.list(pciDir) {
+		if dir := pciDir + "/" + bdf; h.link(dir+"/driver") == "" && !t.over(dir) {
+			t.optionROM(dir)
+		}
+	}
+	out := &ROMs{entries: map[string]entry{}}
+	for _, e := range t.finish(false) {
+		if strings.HasSuffix(e.path, "/rom") {
+			out.entries[e.path] = e
+		}
+	}
+	return out
 }

@@ -1,6 +1,11 @@
 package collect
 
-import "strings"
+import (
+	"context"
+	"io"
+	"strings"
+	"time"
+)
 
 const (
 	nvmeDir  = "sys/class/nvme"
@@ -31,5 +36,35 @@ func block(t *task) {
 			attrs = append(attrs, "vpd_pg80", "vpd_pg83")
 		}
 		t.attributes(dir+"/device", nil, attrs)
+		if n == t.opt.BootDisk {
+			t.resolved(dir)
+			t.partitionTable(n)
+		}
 	}
+}
+
+// tableBytes is what a partition table takes at the start of a medium: the
+// protective block, the header and 128 entries (UEFI 2.10, 5.3.1).
+const tableBytes = 34 * 512
+
+// partitionTable keeps the table of the medium that a scanner was started from,
+// which names its image.
+func (t *task) partitionTable(disk string) {
+	name := blockDir + "/" + disk + "/gpt"
+	t.at(name)
+	data, err := within(t.ctx, 5*time.Second, func(context.Context) ([]byte, error) {
+		f, err := t.host.files.Open("dev/" + disk)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		head := make([]byte, tableBytes)
+		_, err = io.ReadFull(f, head)
+		return head, err
+	})
+	if err != nil {
+		t.fail(name, err)
+		return
+	}
+	t.add(name, data)
 }

@@ -22,9 +22,18 @@ type Golden struct {
 	Endorsements []attest.Endorsement
 	Classes      map[bom.Class]bom.Closure
 	Known        []Known
-	Manifests    []Origin // the statements that were used, sorted
+	Scanners     []KnownScanner // the collectors that a boot may show
+	Manifests    []Origin       // the statements that were used, sorted
 
 	origins map[string]Origin
+}
+
+// KnownScanner is a bootable collector, with the registers that show a boot
+// from it.
+type KnownScanner struct {
+	Scanner
+	Origin string // as Reference.Origin of its registers
+	PCRs   []int
 }
 
 // Origin returns the statement that a line comes from: "component:ID",
@@ -51,6 +60,7 @@ func Combine(trusted ...*Trusted) (*Golden, []finding.Finding) {
 		c.out.Manifests = append(c.out.Manifests, Origin{ID: t.manifest.ID, Version: t.manifest.Version})
 		c.components(t, use)
 		c.classes(t, use)
+		c.scanner(t)
 		c.boot(t, use)
 		c.firmware(t, use)
 		c.endorsements(t, use)
@@ -274,7 +284,36 @@ func (c *combiner) classes(t *Trusted, use []*Trusted) {
 	}
 }
 
+// scanner adds a bootable collector. A machine is started from it or from
+// something else, so that its registers stand beside those of others and
+// contradict none.
+func (c *combiner) scanner(t *Trusted) {
+	m := t.manifest
+	if m.Scanner == nil {
+		return
+	}
+	k := KnownScanner{Scanner: *m.Scanner, Origin: t.origin()}
+	for _, r := range t.Manifest().Boot {
+		if !slices.Contains(k.PCRs, r.PCR) {
+			k.PCRs = append(k.PCRs, r.PCR)
+		}
+		r.Origin = k.Origin
+		c.out.Boot = append(c.out.Boot, r)
+		c.set(fmt.Sprintf("pcr:%d", r.PCR), t)
+	}
+	c.out.Scanners = append(c.out.Scanners, k)
+}
+
+// origin names a statement for people.
+func (t *Trusted) origin() string {
+	return fmt.Sprintf("manifest %s version %d", t.manifest.ID, t.manifest.Version)
+}
+
 func (c *combiner) boot(t *Trusted, use []*Trusted) {
+	if t.manifest.Scanner != nil {
+		return
+	}
+	use = slices.DeleteFunc(slices.Clone(use), func(o *Trusted) bool { return o.manifest.Scanner != nil })
 	for _, r := range t.Manifest().Boot {
 		line := fmt.Sprintf("pcr:%d", r.PCR)
 		own := c.owner(use, bootRight(r.PCR), line, func(m *Manifest) (any, bool) {
@@ -287,6 +326,7 @@ func (c *combiner) boot(t *Trusted, use []*Trusted) {
 			return all, len(all) > 0
 		})
 		if own == t {
+			r.Origin = t.origin()
 			c.out.Boot = append(c.out.Boot, r)
 			c.set(line, t)
 		}
@@ -338,5 +378,6 @@ func (c *combiner) sort() {
 	s := m.sorted()
 	g.Components, g.Boot, g.Firmware, g.Endorsements = s.Components, s.Boot, s.Firmware, s.Endorsements
 	g.Known = slices.CompactFunc(s.Known, func(a, b Known) bool { return a == b })
+	slices.SortFunc(g.Scanners, func(a, b KnownScanner) int { return strings.Compare(a.Origin, b.Origin) })
 	slices.SortFunc(g.Manifests, func(a, b Origin) int { return strings.Compare(a.ID, b.ID) })
 }

@@ -49,6 +49,7 @@ type Manifest struct {
 	Known        []Known                   `json:"known,omitempty"`
 	Supersedes   []string                  `json:"supersedes,omitempty"` // older ids
 	Delta        *Delta                    `json:"delta,omitempty"`
+	Scanner      *Scanner                  `json:"scanner,omitempty"`
 }
 
 // Environment names what the manifest is about. Serial is set when it is about
@@ -65,6 +66,15 @@ type Environment struct {
 // machine: a scanner stick or an operating system. It may only hold boot
 // references for the PCRs that such software owns.
 const AnyPlatform = "*"
+
+// Scanner marks a manifest as the reference of a bootable scanner. A boot that
+// is as the manifest's registers say was a boot of this collector, and the
+// medium with this partition table is the one that it was started from. Only a
+// manifest about any platform may have it.
+type Scanner struct {
+	Image string `json:"image"` // SHA-256 Authenticode digest of the image that UEFI starts
+	Disk  string `json:"disk"`  // GUID of the medium's partition table
+}
 
 // Authority lets another signer change a part of this manifest by a delta.
 type Authority struct {

@@ -3,9 +3,11 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/assay-hw/assay/attest"
 	"github.com/assay-hw/assay/bom"
 )
 
@@ -56,6 +58,9 @@ func (m *Manifest) checkValues() error {
 		return errors.New("environment: manufacturer is missing")
 	case m.Environment.Model == "":
 		return errors.New("environment: model is missing")
+	}
+	if err := m.checkScanner(); err != nil {
+		return err
 	}
 	parts := 0
 	for i, c := range m.Components {
@@ -177,4 +182,31 @@ func checkDigests(d map[string][]string) error {
 
 func isHex(s string, n int) bool {
 	return len(s) == n && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+var guidText = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// scannerPCRs are the registers that tell which image was booted: the firmware
+// measured it into the first, the kernel its command line and initial file
+// system into the second.
+var scannerPCRs = []int{4, 9}
+
+func (m *Manifest) checkScanner() error {
+	switch s := m.Scanner; {
+	case s == nil:
+		return nil
+	case m.Environment.Manufacturer != AnyPlatform || m.Delta != nil:
+		return errors.New("scanner: only a manifest about any platform describes a scanner")
+	case !isHex(s.Image, 64):
+		return fmt.Errorf("scanner: image %q is no SHA-256 in lower-case hexadecimal", s.Image)
+	case !guidText.MatchString(s.Disk):
+		return fmt.Errorf("scanner: disk %q is no GUID in lower case", s.Disk)
+	}
+	for _, pcr := range scannerPCRs {
+		i := slices.IndexFunc(m.Boot, func(r attest.Reference) bool { return r.PCR == pcr })
+		if i < 0 || !slices.ContainsFunc(m.Boot[i].Events, func(e attest.EventReference) bool { return !e.Optional && e.Derived == "" }) {
+			return fmt.Errorf("scanner: no event of PCR %d tells the image", pcr)
+		}
+	}
+	return nil
 }

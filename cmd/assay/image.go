@@ -1,0 +1,352 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-hw/assay/attest"
+	"github.com/assay-hw/assay/image"
+	"github.com/assay-hw/assay/image/layout"
+	"github.com/assay-hw/assay/internal/outfile"
+	"github.com/assay-hw/assay/manifest"
+)
+
+func newImageCommand(env *environment) *cobra.Command {
+	return group("image", "Build the bootable scanner", "  assay image build -o scanner.img", newImageBuildCommand(env))
+}
+
+// imageOptions are the flags of image build.
+type imageOptions struct {
+	out, uki, reference     string
+	scanner, kernel, mods   string
+	stub, cache, cmdline    string
+	golden, trust, ekRoots  []string
+	sbKey, sbCert           string
+	key, cert               string
+	now                     nowOption
+	quiet                   bool
+	imageVersion, nonceText string
+}
+
+func newImageBuildCommand(env *environment) *cobra.Command {
+	var o imageOptions
+	cmd := &cobra.Command{
+		Use:   "build",
+		Short: "Make a USB stick that scans a machine without its operating system",
+		Long: `Makes the raw image of a USB stick that any UEFI x86-64 machine starts: a Linux
+kernel with the scanner as its only program. It collects evidence, lets the TPM
+sign it, saves it on the stick and switches the machine off. With roots and
+manifests in the image it also shows the verdict.
+
+Two builds of the same inputs give the same bytes. The command prints the digests
+that the TPM's registers 4, 9 and 11 will log when a machine is started from the
+image, and writes them as a reference beside it. Given to verify with --golden,
+it proves that this scanner, and nothing else, collected the evidence, and it
+makes the stick an expected device. Sign it with --key and --cert here, or later
+with golden sign; the signer needs a grant for every platform in trust.yaml.
+
+Without --kernel, Debian's newest kernel package is fetched with apt-get.`,
+		Example: `  assay image build -o scanner.img
+  assay image build --kernel linux-image.deb --trust roots/ --golden golden.signed.json --key scanner.key --cert scanner.pem -o scanner.img
+  assay image build --sb-key db.key --sb-cert db.pem -o scanner.img`,
+		Args: exactly(0),
+	}
+	cmd.RunE = func(*cobra.Command, []string) error { return o.build(env) }
+	fs := cmd.Flags()
+	fs.StringVarP(&o.out, "output", "o", "", "raw image of the stick to write")
+	fs.StringVar(&o.uki, "uki", "", "also write the unified kernel image alone, for network boot")
+	fs.StringVar(&o.reference, "reference", "", "where to write the reference (default OUTPUT.golden.json)")
+	fs.StringVar(&o.scanner, "scanner", "", "the scanner's program (default assay-scanner beside this program)")
+	fs.StringVar(&o.kernel, "kernel", "", "kernel: a Debian package, or vmlinuz with an EFI stub (default Debian's newest)")
+	fs.StringVar(&o.mods, "modules", "", "directory with the modules of a kernel that is no package (default /lib/modules/VERSION)")
+	fs.StringVar(&o.stub, "stub", "", "systemd's UEFI stub (default the installed one, else Debian's package)")
+	fs.StringVar(&o.cache, "cache", "", "directory for downloads (default the user's cache)")
+	fs.StringVar(&o.cmdline, "cmdline", "", "command line of the kernel (default \""+image.DefaultCmdline+"\")")
+	fs.StringArrayVar(&o.golden, "golden", nil, "signed manifest to verify against at the machine; repeatable")
+	fs.StringArrayVar(&o.trust, "trust", nil, "file or directory of roots, with trust.yaml, that may sign manifests; repeatable")
+	fs.StringArrayVar(&o.ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
+	fs.StringVar(&o.sbKey, "sb-key", "", "PEM key that signs the image for Secure Boot (RSA)")
+	fs.StringVar(&o.sbCert, "sb-cert", "", "its PEM certificate, as enrolled in the machine's db")
+	fs.StringVar(&o.key, "key", "", "PEM key that signs the reference")
+	fs.StringVar(&o.cert, "cert", "", "its PEM certificate chain, signer first")
+	fs.StringVar(&o.nonceText, "nonce", "", "nonce that the scanner uses, in hexadecimal; it can be changed on the stick")
+	fs.BoolVar(&o.quiet, "quiet", false, "no progress and no digests")
+	o.now.addFlag(fs)
+	return cmd
+}
+
+// programs is where the scanner is looked for.
+func (o *imageOptions) program() ([]byte, error) {
+	file := o.scanner
+	if file == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		file = filepath.Join(filepath.Dir(self), layout.ScannerImage)
+		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+			return nil, unreadable(fmt.Errorf("the scanner's program is not beside this one (%s); make build makes both, or name it with --scanner", file))
+		}
+	}
+	return readInput(file, maxScannerBytes)
+}
+
+const maxScannerBytes = 128 << 20
+
+func (o *imageOptions) options(env *environment) (image.Options, error) {
+	p := image.Options{Version: version, Kernel: o.kernel, Modules: o.mods, Stub: o.stub, Cache: o.cache, Cmdline: o.cmdline}
+	if !o.quiet {
+		p.Progress = func(s string) { fmt.Fprintln(env.stderr, s) }
+	}
+	var err error
+	if p.Scanner, err = o.program(); err != nil {
+		return p, err
+	}
+	if p.Golden, err = o.manifests(); err != nil {
+		return p, err
+	}
+	if p.Trust, err = trustFiles(o.trust); err != nil {
+		return p, err
+	}
+	certs, err := loadCertificates(o.ekRoots)
+	if err != nil {
+		return p, err
+	}
+	for i, der := range certs {
+		p.EKRoots = append(p.EKRoots, image.File{Name: fmt.Sprintf("%04d.der", i), Data: der})
+	}
+	p.Key, p.Cert, err = o.secureBoot()
+	return p, err
+}
+
+// manifests reads those to take along. Only signed ones are of use.
+func (o *imageOptions) manifests() ([]image.File, error) {
+	if len(o.golden) > 0 && len(o.trust) == 0 {
+		return nil, usage("--golden needs --trust: the scanner verifies manifests with roots that are in the image")
+	}
+	var out []image.File
+	for i, g := range o.golden {
+		raw, err := readInput(g, maxManifestBytes)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, image.File{Name: fmt.Sprintf("%04d.json", i), Data: raw})
+	}
+	return out, nil
+}
+
+// trustFiles gathers roots and grants, and checks that they can be read.
+func trustFiles(paths []string) ([]image.File, error) {
+	if len(paths) == 0 {
+		return nil, nil
+	}
+	if _, err := loadTrust(paths); err != nil {
+		return nil, err
+	}
+	var out []image.File
+	for i, p := range paths {
+		files := []string{p}
+		if info, err := os.Stat(p); err == nil && info.IsDir() {
+			files, _ = filepath.Glob(filepath.Join(p, "*"))
+		}
+		for _, f := range files {
+			if info, err := os.Stat(f); err != nil || !info.Mode().IsRegular() {
+				continue
+			}
+			b, err := readInput(f, maxManifestBytes)
+			if err != nil {
+				return nil, err
+			}
+			name := filepath.Base(f)
+			if strings.TrimSuffix(name, filepath.Ext(name)) != "trust" {
+				name = fmt.Sprintf("%d-%s", i, name)
+			}
+			out = append(out, image.File{Name: name, Data: b})
+		}
+	}
+	return out, nil
+}
+
+func (o *imageOptions) secureBoot() (crypto.Signer, *x509.Certificate, error) {
+	if o.sbKey == "" && o.sbCert == "" {
+		return nil, nil, nil
+	}
+	if o.sbKey == "" || o.sbCert == "" {
+		return nil, nil, usage("--sb-key and --sb-cert go together")
+	}
+	return keyPair(o.sbKey, o.sbCert)
+}
+
+func keyPair(keyFile, certFile string) (crypto.Signer, *x509.Certificate, error) {
+	key, err := manifest.ReadKey(keyFile)
+	if err != nil {
+		return nil, nil, unreadable(err)
+	}
+	chain, err := manifest.ReadChain(certFile)
+	if err != nil {
+		return nil, nil, unreadable(err)
+	}
+	if _, ok := key.Public().(*rsa.PublicKey); !ok {
+		return nil, nil, unreadable(fmt.Errorf("%s: firmware verifies RSA signatures only", keyFile))
+	}
+	if !key.Public().(*rsa.PublicKey).Equal(chain[0].PublicKey) {
+		return nil, nil, unreadable(fmt.Errorf("%s is not the key of the certificate %s", keyFile, certFile))
+	}
+	return key, chain[0], nil
+}
+
+func (o *imageOptions) build(env *environment) error {
+	if o.out == "" {
+		return usage("-o is missing: name the image to write")
+	}
+	if (o.key == "") != (o.cert == "") {
+		return usage("--key and --cert go together")
+	}
+	if _, err := parseNonce(o.nonceText); err != nil {
+		return err
+	}
+	now, err := o.now.time(env)
+	if err != nil {
+		return err
+	}
+	opt, err := o.options(env)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	m, err := image.Build(ctx, opt)
+	if err != nil {
+		return unreadable(err)
+	}
+	reference, err := o.signReference(m, now)
+	if err != nil {
+		return err
+	}
+	if err := o.write(m, reference); err != nil {
+		return err
+	}
+	if !o.quiet {
+		o.print(env.stdout, m)
+	}
+	return nil
+}
+
+// referenceValidity is how long a reference is good for.
+const referenceValidity = 2 * 365 * 24 * time.Hour
+
+func (o *imageOptions) signReference(m *image.Image, now time.Time) ([]byte, error) {
+	raw, err := manifest.Encode(m.Reference(now, referenceValidity))
+	if err != nil || o.key == "" {
+		return raw, err
+	}
+	key, err := manifest.ReadKey(o.key)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	chain, err := manifest.ReadChain(o.cert)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	return manifest.Sign(raw, key, chain)
+}
+
+func (o *imageOptions) referenceFile() string {
+	if o.reference != "" {
+		return o.reference
+	}
+	return o.out + ".golden.json"
+}
+
+func (o *imageOptions) write(m *image.Image, reference []byte) error {
+	results := []image.File{
+		{Name: "README.TXT", Data: []byte(stickReadme)},
+		{Name: layout.SettingsFile, Data: fmt.Appendf(nil, "{\n  \"nonce\": %q,\n  \"wait\": \"10m\",\n  \"name\": \"\"\n}\n", o.nonceText)},
+	}
+	if o.key != "" {
+		results = append(results, image.File{Name: layout.StickGoldenDir + "/scanner.json", Data: reference})
+	}
+	err := outfile.Write(o.out, 0o644, func(w io.Writer) error { return writeDisk(m, w, results) })
+	if err != nil {
+		return &exitError{exitIO, fmt.Errorf("write %s: %w", o.out, err)}
+	}
+	if o.uki != "" {
+		if err := writeFile(o.uki, m.UKI); err != nil {
+			return err
+		}
+	}
+	return writeFile(o.referenceFile(), reference)
+}
+
+// writeDisk writes into a file with holes where nothing is, or in full onto a
+// device, which may hold something else.
+func writeDisk(m *image.Image, w io.Writer, results []image.File) error {
+	if f, ok := w.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			return m.WriteDisk(f, results)
+		}
+	}
+	tmp, err := os.CreateTemp("", "assay-image-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	if err := m.WriteDisk(tmp, results); err != nil {
+		return err
+	}
+	if _, err := tmp.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err = io.Copy(w, tmp)
+	return err
+}
+
+// print lists what the machine's TPM will log of the image.
+func (o *imageOptions) print(w io.Writer, m *image.Image) {
+	fmt.Fprintf(w, "image %s\nkernel %s, stub systemd %d\n", m.Digest(), m.Kernel, m.Stub)
+	for _, r := range m.References() {
+		for _, e := range r.Events {
+			if e.Derived != "" || e.Optional {
+				continue
+			}
+			fmt.Fprintf(w, "PCR %-2d %-34s sha256:%s  %s\n", r.PCR, e.Type, first(e, "sha256"), e.Label)
+		}
+	}
+	if o.key == "" {
+		fmt.Fprintf(w, "reference %s, not signed; sign it with: assay golden sign %s --key KEY --cert CERT\n", o.referenceFile(), o.referenceFile())
+		return
+	}
+	fmt.Fprintf(w, "reference %s, signed\n", o.referenceFile())
+}
+
+func first(e attest.EventReference, bank string) string {
+	if d := e.Digests[bank]; len(d) > 0 {
+		return d[0]
+	}
+	return ""
+}
+
+const stickReadme = "Assay scanner\r\n" +
+	"\r\n" +
+	"Start a server from this stick (UEFI, x86-64). It scans the machine, saves the\r\n" +
+	"evidence in the folder results and switches the machine off.\r\n" +
+	"\r\n" +
+	"assay.json   nonce: number of the verifier, in hexadecimal\r\n" +
+	"             wait:  how long the result stays on the screen, for example 10m\r\n" +
+	"             name:  name of the evidence file; empty takes the serial number\r\n" +
+	"golden       signed manifests; used when the image holds trust roots\r\n" +
+	"results      evidence; give it to: assay verify EVIDENCE --golden ... --trust ...\r\n"

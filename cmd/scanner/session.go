@@ -1,0 +1,192 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/assay-hw/assay/collect"
+	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/image/layout"
+)
+
+// session is one boot of the scanner.
+type session struct {
+	out     io.Writer
+	version string
+	stick   *stick // nil when the boot medium was not found
+	set     settings
+	began   time.Time
+}
+
+// settings are read from the stick's open part. They are not measured, so that
+// they decide nothing that a verdict rests on.
+type settings struct {
+	Nonce string `json:"nonce"` // of the verifier, in hexadecimal
+	Wait  string `json:"wait"`  // how long the result is shown without a key being pressed, "10m"
+	Name  string `json:"name"`  // of the evidence file, without its ending
+}
+
+const defaultWait = 10 * time.Minute
+
+func (s *session) run() {
+	s.began = time.Now()
+	s.out = os.Stdout
+	defer s.off()
+	defer func() {
+		if r := recover(); r != nil {
+			s.say("The scanner failed: %v\n%s", r, debug.Stack())
+			s.pause()
+		}
+	}()
+	if err := s.scan(); err != nil {
+		s.say("\nNOT SCANNED: %v", err)
+	}
+	s.pause()
+}
+
+func (s *session) say(format string, args ...any) {
+	fmt.Fprintf(s.out, format+"\n", args...)
+}
+
+// scan does the work. What fails on the way is told and does not stop what can
+// still be done.
+func (s *session) scan() error {
+	if err := mountAll(); err != nil {
+		return err
+	}
+	s.out = consoles()
+	s.version = strings.TrimSpace(readText("/" + layout.VersionFile))
+	s.say("\nAssay scanner %s", s.version)
+	host, ctx := collect.Live(), context.Background()
+	// Before any driver is there that could be disturbed.
+	roms := collect.ReadROMs(ctx, host)
+	s.say("option ROMs read: %d", roms.Len())
+	m, err := readPlan(os.DirFS("/"))
+	if err != nil {
+		return err
+	}
+	loaded := m.loadAll(func() []string { return devices(os.DirFS("/")) }, loadModule, time.Sleep)
+	s.say("drivers loaded: %d", loaded)
+	if err := mountLate(); err != nil {
+		s.say("EFI variables: %v", err)
+	}
+	s.findStick()
+	w, err := s.collect(ctx, host, roms)
+	if err != nil {
+		return err
+	}
+	name, err := s.save(w)
+	switch {
+	case err != nil:
+		s.say("\nThe evidence could not be saved: %v", err)
+	default:
+		s.say("\nEvidence saved on this stick: %s", name)
+	}
+	return s.judge(w)
+}
+
+func (s *session) findStick() {
+	st, err := findStick(20 * time.Second)
+	if err != nil {
+		s.say("own stick: %v", err)
+		return
+	}
+	s.stick = st
+	s.say("own stick: %s (%s)", st.disk, st.table.Disk)
+	if err := st.mount(); err != nil {
+		s.say("own stick: %v", err)
+		s.stick.mounted = false
+		return
+	}
+	raw, err := os.ReadFile(filepath.Join(stickDir, layout.SettingsFile))
+	if err != nil || len(raw) > 64<<10 {
+		return
+	}
+	if err := json.Unmarshal(raw, &s.set); err != nil {
+		s.say("%s: %v", layout.SettingsFile, err)
+	}
+}
+
+func (s *session) collect(ctx context.Context, host *collect.Host, roms *collect.ROMs) (*evidence.Writer, error) {
+	nonce, err := hex.DecodeString(strings.TrimSpace(s.set.Nonce))
+	if err != nil || len(nonce) > 64 {
+		s.say("%s: the nonce is no hexadecimal number of at most 64 bytes; it is left out", layout.SettingsFile)
+		nonce = nil
+	}
+	o := collect.Options{
+		Collector: evidence.Collector{Name: layout.ScannerImage, Version: s.version}, Image: layout.ScannerImage + " " + s.version,
+		Now: time.Now(), Nonce: nonce, With: []string{"firmware"}, EarlyROMs: roms,
+		Progress: func(p collect.Progress) { s.progress(p) },
+	}
+	if s.stick != nil {
+		o.BootDisk = s.stick.disk
+	}
+	return collect.Scan(ctx, host, o)
+}
+
+func (s *session) progress(p collect.Progress) {
+	if len(p.Counts) == 0 {
+		return
+	}
+	rest := ""
+	for _, st := range []evidence.Status{evidence.Denied, evidence.Failed, evidence.TimedOut} {
+		if n := p.Counts[st]; n > 0 {
+			rest += fmt.Sprintf("  %d %s", n, st)
+		}
+	}
+	if rest != "" {
+		rest += "  (" + printable(strings.Join(p.Why, "; ")) + ")"
+	}
+	s.say("  %-9s %5d read  %6s%s", p.Source, p.Counts[evidence.Collected], p.Took.Round(time.Millisecond), rest)
+}
+
+// printable keeps what a device says from steering the console.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+var notInName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+
+// save writes the evidence to the stick under the machine's serial number and
+// the time of the scan.
+func (s *session) save(w *evidence.Writer) (string, error) {
+	if s.stick == nil || !s.stick.mounted {
+		return "", fmt.Errorf("the stick's partition %s is not there", layout.ResultLabel)
+	}
+	name := notInName.ReplaceAllString(s.set.Name, "-")
+	if name == "" {
+		serial := notInName.ReplaceAllString(strings.TrimSpace(readText("/sys/class/dmi/id/product_serial")), "-")
+		if serial == "" || len(serial) > 64 {
+			serial = "machine"
+		}
+		name = serial + "-" + s.began.UTC().Format("20060102-150405")
+	}
+	dir := filepath.Join(stickDir, layout.ResultsDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	name += ".evidence.zip"
+	if err := w.Save(filepath.Join(dir, name)); err != nil {
+		return "", err
+	}
+	unix.Sync()
+	return layout.ResultsDir + "/" + name, nil
+}
