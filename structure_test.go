@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"report", "image"},
 	{"."},
 	{"manifest", "collect"},
-	{"bom", "attest", "firmware", "collect/tpm"},
+	{"bom", "attest", "attest/spdm", "firmware", "collect/tpm"},
 	{"evidence"},
 	{"finding"},
 	{"image/layout"},
