@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-hw/assay/attest"
+	"github.com/assay-hw/assay/attest/spdm"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
@@ -118,6 +119,8 @@ func (h *holder) below(t testing.TB, name string) *holder {
 
 func (h *holder) trust() *Trust { return &Trust{roots: []*x509.Certificate{h.root}} }
 
+var least = int64(7)
+
 // sample is a small manifest that says something of every kind.
 func sample() *Manifest {
 	return &Manifest{
@@ -135,6 +138,14 @@ func sample() *Manifest {
 		Firmware: []firmware.Reference{{
 			Name: "bios", Version: "1.2", Size: 16, SHA256: strings.Repeat("01", 32),
 			Leaves: []firmware.Leaf{{Path: "image", Kind: firmware.Unknown, Length: 16, SHA256: strings.Repeat("02", 32)}},
+		}},
+		SPDM: []spdm.Reference{{
+			ID: "gpu", Device: "spdm:gpu0", Class: "pci", Roots: []string{strings.Repeat("04", 32)}, Keys: []string{strings.Repeat("05", 32)},
+			Measurements: []spdm.Expected{
+				{Index: 1, Type: "mutable-firmware", Digests: map[string][]string{"sha384": {strings.Repeat("06", 48)}}},
+				{Index: 5, Type: "svn", Minimum: &least},
+				{Index: 9, Any: true},
+			},
 		}},
 		Endorsements: []attest.Endorsement{{Kind: "ek", SHA256: strings.Repeat("03", 32)}},
 		Classes:      map[bom.Class]bom.Closure{bom.Memory: bom.Closed, bom.PCI: bom.Closed, bom.Storage: bom.NoneThere, bom.USB: bom.Open},

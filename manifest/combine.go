@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/assay-hw/assay/attest"
+	"github.com/assay-hw/assay/attest/spdm"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
@@ -19,6 +20,7 @@ type Golden struct {
 	Components   []bom.Reference
 	Boot         []attest.Reference
 	Firmware     []firmware.Reference
+	SPDM         []spdm.Reference
 	Endorsements []attest.Endorsement
 	Classes      map[bom.Class]bom.Closure
 	Known        []Known
@@ -37,7 +39,7 @@ type KnownScanner struct {
 }
 
 // Origin returns the statement that a line comes from: "component:ID",
-// "pcr:N", "firmware:NAME", "class:NAME" or "endorsement:KIND".
+// "pcr:N", "firmware:NAME", "spdm:ID", "class:NAME" or "endorsement:KIND".
 func (g *Golden) Origin(line string) (Origin, bool) {
 	o, ok := g.origins[line]
 	return o, ok
@@ -63,6 +65,7 @@ func Combine(trusted ...*Trusted) (*Golden, []finding.Finding) {
 		c.scanner(t)
 		c.boot(t, use)
 		c.firmware(t, use)
+		c.devices(t, use)
 		c.endorsements(t, use)
 		c.out.Known = append(c.out.Known, t.Manifest().Known...)
 	}
@@ -202,7 +205,7 @@ func (t *Trusted) vendor() bool {
 // the registers that a scanner or an operating system owns.
 func (t *Trusted) aboutSoftware() bool {
 	m := t.manifest
-	return len(m.Components) == 0 && len(m.Firmware) == 0 && len(m.Boot) > 0 &&
+	return len(m.Components) == 0 && len(m.Firmware) == 0 && len(m.SPDM) == 0 && len(m.Boot) > 0 &&
 		!slices.ContainsFunc(m.Boot, func(r attest.Reference) bool { return bootRight(r.PCR) != rightBootSoftware })
 }
 
@@ -352,6 +355,25 @@ func (c *combiner) firmware(t *Trusted, use []*Trusted) {
 	}
 }
 
+// devices merges what devices sign of themselves; who may speak for firmware
+// may speak for it.
+func (c *combiner) devices(t *Trusted, use []*Trusted) {
+	for _, r := range t.Manifest().SPDM {
+		line := "spdm:" + r.ID
+		own := c.owner(use, rightFirmware, line, func(m *Manifest) (any, bool) {
+			i := slices.IndexFunc(m.SPDM, func(o spdm.Reference) bool { return o.ID == r.ID })
+			if i < 0 {
+				return nil, false
+			}
+			return m.SPDM[i], true
+		})
+		if own == t {
+			c.out.SPDM = append(c.out.SPDM, r)
+			c.set(line, t)
+		}
+	}
+}
+
 func (c *combiner) endorsements(t *Trusted, use []*Trusted) {
 	for _, e := range t.Manifest().Endorsements {
 		line := "endorsement:" + e.Kind
@@ -374,9 +396,9 @@ func (c *combiner) endorsements(t *Trusted, use []*Trusted) {
 // sort puts the merged lists into the order of Encode.
 func (c *combiner) sort() {
 	g := c.out
-	m := Manifest{Components: g.Components, Boot: g.Boot, Firmware: g.Firmware, Endorsements: g.Endorsements, Known: g.Known}
+	m := Manifest{Components: g.Components, Boot: g.Boot, Firmware: g.Firmware, SPDM: g.SPDM, Endorsements: g.Endorsements, Known: g.Known}
 	s := m.sorted()
-	g.Components, g.Boot, g.Firmware, g.Endorsements = s.Components, s.Boot, s.Firmware, s.Endorsements
+	g.Components, g.Boot, g.Firmware, g.SPDM, g.Endorsements = s.Components, s.Boot, s.Firmware, s.SPDM, s.Endorsements
 	g.Known = slices.CompactFunc(s.Known, func(a, b Known) bool { return a == b })
 	slices.SortFunc(g.Scanners, func(a, b KnownScanner) int { return strings.Compare(a.Origin, b.Origin) })
 	slices.SortFunc(g.Manifests, func(a, b Origin) int { return strings.Compare(a.ID, b.ID) })

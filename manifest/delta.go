@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/assay-hw/assay/attest"
+	"github.com/assay-hw/assay/attest/spdm"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
@@ -191,7 +192,7 @@ func (c *changer) others(m, dm *Manifest) error {
 		m.Boot = slices.DeleteFunc(m.Boot, func(o attest.Reference) bool { return o.PCR == r.PCR })
 	}
 	m.Boot = append(m.Boot, dm.Boot...)
-	if len(dm.Firmware) > 0 {
+	if len(dm.Firmware)+len(dm.SPDM) > 0 {
 		if err := c.may(rightFirmware); err != nil {
 			return err
 		}
@@ -200,6 +201,10 @@ func (c *changer) others(m, dm *Manifest) error {
 		return slices.ContainsFunc(dm.Firmware, func(r firmware.Reference) bool { return r.Name == o.Name })
 	})
 	m.Firmware = append(m.Firmware, dm.Firmware...)
+	m.SPDM = slices.DeleteFunc(m.SPDM, func(o spdm.Reference) bool {
+		return slices.ContainsFunc(dm.SPDM, func(r spdm.Reference) bool { return r.ID == o.ID })
+	})
+	m.SPDM = append(m.SPDM, dm.SPDM...)
 	m.Endorsements = slices.DeleteFunc(m.Endorsements, func(o attest.Endorsement) bool {
 		return slices.ContainsFunc(dm.Endorsements, func(e attest.Endorsement) bool { return e.Kind == o.Kind })
 	})

@@ -11,7 +11,7 @@ import (
 // Change is one line that two manifests say differently. Old or New is empty
 // where the line is not there; both are JSON.
 type Change struct {
-	Line string `json:"line"` // "component:ID", "pcr:N", "firmware:NAME", "class:NAME", "environment"
+	Line string `json:"line"` // "component:ID", "pcr:N", "firmware:NAME", "spdm:ID", "class:NAME", "environment"
 	Old  string `json:"old,omitempty"`
 	New  string `json:"new,omitempty"`
 }
@@ -75,6 +75,9 @@ func linesOf(m *Manifest) (map[string]string, error) {
 	}
 	for _, r := range s.Firmware {
 		add("firmware:"+r.Name, r)
+	}
+	for _, r := range s.SPDM {
+		add("spdm:"+r.ID, r)
 	}
 	for _, e := range s.Endorsements {
 		add("endorsement:"+e.Kind, e)

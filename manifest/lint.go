@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/assay-hw/assay/attest"
+	"github.com/assay-hw/assay/attest/spdm"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
@@ -21,6 +22,7 @@ func Lint(m *Manifest) []finding.Finding {
 	l.contradictions()
 	l.bootContradictions()
 	l.firmwareContradictions()
+	l.devices()
 	return finding.Sort(l.found)
 }
 
@@ -52,6 +54,10 @@ func (l *linter) text() {
 		for _, alt := range c.Alternates {
 			l.identity(at+"/alternate", alt)
 		}
+	}
+	for _, r := range l.m.SPDM {
+		l.plain("spdm/"+r.ID+"/id", r.ID)
+		l.plain("spdm/"+r.ID+"/device", r.Device)
 	}
 	for _, a := range l.m.Authority {
 		l.name("authority", a.Signer)
@@ -187,6 +193,22 @@ func (l *linter) firmwareContradictions() {
 				break
 			}
 			end = leaf.Offset + leaf.Length
+		}
+	}
+}
+
+// devices checks the lines about what devices sign: one line a device, and each
+// with a value that decides something.
+func (l *linter) devices() {
+	ids, devices := map[string]bool{}, map[string]bool{}
+	for _, r := range l.m.SPDM {
+		at := "spdm/" + r.ID
+		if ids[r.ID] || devices[r.Device] {
+			l.report(finding.ManifestContradiction, at, "one line", "two lines", "two lines have the same id or are about the same device")
+		}
+		ids[r.ID], devices[r.Device] = true, true
+		if !slices.ContainsFunc(r.Measurements, func(e spdm.Expected) bool { return !e.Any }) {
+			l.report(finding.ManifestPermissive, at, "a measurement with a value", "none", "any firmware of the device fits the line")
 		}
 	}
 }

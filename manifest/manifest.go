@@ -21,6 +21,7 @@ import (
 	"github.com/gowebpki/jcs"
 
 	"github.com/assay-hw/assay/attest"
+	"github.com/assay-hw/assay/attest/spdm"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
@@ -44,6 +45,7 @@ type Manifest struct {
 	Components   []bom.Reference           `json:"components"`
 	Boot         []attest.Reference        `json:"boot,omitempty"`
 	Firmware     []firmware.Reference      `json:"firmware,omitempty"`
+	SPDM         []spdm.Reference          `json:"spdm,omitempty"` // what devices sign of themselves
 	Endorsements []attest.Endorsement      `json:"endorsements,omitempty"`
 	Classes      map[bom.Class]bom.Closure `json:"classes"`
 	Known        []Known                   `json:"known,omitempty"`
@@ -168,7 +170,7 @@ func (m *Manifest) sorted() Manifest {
 	if c.Classes = maps.Clone(m.Classes); c.Classes == nil {
 		c.Classes = map[bom.Class]bom.Closure{}
 	}
-	c.Boot, c.Firmware = slices.Clone(m.Boot), slices.Clone(m.Firmware)
+	c.Boot, c.Firmware, c.SPDM = slices.Clone(m.Boot), slices.Clone(m.Firmware), slices.Clone(m.SPDM)
 	c.Endorsements, c.Known = slices.Clone(m.Endorsements), slices.Clone(m.Known)
 	slices.SortStableFunc(c.Components, func(a, b bom.Reference) int {
 		return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(a.ID, b.ID))
@@ -176,6 +178,9 @@ func (m *Manifest) sorted() Manifest {
 	slices.SortStableFunc(c.Boot, func(a, b attest.Reference) int { return cmp.Compare(a.PCR, b.PCR) })
 	slices.SortStableFunc(c.Firmware, func(a, b firmware.Reference) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.SHA256, b.SHA256))
+	})
+	slices.SortStableFunc(c.SPDM, func(a, b spdm.Reference) int {
+		return cmp.Or(cmp.Compare(a.Device, b.Device), cmp.Compare(a.ID, b.ID))
 	})
 	slices.SortStableFunc(c.Endorsements, func(a, b attest.Endorsement) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.SHA256, b.SHA256), cmp.Compare(a.Name, b.Name))

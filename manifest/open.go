@@ -418,6 +418,9 @@ func (o *opener) narrow(t *Trusted) {
 	if len(m.Firmware) > 0 && !keep(rightFirmware) {
 		m.Firmware = nil
 	}
+	if len(m.SPDM) > 0 && !keep(rightFirmware) {
+		m.SPDM = nil
+	}
 	if len(m.Endorsements) > 0 && !keep(rightEndorsements) {
 		m.Endorsements = nil
 	}

@@ -134,6 +134,14 @@ func (m *Manifest) checkRest() error {
 			}
 		}
 	}
+	for i, r := range m.SPDM {
+		if err := r.Check(); err != nil {
+			return fmt.Errorf("spdm[%d] %q: %w", i, r.ID, err)
+		}
+		if r.Class != "" && !slices.Contains(classes, bom.Class(r.Class)) {
+			return fmt.Errorf("spdm[%d] %q: unknown class %q", i, r.ID, r.Class)
+		}
+	}
 	for i, e := range m.Endorsements {
 		if e.Kind != "ek" && e.Kind != "ek-certificate" && e.Kind != "ak" {
 			return fmt.Errorf("endorsements[%d]: unknown kind %q", i, e.Kind)

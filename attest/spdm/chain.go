@@ -79,12 +79,12 @@ func ParseChain(b []byte, root ...*x509.Certificate) (*Chain, error) {
 		if !bytes.Equal(digest(h, certs[0].Raw), b[w.at:at]) {
 			for _, r := range root {
 				if bytes.Equal(digest(h, r.Raw), b[w.at:at]) {
-					return link(append([]*x509.Certificate{r}, certs...), h)
+					return linked(append([]*x509.Certificate{r}, certs...), h)
 				}
 			}
 			return nil, fmt.Errorf("offset %d: the root hash is not that of the first certificate: %w", w.at, ErrForged)
 		}
-		return link(certs, h)
+		return linked(certs, h)
 	}
 	if why != nil {
 		return nil, why
@@ -119,7 +119,7 @@ func ParsePEM(b []byte) (*Chain, error) {
 	if len(certs) > 1 && bytes.Equal(certs[0].RawIssuer, certs[1].RawSubject) && !bytes.Equal(certs[0].RawIssuer, certs[0].RawSubject) {
 		slices.Reverse(certs)
 	}
-	return link(certs, 0)
+	return linked(certs, 0)
 }
 
 // parseCertificates reads certificates in DER, one behind the other.
@@ -167,11 +167,11 @@ func derSize(b []byte) (int, bool) {
 	return n, n <= len(b)
 }
 
-// link checks every signature of a chain, and that its leaf may sign for a
+// linked checks every signature of a chain, and that its leaf may sign for a
 // responder. Dates are not checked here: most devices that issue certificates
 // have no clock, and write 9999-12-31 for a certificate that does not end
 // (RFC 5280, 4.1.2.5).
-func link(certs []*x509.Certificate, h crypto.Hash) (*Chain, error) {
+func linked(certs []*x509.Certificate, h crypto.Hash) (*Chain, error) {
 	c := &Chain{certs: certs, hash: h}
 	for i := 1; i < len(certs); i++ {
 		above, below := certs[i-1], certs[i]
@@ -232,11 +232,18 @@ func (c *Chain) DeviceKey() string {
 	return spki(c.leaf())
 }
 
+// rooted reports whether the first certificate is a root, so that its hash says
+// whose device this is.
+func (c *Chain) rooted() bool {
+	return len(c.certs) > 1 && bytes.Equal(c.certs[0].RawIssuer, c.certs[0].RawSubject)
+}
+
 // Subject names the leaf, for people.
 func (c *Chain) Subject() string { return c.leaf().Subject.String() }
 
-// dated says which certificates are not valid at a time.
-func (c *Chain) dated(now time.Time) []string {
+// Dated says which certificates are not valid at a time. That is for people:
+// it does not make a signature worth less.
+func (c *Chain) Dated(now time.Time) []string {
 	var out []string
 	for i, x := range c.certs {
 		if now.After(x.NotAfter) {

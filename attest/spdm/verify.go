@@ -3,9 +3,10 @@ package spdm
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
-	"time"
 )
 
 // Measurements are what the holder of a leaf key signed. Only Verify makes one
@@ -42,13 +43,40 @@ func (m *Measurements) Notes() []string { return slices.Clone(m.notes) }
 // Version returns the version of SPDM that was spoken, "1.2".
 func (m *Measurements) Version() string { return versionName(m.version) }
 
+// MarshalJSON writes what was signed, for people who look.
+func (m *Measurements) MarshalJSON() ([]byte, error) {
+	type block struct {
+		Index int    `json:"index"`
+		Type  string `json:"type"`
+		Raw   bool   `json:"raw"`
+		Value string `json:"value"`
+	}
+	v := struct {
+		Version      string     `json:"version"`
+		Algorithms   Algorithms `json:"algorithms"`
+		Certificate  string     `json:"certificate"`
+		Root         string     `json:"root"`
+		Keys         []string   `json:"keys"`
+		Nonce        string     `json:"nonce"`
+		Complete     bool       `json:"complete"`
+		Measurements []block    `json:"measurements"`
+		Notes        []string   `json:"notes,omitempty"`
+	}{
+		Version: m.Version(), Algorithms: m.algorithms, Certificate: m.chain.Subject(), Root: m.chain.Anchor(), Keys: m.chain.Keys(),
+		Nonce: hex.EncodeToString(m.nonce), Complete: m.complete, Notes: m.notes,
+	}
+	for _, b := range m.blocks {
+		v.Measurements = append(v.Measurements, block{b.Index, b.Type.String(), b.Raw, hex.EncodeToString(b.Value)})
+	}
+	return json.Marshal(v)
+}
+
 func versionName(v byte) string { return fmt.Sprintf("%d.%d", v>>4, v&0xf) }
 
 // Verify checks the signature over a conversation with the leaf key of a chain.
 // The algorithm is the negotiated one and must fit the key; the hash that names
-// the root in the chain must be the negotiated one too. Dates are compared with
-// now and noted.
-func Verify(t *Transcript, c *Chain, now time.Time) (*Measurements, error) {
+// the root in the chain must be the negotiated one too.
+func Verify(t *Transcript, c *Chain) (*Measurements, error) {
 	if t.signature == nil {
 		return nil, ErrUnsigned
 	}
@@ -77,7 +105,7 @@ func Verify(t *Transcript, c *Chain, now time.Time) (*Measurements, error) {
 		}
 		m := &Measurements{
 			version: t.Version, algorithms: s.names(), chain: c, nonce: bytes.Clone(t.nonce), blocks: slices.Clone(t.blocks),
-			complete: t.complete, notes: slices.Concat(c.notes, c.dated(now)),
+			complete: t.complete, notes: slices.Clone(c.notes),
 		}
 		if t.suite.sign.size == 0 {
 			m.algorithms.Measurement = "" // nobody said

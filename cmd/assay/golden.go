@@ -276,6 +276,12 @@ func showManifest(b *bytes.Buffer, m *manifest.Manifest) {
 	for _, r := range m.Firmware {
 		fmt.Fprintf(b, "  %-8s %s %d bytes, sha256 %s, %d leaves\n", report.Plain(r.Name), report.Plain(r.Version), r.Size, report.Plain(r.SHA256), len(r.Leaves))
 	}
+	if len(m.SPDM) > 0 {
+		b.WriteString("\ndevices that sign their measurements (SPDM)\n")
+	}
+	for _, r := range m.SPDM {
+		fmt.Fprintf(b, "  %-28s %d measurements, roots sha256 %s\n", report.Plain(r.Device), len(r.Measurements), report.Plain(strings.Join(r.Roots, ", ")))
+	}
 	b.WriteString("\nTPM\n")
 	for _, e := range m.Endorsements {
 		fmt.Fprintf(b, "  %-14s %s%s\n", report.Plain(e.Kind), report.Plain(e.SHA256), report.Plain(e.Name))
