@@ -192,6 +192,8 @@ func (a *appraisal) classesProved() (bool, string) {
 		return false, "no complete evidence for " + strings.Join(open, ", ")
 	case len(facts) > 0:
 		return false, "not shown: " + some(facts)
+	case len(a.signed.Unproved) > 0:
+		return false, "not signed by its device: " + some(a.signed.Unproved)
 	case closed == 0:
 		return false, "the manifest declares no class complete, so that no part can be unexpected"
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/assay-hw/assay/attest"
+	"github.com/assay-hw/assay/attest/spdm"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
@@ -42,6 +43,7 @@ type unit struct {
 	inventory *bom.Inventory
 	boot      *attest.Observation
 	images    []*firmware.Image
+	devices   *spdm.Observation
 }
 
 // Draft makes a manifest from the evidence of known-good units. The notes are
@@ -54,7 +56,7 @@ func Draft(bundles []*evidence.Bundle, opt DraftOptions) (*manifest.Manifest, []
 	}
 	d := &drafter{opt: opt}
 	for _, b := range bundles {
-		d.units = append(d.units, unit{bundle: b, inventory: bom.Read(b), boot: attest.Observe(b), images: firmware.Read(b)})
+		d.units = append(d.units, unit{bundle: b, inventory: bom.Read(b), boot: attest.Observe(b), images: firmware.Read(b), devices: spdm.Observe(b)})
 	}
 	if err := d.platform(); err != nil {
 		return nil, nil, err
@@ -181,6 +183,7 @@ func (d *drafter) measurements() {
 	}
 	a := &appraisal{inventory: d.units[0].inventory}
 	d.out.Firmware = firmware.DraftReferences(a.versions(), images...)
+	d.devices()
 	if d.opt.Scope == Machine {
 		d.endorsements()
 	}

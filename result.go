@@ -3,6 +3,7 @@ package assay
 import (
 	"time"
 
+	"github.com/assay-hw/assay/attest/spdm"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 )
@@ -50,6 +51,7 @@ type Result struct {
 	Incidents  []Incident        `json:"incidents"`
 	Coverage   []bom.Coverage    `json:"coverage"`
 	Boot       []BootCoverage    `json:"boot"`
+	Devices    []spdm.Coverage   `json:"devices,omitempty"` // declared devices that sign their measurements
 	NotChecked []NotChecked      `json:"notChecked"`
 	Summary    map[string]int    `json:"summary"`
 	Map        []PlaceOnBoard    `json:"map,omitempty"`

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/assay-hw/assay/attest"
+	"github.com/assay-hw/assay/attest/spdm"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
@@ -59,6 +60,8 @@ type appraisal struct {
 	observed  *attest.Observation
 	images    []*firmware.Image
 	code      *firmware.Comparison
+	devices   *spdm.Observation
+	signed    *spdm.Comparison
 	found     []finding.Finding
 	digest    [32]byte
 
@@ -135,6 +138,7 @@ func (a *appraisal) readEvidence() {
 	a.inventory = bom.Read(b)
 	a.observed = attest.Observe(b)
 	a.images = firmware.Read(b)
+	a.devices = spdm.Observe(b)
 	for _, m := range a.images {
 		a.found = append(a.found, m.Findings...)
 	}
@@ -180,6 +184,7 @@ func (a *appraisal) compare() {
 	a.found = append(a.found, a.parts.Findings...)
 	a.found = append(a.found, a.boot.Findings...)
 	a.found = append(a.found, a.code.Findings...)
+	a.compareSPDM()
 	a.rightMachine()
 	a.tpmAbsent()
 	a.locate()

@@ -35,6 +35,9 @@ func Markdown(w io.Writer, r *assay.Result) error {
 	for _, c := range r.Coverage {
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", c.Class, c.Declared, c.Matched, c.Unexpected, c.NotObservable)
 	}
+	for _, d := range r.Devices {
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", cell(d.Device), d.Declared, d.Matched, d.Unexpected, d.NotObservable)
+	}
 	if len(r.NotChecked) > 0 {
 		b.WriteString("\n## Not checked\n\n")
 		for _, n := range r.NotChecked {

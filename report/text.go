@@ -280,6 +280,9 @@ func (p *printer) coverage(r *assay.Result) {
 	for _, c := range r.Coverage {
 		p.line("  %-12s %8d %8d %10d %14d", c.Class, c.Declared, c.Matched, c.Unexpected, c.NotObservable)
 	}
+	for _, d := range r.Devices {
+		p.line("  %-12s %8d %8d %10d %14d", Plain(d.Device), d.Declared, d.Matched, d.Unexpected, d.NotObservable)
+	}
 	if line := bootLine(r); line != "" {
 		p.wrap("  measured boot: ", line)
 	}

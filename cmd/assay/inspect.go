@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/assay-hw/assay/attest"
+	"github.com/assay-hw/assay/attest/spdm"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/firmware"
@@ -22,6 +23,7 @@ type inspection struct {
 	Parts        *bom.Inventory      `json:"inventory"`
 	Events       []attest.Event      `json:"events"`
 	Firmware     []*firmware.Image   `json:"firmware"`
+	Devices      []spdm.Device       `json:"spdm,omitempty"`
 	NotCollected []evidence.Artifact `json:"notCollected"`
 }
 
@@ -32,8 +34,8 @@ func newInspectCommand(env *environment) *cobra.Command {
 		Use:   "inspect EVIDENCE",
 		Short: "Show parts, boot events and firmware as read, with sources and gaps",
 		Long: `Shows what a bundle holds without judging it: parts with where each value comes
-from (--format json), boot events, firmware images leaf by leaf, what the sources
-contradict, and what could not be collected.`,
+from (--format json), boot events, firmware images leaf by leaf, what devices signed of
+themselves, what the sources contradict, and what could not be collected.`,
 		Example: "  assay inspect server.evidence.zip\n  assay inspect server.evidence.zip --format json",
 		Args:    exactly(1),
 	}
@@ -55,7 +57,7 @@ contradict, and what could not be collected.`,
 		}
 		v := inspection{
 			Sealed: b.Sealed(), Index: b.Index(), SHA256: fmt.Sprintf("%x", digest), Parts: bom.Read(b),
-			Firmware: firmware.Read(b), NotCollected: b.NotCollected(),
+			Firmware: firmware.Read(b), Devices: spdm.Observe(b).Devices, NotCollected: b.NotCollected(),
 		}
 		if l := attest.Observe(b).Log(); l != nil {
 			v.Events = l.Events()
@@ -95,12 +97,37 @@ func writeInspection(w io.Writer, v inspection, style report.Style) {
 	if len(v.Firmware) == 0 {
 		fmt.Fprintln(w, "  no image")
 	}
+	writeDevices(w, v.Devices)
 	fmt.Fprintf(w, "\ncontradictions and damage\n")
 	report.Findings(w, v.Parts.Findings, style)
 	if len(v.NotCollected) > 0 {
 		fmt.Fprintf(w, "\nnot collected\n")
 		for _, a := range v.NotCollected {
 			fmt.Fprintf(w, "  %-8s %s %s\n", a.Status, report.Plain(a.Path), report.Plain(a.Reason))
+		}
+	}
+}
+
+// writeDevices lists what devices signed, and what is only told of them.
+func writeDevices(w io.Writer, devices []spdm.Device) {
+	if len(devices) > 0 {
+		fmt.Fprintf(w, "\ndevices (SPDM; the certificates were not held against any root)\n")
+	}
+	for _, d := range devices {
+		fmt.Fprintf(w, "  %s %s\n", report.Plain(d.Subject), report.Plain(d.Artifact))
+		if d.Problem != "" {
+			fmt.Fprintf(w, "    nothing is proved: %s\n", report.Plain(d.Problem))
+		}
+		for _, l := range d.Listed {
+			fmt.Fprintf(w, "    %3d told by the management controller, signed by nobody: %s\n", l.Index, report.Plain(l.Value))
+		}
+		if d.Signed == nil {
+			continue
+		}
+		c := d.Signed.Chain()
+		fmt.Fprintf(w, "    SPDM %s, signed by %s, root sha256 %s\n", d.Signed.Version(), report.Plain(c.Subject()), c.Anchor())
+		for _, b := range d.Signed.Blocks() {
+			fmt.Fprintf(w, "    %3d %-22s %x\n", b.Index, b.Type, b.Value)
 		}
 	}
 }
