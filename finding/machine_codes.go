@@ -263,7 +263,7 @@ var machineCodes = []Entry{
 	{
 		Code: DeviceFirmwareDiffers, Name: "device-firmware-differs", Severity: High, Claim: ClaimFirmware,
 		Title:   "Device firmware differs",
-		Meaning: "A device reports another firmware version than declared.",
+		Meaning: "A device reports another firmware version than declared, or signed a measurement that is not the declared one or that nobody declared.",
 		Action:  "Update or reflash the device and ask for its signed measurements.",
 		Attack:  []string{"T1542.002"}, EMB3D: []string{"TID-113"},
 	},

@@ -81,7 +81,7 @@ var trustCodes = []Entry{
 	{
 		Code: ProtectionWeakened, Name: "protection-weakened", Severity: High, Claim: ClaimBoot,
 		Title:   "Debug or DMA protection weakened",
-		Meaning: "The firmware measured that a debug interface is open or DMA protection is off.",
+		Meaning: "The firmware measured that a debug interface is open or DMA protection is off, or a device signed that it is open for debugging or not in normal operation.",
 		Action:  "Change the setting in the firmware's setup.",
 		Attack:  []string{"T1542"}, EMB3D: []string{"TID-119", "TID-107"},
 	},
@@ -291,14 +291,14 @@ var trustCodes = []Entry{
 	{
 		Code: EvidenceReplayed, Name: "evidence-replayed", Severity: Critical, Claim: ClaimEvidence,
 		Title:   "Evidence replayed",
-		Meaning: "The quote was made for another request than this one.",
+		Meaning: "The quote, or what a device signed of itself, was made for another request than this one.",
 		Action:  "Take a new scan with the current nonce.",
 		Attack:  []string{"T1550"}, EMB3D: []string{"TID-221"},
 	},
 	{
 		Code: EvidenceSpliced, Name: "evidence-spliced", Severity: Critical, Claim: ClaimEvidence,
 		Title:   "Evidence spliced",
-		Meaning: "The inventory is not the one that the TPM signed, or differs from the collector's own index.",
+		Meaning: "The inventory is not the one that the TPM signed, or differs from the collector's own index; or a device's signed measurements, their signature and its certificates do not belong together.",
 		Action:  "Take a new scan with a released stick.",
 		Attack:  []string{"T1565.001"}, EMB3D: []string{"TID-225"},
 	},

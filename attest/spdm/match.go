@@ -27,6 +27,8 @@ type Comparison struct {
 	Coverage   []Coverage
 	NotChecked []NotChecked
 	Unproved   []string // what references declare, do not call optional, and no signature shows
+
+	answered map[string]string // by device key: the declared device that it answered for
 }
 
 // Coverage counts, for one declared device, what became of its measurements.
@@ -49,7 +51,7 @@ type NotChecked struct {
 // no signature shows is not proved. What a management controller tells can
 // contradict, and proves nothing.
 func Match(want []Reference, got *Observation, p Params) *Comparison {
-	c := &Comparison{}
+	c := &Comparison{answered: map[string]string{}}
 	for _, d := range got.Devices {
 		refs := slices.DeleteFunc(slices.Clone(want), func(r Reference) bool { return !r.speaksOf(d) })
 		if d.told && len(refs) == 0 {
@@ -122,6 +124,7 @@ func (c *Comparison) reference(r Reference, got *Observation, p Params) {
 		if !m.fresh() || !m.identity() {
 			continue
 		}
+		m.alone()
 		signed = true
 		cover.Unexpected = max(cover.Unexpected, m.compare())
 	}
@@ -211,6 +214,23 @@ func (m *matcher) identity() bool {
 		m.c.Findings = append(m.c.Findings, f)
 	}
 	return true
+}
+
+// alone reports one device that answers for two that are declared: a record can
+// be taken from a good card twice, under the name of another one too.
+func (m *matcher) alone() {
+	key := m.got.Signed.chain.DeviceKey()
+	first, ok := m.c.answered[key]
+	if !ok {
+		m.c.answered[key] = m.ref.Device
+	}
+	if !ok || first == m.ref.Device {
+		return
+	}
+	f := m.got.finding(finding.WrongCount, m.got.Subject)
+	f.Want, f.Got, f.Confidence = "a device with a key of its own", "the key of "+first, finding.Proven
+	f.Why = "Two devices are declared, and one and the same signed for both."
+	m.c.Findings = append(m.c.Findings, f)
 }
 
 // compare holds block against line and line against block; it returns how many

@@ -225,3 +225,22 @@ func FuzzComponentIntegrity(f *testing.F) {
 		}
 	})
 }
+
+// One good card must not answer for two.
+func TestOneDeviceUnderTwoNames(t *testing.T) {
+	d := device(t, usual)
+	files := record(t, d, spdmtest.Conversation{})
+	refs, _ := spdm.Draft(false, observe(t, files))
+	second := refs[0]
+	second.ID, second.Device = "gpu1", "pci:gpu1"
+	files["spdm/gpu1/transcript.bin"], files["spdm/gpu1/chain-0.bin"] = converse(t, d, spdmtest.Conversation{}), d.Chain()
+	o := observe(t, files)
+	c := spdm.Match([]spdm.Reference{refs[0], second}, o, asked)
+	require.Len(t, c.Findings, 1)
+	require.Equal(t, finding.WrongCount, c.Findings[0].Code)
+	require.Equal(t, "spdm:gpu1", c.Findings[0].Subject)
+
+	refs, notes := spdm.Draft(false, o)
+	require.Len(t, refs, 1)
+	require.Contains(t, strings.Join(notes, "\n"), "spdm:gpu1 is not declared: it is the same device as spdm:gpu0")
+}

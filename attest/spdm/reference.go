@@ -139,14 +139,23 @@ func (r Reference) speaksOf(d Device) bool {
 // machine set the devices themselves are pinned. The notes are for the person
 // who signs.
 func Draft(machine bool, units ...*Observation) (refs []Reference, notes []string) {
-	d := &drafter{machine: machine, refs: map[string]*Reference{}, seen: map[string]int{}}
+	d := &drafter{machine: machine, refs: map[string]*Reference{}}
 	for _, u := range units {
+		names := map[string]string{} // one device may stand under two
 		for _, dev := range u.Devices {
-			if dev.Signed != nil {
-				d.device(dev)
-			} else if dev.err != nil {
-				d.notes = append(d.notes, fmt.Sprintf("%s is not declared: %s: %v", dev.Subject, dev.Artifact, dev.err))
+			if dev.Signed == nil {
+				if dev.err != nil {
+					d.note("%s is not declared: %s: %v", dev.Subject, dev.Artifact, dev.err)
+				}
+				continue
 			}
+			key := dev.Signed.chain.DeviceKey()
+			if first, ok := names[key]; ok && first != dev.Subject {
+				d.note("%s is not declared: it is the same device as %s", dev.Subject, first)
+				continue
+			}
+			names[key] = dev.Subject
+			d.device(dev)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.refs)) {
@@ -175,7 +184,6 @@ func (e Expected) varies() bool {
 type drafter struct {
 	machine bool
 	refs    map[string]*Reference
-	seen    map[string]int
 	notes   []string
 }
 
