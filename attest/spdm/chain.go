@@ -95,6 +95,9 @@ func ParseChain(b []byte, root ...*x509.Certificate) (*Chain, error) {
 // ParsePEM reads a chain as Redfish hands it out: certificates in PEM, root
 // first or last, and no header of SPDM.
 func ParsePEM(b []byte) (*Chain, error) {
+	if len(b) > 4*maxChain {
+		return nil, malformed(4*maxChain, "exceeds the limit of %d bytes", 4*maxChain)
+	}
 	var certs []*x509.Certificate
 	for rest := b; ; {
 		at := len(b) - len(rest)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -224,6 +225,17 @@ func FuzzComponentIntegrity(f *testing.F) {
 			require.True(t, x.Signed != nil || x.Problem != "" || strings.HasSuffix(x.Artifact, "gpu0/index.json"))
 		}
 	})
+}
+
+func TestMoreSourcesThanAnyServerHas(t *testing.T) {
+	files := map[string][]byte{}
+	for i := range 300 {
+		files[fmt.Sprintf("spdm/gpu%d/transcript.bin", i)] = []byte{1}
+	}
+	o := observe(t, files)
+	require.Len(t, o.Devices, 257)
+	require.Contains(t, o.Devices[256].Problem, "nothing was read from spdm/")
+	require.NotEmpty(t, spdm.Match(nil, o, asked).NotChecked)
 }
 
 // One good card must not answer for two.

@@ -43,14 +43,35 @@ type Listed struct {
 func Observe(b *evidence.Bundle) *Observation {
 	o := &Observation{}
 	for _, name := range b.Dir("spdm") {
+		if o.full("spdm/" + name) {
+			return o
+		}
 		o.Devices = append(o.Devices, recorded(b, name))
 	}
 	for _, host := range b.Dir("redfish") {
-		for _, id := range b.Dir("redfish/" + host + "/redfish/v1/ComponentIntegrity") {
+		dir := "redfish/" + host + "/redfish/v1/ComponentIntegrity"
+		for _, id := range b.Dir(dir) {
+			if o.full(dir + "/" + id) {
+				return o
+			}
 			o.Devices = append(o.Devices, relayed(b, host, id)...)
 		}
 	}
 	return o
+}
+
+// maxDevices bounds the signatures that a bundle makes the verifier check; a
+// server has some dozens of devices.
+const maxDevices = 256
+
+// full notes where reading stopped.
+func (o *Observation) full(at string) bool {
+	if len(o.Devices) < maxDevices {
+		return false
+	}
+	err := fmt.Errorf("more than %d sources: nothing was read from %s on", maxDevices, at)
+	o.Devices = append(o.Devices, Device{Subject: "spdm:rest", Artifact: at, Problem: err.Error(), err: err})
+	return true
 }
 
 func newDevice(b *evidence.Bundle, name, artifact string) Device {
@@ -130,7 +151,7 @@ func named(file string, err error) error {
 func givenRoot(b *evidence.Bundle, file string) ([]*x509.Certificate, error) {
 	raw, err := b.Read(file)
 	if err != nil {
-		return nil, nil //nolint:nilerr // the root is in the chain then
+		return nil, nil // the root is in the chain then
 	}
 	if block, _ := pem.Decode(raw); block != nil {
 		raw = block.Bytes
