@@ -45,7 +45,7 @@ func parse(b []byte) (*headers, error) {
 	if le.Uint16(b[p.optional:]) != 0x20b || p.sections+p.count*sectionHeader > len(b) || p.count == 0 {
 		return nil, fmt.Errorf("offset %d: no 64-bit PE image with sections", p.optional)
 	}
-	if p.align == 0 || p.fileAlign == 0 || p.align&(p.align-1) != 0 || p.fileAlign&(p.fileAlign-1) != 0 {
+	if sane := func(n uint32) bool { return n >= 16 && n <= 1<<16 && n&(n-1) == 0 }; !sane(p.align) || !sane(p.fileAlign) {
 		return nil, fmt.Errorf("offset %d: alignments %d and %d", p.optional+32, p.align, p.fileAlign)
 	}
 	// The fifth data directory is the table of certificates.
@@ -77,7 +77,7 @@ func Assemble(stub []byte, add []Section) ([]byte, error) {
 		return nil, fmt.Errorf("uki: stub: %w", err)
 	}
 	le := binary.LittleEndian
-	if end := p.sections + (p.count+len(add))*sectionHeader; uint32(end) > p.firstRaw {
+	if end := p.sections + (p.count+len(add))*sectionHeader; uint32(end) > min(p.firstRaw, p.nextRaw) {
 		return nil, fmt.Errorf("uki: stub: its header has no room for %d more sections", len(add))
 	}
 	if p.signed {

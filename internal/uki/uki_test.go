@@ -86,6 +86,12 @@ func TestStubVersion(t *testing.T) {
 func FuzzAssemble(f *testing.F) {
 	f.Add(stub(0x200), []byte("data"))
 	f.Add(stub(0), []byte{1})
+	huge := stub(0x200)
+	binary.LittleEndian.PutUint32(huge[0x58+36:], 1<<31) // file alignment
+	f.Add(huge, []byte("data"))
+	nothing := stub(0x200)
+	clear(nothing[0x58+0xf0+16 : 0x58+0xf0+24]) // a section without bytes
+	f.Add(nothing, []byte("data"))
 	f.Fuzz(func(t *testing.T, b, data []byte) {
 		out, err := Assemble(b, []Section{{".linux", data}})
 		if err == nil {
