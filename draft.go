@@ -3,6 +3,7 @@ package assay
 import (
 	"errors"
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -58,6 +59,7 @@ func Draft(bundles []*evidence.Bundle, opt DraftOptions) (*manifest.Manifest, []
 	for _, b := range bundles {
 		d.units = append(d.units, unit{bundle: b, inventory: bom.Read(b), boot: attest.Observe(b), images: firmware.Read(b), devices: spdm.Observe(b)})
 	}
+	d.scannerBoots()
 	if err := d.platform(); err != nil {
 		return nil, nil, err
 	}
@@ -76,6 +78,26 @@ type drafter struct {
 
 func (d *drafter) note(format string, args ...any) {
 	d.notes = append(d.notes, fmt.Sprintf(format, args...))
+}
+
+// scannerBoots leaves out what belongs to the bootable scanner that took the
+// evidence, and not to the machine: its medium, and the registers that its own
+// reference declares.
+func (d *drafter) scannerBoots() {
+	told := map[string]bool{}
+	for _, u := range d.units {
+		image := claimedImage(u.bundle)
+		if image == "" {
+			continue
+		}
+		for _, disk := range mediaOf(u.bundle, "") {
+			u.inventory.MarkBootMedium(disk, u.bundle.Text(path.Join(blockDir, disk, "path")))
+		}
+		if !told[image] {
+			d.note("the evidence was taken by %q: its medium and PCR 4, 5 and 8 to 14 are left to the reference of that image", image)
+		}
+		told[image] = true
+	}
 }
 
 // platform names what the manifest is about; all units must agree on it.
@@ -173,7 +195,11 @@ func (d *drafter) measurements() {
 	var boots [][]attest.Reference
 	var images [][]*firmware.Image
 	for _, u := range d.units {
-		boots = append(boots, u.boot.DraftReferences())
+		refs := u.boot.DraftReferences()
+		if claimedImage(u.bundle) != "" {
+			refs = slices.DeleteFunc(refs, func(r attest.Reference) bool { return manifest.OwnedBySoftware(r.PCR) })
+		}
+		boots = append(boots, refs)
 		images = append(images, u.images)
 	}
 	refs, varied := attest.MergeReferences(boots)

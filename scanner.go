@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/gpt"
 	"github.com/assay-hw/assay/manifest"
@@ -30,13 +31,13 @@ func (a *appraisal) recogniseScanner() {
 			return
 		}
 	}
-	claim := a.claimedImage()
+	claim := claimedImage(a.Evidence)
 	switch {
 	case claim == "":
 	case len(a.golden.Scanners) == 0:
 		a.skip("the collector", fmt.Sprintf("the evidence says that %q took it, and no manifest describes this image", claim))
-	case !a.boot.Quoted || a.stale():
-		a.skip("the collector", "no quote shows which image was booted")
+	case !a.otherBoot():
+		a.skip("the collector", "not attested: "+why)
 	default:
 		f := finding.New(finding.CollectorUntrusted, "collector")
 		f.Want, f.Got, f.Confidence = "the boot record of "+a.golden.Scanners[0].Origin, why, finding.Strong
@@ -46,29 +47,41 @@ func (a *appraisal) recogniseScanner() {
 	}
 }
 
-// claimedImage is what the evidence says about the image that took it.
-func (a *appraisal) claimedImage() string {
-	if ix := a.Evidence.Index(); ix != nil {
+// claimedImage is what evidence says about the image that took it.
+func claimedImage(b *evidence.Bundle) string {
+	if ix := b.Index(); ix != nil {
 		return ix.Mode.Image
 	}
 	return ""
 }
 
-// notShown says what keeps a scanner from being proved, "" when nothing does.
-func (a *appraisal) notShown(s *manifest.KnownScanner) string {
-	var differ []string
+// otherBoot reports whether a quote shows a boot that is from none of the known
+// scanners.
+func (a *appraisal) otherBoot() bool {
+	return a.boot.Quoted && !a.stale() && !slices.ContainsFunc(a.golden.Scanners, func(s manifest.KnownScanner) bool { return len(a.differing(&s)) == 0 })
+}
+
+// differing lists the registers that do not show a boot from a scanner.
+func (a *appraisal) differing(s *manifest.KnownScanner) []string {
+	var out []string
 	for _, pcr := range s.PCRs {
 		if pcr != mediumPCR && !slices.Contains(a.boot.GoldenBy[pcr], s.Origin) {
-			differ = append(differ, fmt.Sprintf("PCR %d", pcr))
+			out = append(out, fmt.Sprintf("PCR %d", pcr))
 		}
 	}
+	return out
+}
+
+// notShown says what keeps a scanner from being proved, "" when nothing does.
+func (a *appraisal) notShown(s *manifest.KnownScanner) string {
+	differ := a.differing(s)
 	switch {
 	case !a.boot.Quoted || a.stale():
 		return "no quote that answers the request"
-	case slices.ContainsFunc(a.boot.Findings, func(f finding.Finding) bool { return f.Code == finding.TPMClock }):
-		return "the registers may have been reset and filled again"
 	case len(differ) > 0:
 		return strings.Join(differ, ", ") + " not as declared"
+	case slices.ContainsFunc(a.boot.Findings, func(f finding.Finding) bool { return f.Code == finding.TPMClock }):
+		return "the registers may have been reset and filled again"
 	case !a.boot.KeyBound:
 		return "the signing key is not proved to be in this machine's TPM"
 	case !a.boot.Sealed:
@@ -92,20 +105,28 @@ func (a *appraisal) collectorProved() (bool, string) {
 // tells which disk it found its own partition table on; a medium with other
 // functions than storage is never excused.
 func (a *appraisal) expectMedium(s *manifest.KnownScanner) {
-	const dir = "sys/class/block"
-	var found []string
-	for _, name := range a.Evidence.Dir(dir) {
-		head, err := a.Evidence.Read(path.Join(dir, name, "gpt"))
-		if err != nil {
-			continue
-		}
-		if t, err := gpt.Parse(head); err == nil && t.Disk.String() == s.Disk {
-			found = append(found, name)
-		}
-	}
+	found := mediaOf(a.Evidence, s.Disk)
 	if len(found) != 1 {
 		a.skip("the scanner's medium", fmt.Sprintf("%d disks carry its partition table", len(found)))
 		return
 	}
-	a.inventory.MarkBootMedium(found[0], a.Evidence.Text(path.Join(dir, found[0], "path")))
+	a.inventory.MarkBootMedium(found[0], a.Evidence.Text(path.Join(blockDir, found[0], "path")))
+}
+
+const blockDir = "sys/class/block"
+
+// mediaOf lists the disks whose partition table the scanner kept, those of one
+// identifier when it is given.
+func mediaOf(b *evidence.Bundle, id string) []string {
+	var out []string
+	for _, name := range b.Dir(blockDir) {
+		head, err := b.Read(path.Join(blockDir, name, "gpt"))
+		if err != nil {
+			continue
+		}
+		if t, err := gpt.Parse(head); err == nil && (id == "" || t.Disk.String() == id) {
+			out = append(out, name)
+		}
+	}
+	return out
 }

@@ -24,7 +24,7 @@ var draftedFacts = []string{
 func Draft(inv *Inventory, instances bool) ([]Reference, map[Class]Closure) {
 	var refs []Reference
 	for _, p := range inv.Parts {
-		if p.Volatile == VirtualFunction {
+		if p.Volatile == VirtualFunction || p.Volatile == BootMedium {
 			continue
 		}
 		r := Reference{Class: p.Class, Subject: p.Subject, Location: p.Location, Identity: p.Identity, Attributes: map[string]string{}}

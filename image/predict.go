@@ -90,7 +90,9 @@ func (m *Image) predict(sections []uki.Section, kernel []byte, cmdline string, i
 		{pcr: 4, events: []attest.EventReference{
 			action("Calling EFI Application from Boot Option"), separator(),
 			{Type: app, Digests: image, Label: "scanner image"},
-			{Type: app, Digests: inner, Label: "Linux " + m.Kernel},
+			// With Secure Boot the stub vouches for the kernel inside it, and the
+			// firmware, which then does not look at it, does not measure it either.
+			{Type: app, Digests: inner, Label: "Linux " + m.Kernel, Optional: true},
 		}},
 		{pcr: 5, order: "any", events: []attest.EventReference{
 			separator(), {Type: "EV_EFI_GPT_EVENT", Digests: plainDigests(table), Label: "GPT " + m.disk.Disk.String()},

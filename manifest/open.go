@@ -464,6 +464,10 @@ func bootRight(pcr int) string {
 	return rightBootPlatform
 }
 
+// OwnedBySoftware reports whether the software that a machine starts, and not
+// its platform, decides what is in a PCR.
+func OwnedBySoftware(pcr int) bool { return bootRight(pcr) == rightBootSoftware }
+
 // Stale reports a manifest that is older than a policy allows. A zero age
 // allows any.
 func Stale(t *Trusted, maxAge time.Duration, now time.Time) []finding.Finding {

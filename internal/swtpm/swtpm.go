@@ -63,24 +63,32 @@ func (m *Maker) write() (string, error) {
 	return filepath.Join(m.dir, "setup.conf"), nil
 }
 
-// Make makes a TPM with certified endorsement keys and these active banks
-// ("sha256,sha384"), and starts it.
-func (m *Maker) Make(banks string) (*TPM, error) {
+// Manufacture makes the state of a new TPM in a directory: certified
+// endorsement keys and these active banks ("sha256,sha384").
+func (m *Maker) Manufacture(dir, banks string) error {
 	conf, err := m.write()
 	if err != nil {
-		return nil, err
+		return err
 	}
+	args := []string{"--tpm2", "--tpmstate", dir, "--config", conf, "--create-ek-cert", "--lock-nvram", "--pcr-banks", banks, "--vmid", filepath.Base(dir), "--overwrite"}
+	if out, err := exec.Command("swtpm_setup", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("swtpm_setup: %w: %s", err, out)
+	}
+	return nil
+}
+
+// Make manufactures a TPM and starts it.
+func (m *Maker) Make(banks string) (*TPM, error) {
 	// A socket's path has to be short.
 	dir, err := os.MkdirTemp("", "tpm")
 	if err != nil {
 		return nil, err
 	}
-	t := &TPM{dir: dir, Address: "swtpm:" + filepath.Join(dir, "sock")}
-	args := []string{"--tpm2", "--tpmstate", dir, "--config", conf, "--create-ek-cert", "--lock-nvram", "--pcr-banks", banks, "--vmid", filepath.Base(dir), "--overwrite"}
-	if out, err := exec.Command("swtpm_setup", args...).CombinedOutput(); err != nil {
+	if err := m.Manufacture(dir, banks); err != nil {
 		_ = os.RemoveAll(dir)
-		return nil, fmt.Errorf("swtpm_setup: %w: %s", err, out)
+		return nil, err
 	}
+	t := &TPM{dir: dir, Address: "swtpm:" + filepath.Join(dir, "sock")}
 	return t, t.start()
 }
 
