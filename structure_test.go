@@ -24,6 +24,7 @@ var layers = [][]string{
 	{"cmd/assay", "cmd/scanner", "demo/unpack"},
 	{"report", "image"},
 	{"."},
+	{"collect/redfish"},
 	{"manifest", "collect"},
 	{"bom", "attest", "attest/spdm", "firmware", "collect/tpm"},
 	{"evidence"},

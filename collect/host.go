@@ -72,8 +72,6 @@ func (h *Host) link(name string) string {
 var (
 	errTimeout = errors.New("no answer in time")
 	errTooLong = errors.New("exceeds the limit")
-	errDenied  = fmt.Errorf("refused: %w", fs.ErrPermission)
-	errGone    = fmt.Errorf("not there: %w", fs.ErrNotExist)
 )
 
 // read gives the bytes of one file, at most limit of them. It returns in time

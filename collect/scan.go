@@ -34,7 +34,7 @@ type Options struct {
 	TPM       string    // "" or "device" for the kernel's, "swtpm:ADDRESS" for a socket
 	AKHandle  uint32    // persistent handle of the attestation key; 0 keeps nothing in the TPM
 	Passes    int       // 2 reads everything but the TPM twice and keeps what differs
-	Redfish   []Redfish // management controllers to ask
+	Extra     []Extra   // sources that the program brings
 	Limits    evidence.Limits
 	Progress  func(Progress) // called once per source, never concurrently; may be nil
 }
@@ -73,7 +73,6 @@ func sources() []source {
 		{name: "cpu", about: "processors", limit: quick, run: cpu},
 		{name: "proc", about: "kernel, memory map, uptime", limit: quick, run: proc},
 		{name: "ipmi", about: "management controller: device id and FRU", limit: 30 * time.Second, run: ipmiBMC},
-		{name: "redfish", about: "management controller over the network, with --redfish", limit: 5 * time.Minute, run: redfish},
 		{name: "firmware", about: "flash images; takes seconds to minutes", limit: 10 * time.Minute, extra: true, run: flash},
 		{name: "captured", about: "what other tools put beside a captured tree", limit: slow, run: captured},
 		{name: "eventlog", about: "measured boot", limit: quick, late: true, run: eventLog},
@@ -88,7 +87,7 @@ type Source struct {
 	Default     bool
 }
 
-// Sources lists what can be collected.
+// Sources lists what can be collected without an Extra.
 func Sources() []Source {
 	var out []Source
 	for _, s := range sources() {
@@ -100,7 +99,7 @@ func Sources() []Source {
 // Check reports options that name no source or cannot be followed.
 func (o *Options) Check() error {
 	known := func(n string) bool {
-		return slices.ContainsFunc(sources(), func(s source) bool { return s.name == n })
+		return slices.ContainsFunc(o.sources(), func(s source) bool { return s.name == n })
 	}
 	for _, n := range slices.Concat(o.With, o.Without) {
 		if !known(n) {
@@ -110,15 +109,19 @@ func (o *Options) Check() error {
 	if o.Passes < 0 || o.Passes > 2 {
 		return fmt.Errorf("%d passes: want 1 or 2", o.Passes)
 	}
-	for i := range o.Redfish {
-		if err := o.Redfish[i].check(); err != nil {
-			return err
-		}
-	}
 	if _, err := tpm.ParseAddress(o.TPM); err != nil {
 		return err
 	}
 	return nil
+}
+
+// sources lists the built-in sources and those that the program brings.
+func (o *Options) sources() []source {
+	list := sources()
+	for _, x := range o.Extra {
+		list = append(list, x.source())
+	}
+	return list
 }
 
 func (o *Options) wants(s source) bool {
@@ -140,7 +143,7 @@ func Scan(ctx context.Context, h *Host, o Options) (*evidence.Writer, error) {
 	}
 	s := &scan{host: h, opt: &o}
 	var early, late []source
-	for _, src := range sources() {
+	for _, src := range o.sources() {
 		switch {
 		case !o.wants(src):
 			s.leftOut(src)

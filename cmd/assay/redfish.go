@@ -12,37 +12,44 @@ import (
 	"strings"
 
 	"github.com/assay-hw/assay/collect"
+	"github.com/assay-hw/assay/collect/redfish"
 )
 
-// controllers turns --redfish flags into what collect asks. Name and password
-// come from the environment, or the password from a file that it names: a
-// command line is seen by every user of a machine.
-func (o *scanOptions) controllers() ([]collect.Redfish, func() error, error) {
-	if len(o.redfish) == 0 {
-		return nil, func() error { return nil }, nil
-	}
+// controllers makes the source that --redfish asks for, and what remembers the
+// controllers it meets. Name and password come from the environment, or the
+// password from a file that it names: a command line is seen by every user of a
+// machine.
+func (o *scanOptions) controllers() (collect.Extra, func() error, error) {
+	var none collect.Extra
 	password := os.Getenv("REDFISH_PASSWORD")
-	if f := os.Getenv("REDFISH_PASSWORD_FILE"); f != "" {
+	if f := os.Getenv("REDFISH_PASSWORD_FILE"); f != "" && len(o.redfish) > 0 {
 		b, err := readInput(f, 4<<10)
 		if err != nil {
-			return nil, nil, err
+			return none, nil, err
 		}
 		password = strings.TrimRight(string(b), "\r\n")
 	}
 	pins, err := loadPins(o.pins)
 	if err != nil {
-		return nil, nil, err
+		return none, nil, err
 	}
 	met := map[string]string{}
-	var out []collect.Redfish
+	var cs []redfish.Controller
 	for _, raw := range o.redfish {
-		r := collect.Redfish{URL: raw, User: os.Getenv("REDFISH_USER"), Password: password, Contact: func(host, pin string) { met[host] = pin }}
-		if u, err := url.Parse(raw); err == nil {
-			r.Pin = pins[u.Host]
+		c := redfish.Controller{
+			URL: raw, User: os.Getenv("REDFISH_USER"), Password: password, Session: o.session,
+			Contact: func(host, pin string) { met[host] = pin },
 		}
-		out = append(out, r)
+		if u, err := url.Parse(raw); err == nil {
+			c.Pin = pins[u.Host]
+		}
+		cs = append(cs, c)
 	}
-	return out, func() error { return savePins(o.pins, pins, met) }, nil
+	x, err := redfish.Source(cs...)
+	if err != nil {
+		return none, nil, usage("%v", err)
+	}
+	return x, func() error { return savePins(o.pins, pins, met) }, nil
 }
 
 // loadPins reads lines of a host and the SHA-256 of its certificate. A file that

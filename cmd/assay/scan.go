@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/assay-hw/assay/collect"
+	"github.com/assay-hw/assay/collect/redfish"
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/report"
 )
@@ -32,6 +33,7 @@ type scanOptions struct {
 	akHandle string
 	passes   int
 	redfish  []string
+	session  bool
 	pins     string
 	quiet    bool
 	limit    limitOption
@@ -47,6 +49,7 @@ func (o *scanOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.akHandle, "ak-handle", "", "keep the attestation key in the TPM at this persistent handle, for example 0x81010100")
 	fs.IntVar(&o.passes, "passes", 1, "2 reads everything twice and reports what differs")
 	fs.StringArrayVar(&o.redfish, "redfish", nil, "https URL of a management controller; repeatable. Name and password from REDFISH_USER and REDFISH_PASSWORD or REDFISH_PASSWORD_FILE")
+	fs.BoolVar(&o.session, "redfish-session", false, "log in with a session, which is closed again, instead of sending the password with every request")
 	fs.StringVar(&o.pins, "redfish-pins", "", "file that remembers each controller's certificate from its first contact")
 }
 
@@ -55,7 +58,7 @@ func sourceNames() []string {
 	for _, s := range collect.Sources() {
 		out = append(out, s.Name)
 	}
-	return out
+	return append(out, redfish.Name)
 }
 
 // options turns flags into what collect wants.
@@ -99,10 +102,11 @@ func (o *scanOptions) scan(env *environment) (*evidence.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var remember func() error
-	if c.Redfish, remember, err = o.controllers(); err != nil {
+	controllers, remember, err := o.controllers()
+	if err != nil {
 		return nil, err
 	}
+	c.Extra = []collect.Extra{controllers}
 	if err := c.Check(); err != nil {
 		return nil, usage("%v", err)
 	}
