@@ -26,6 +26,7 @@ const (
 	attrClassCode    = "classCode" // PCI class, subclass and interface
 	attrSubParts     = "chips"     // makers of the chips on a memory module
 
+	attrOUI           = "oui"       // maker that a drive names, as its IEEE identifier
 	attrInterfaces    = "interfaces" // classes of a USB device's interfaces
 	attrProductSerial = "productSerial"
 	attrProductName   = "productName"
@@ -54,6 +55,7 @@ var attributeRules = map[string]attributeRule{
 	attrDigest:        {code: finding.UnexpectedACPITable, severity: finding.Low, why: "The table's contents differ; firmware may patch addresses into tables at boot.", ofModel: true},
 	attrCores:         {code: finding.ComponentReplaced, severity: finding.High, why: "The processor shows another number of cores than declared.", telling: true, ofModel: true},
 	attrInterfaces:    {code: finding.UnlikeItsModel, severity: finding.High, why: "The device offers other functions than every unit of its model.", telling: true, ofModel: true},
+	attrOUI:           {code: finding.UnlikeItsModel, severity: finding.Medium, why: "The drive names another maker than every unit of its model; a maker's id is the same in nearly all models.", ofModel: true},
 	attrProductSerial: {code: finding.InstanceReplaced, severity: finding.Medium, why: "The inventory memory names another product serial number."},
 	attrChassisSerial: {code: finding.InstanceReplaced, severity: finding.Medium, why: "The inventory memory names another chassis serial number."},
 	attrSubParts:      {code: finding.ComponentReplaced, severity: finding.High, why: "The module carries chips of other makers than declared.", telling: true, ofModel: true},

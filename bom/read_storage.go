@@ -76,6 +76,7 @@ func (r *reader) nvme(dir string) {
 	p.set("model", &p.Identity.Model, model, r.whole(finding.SiliconAnswered, "nvme", dir+"/model"))
 	p.set("serial", &p.Identity.Serial, r.b.Text(dir+"/serial"), r.whole(finding.SiliconAnswered, "nvme", dir+"/serial"))
 	p.set("firmware", &p.Identity.Firmware, r.b.Text(dir+"/firmware_rev"), r.whole(finding.SiliconAnswered, "nvme", dir+"/firmware_rev"))
+	r.identified(p, dir)
 	r.capacity(p, r.namespaceOf(dir))
 }
 

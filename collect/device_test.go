@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"testing/fstest"
 
@@ -150,4 +151,36 @@ func TestFlashDevicesHaveSafeNames(t *testing.T) {
 	for label, want := range map[string]string{"BIOS": "bios", "bmc": "bmc", "../../x": "x", "": "mtd0", "a b/c": "a-b-c", "\x00": "mtd0"} {
 		require.Equal(t, want, imageName(label, "mtd0"), "%q", label)
 	}
+}
+
+// Only controllers become device nodes, and a drive that refuses or hangs is
+// told as one.
+func TestDrivesAreAskedByName(t *testing.T) {
+	files := tree(nvmeDir+"/nvme0/model", nvmeDir+"/nvme1/model", nvmeDir+"/nvme2/model", nvmeDir+"/..%2fsda/model", nvmeDir+"/nvme0n1/model")
+	k := newTask(t.Context(), &Host{files: files, live: true}, &Options{})
+	var asked []string
+	k.controllers(func(_ context.Context, n string) ([]byte, error) {
+		asked = append(asked, n)
+		switch n {
+		case "nvme0":
+			return make([]byte, 4096), nil
+		case "nvme1":
+			return nil, &fs.PathError{Op: "open", Path: "/dev/nvme1", Err: syscall.EACCES}
+		}
+		return nil, errTimeout
+	})
+	require.Equal(t, []string{"nvme0", "nvme1", "nvme2"}, asked)
+	got := map[string]evidence.Status{}
+	for _, e := range k.finish(false) {
+		got[e.path] = e.status
+	}
+	require.Equal(t, evidence.Collected, got[nvmeDir+"/nvme0/identify"])
+	require.Equal(t, evidence.Denied, got[nvmeDir+"/nvme1/identify"])
+	require.Equal(t, evidence.TimedOut, got[nvmeDir+"/nvme2/identify"])
+	require.NotContains(t, got, nvmeDir+"/nvme0n1/identify")
+}
+
+func TestAnAbsentDriveIsAnError(t *testing.T) {
+	_, err := identifyController(t.Context(), "nvme9999")
+	require.ErrorIs(t, err, fs.ErrNotExist)
 }

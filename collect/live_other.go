@@ -2,7 +2,10 @@
 
 package collect
 
-import "errors"
+import (
+	"context"
+	"errors"
+)
 
 // Only a running Linux system has these devices; captured trees are read on
 // any system.
@@ -14,3 +17,5 @@ func permanentAddresses(*task) (ask func(string) (string, error), done func()) {
 }
 
 func window(string, int64, int) ([]byte, error) { return nil, errors.ErrUnsupported }
+
+func identifyController(context.Context, string) ([]byte, error) { return nil, errors.ErrUnsupported }

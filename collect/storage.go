@@ -3,6 +3,7 @@ package collect
 import (
 	"context"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -12,12 +13,33 @@ const (
 	blockDir = "sys/class/block"
 )
 
-// nvme reads what the kernel kept of each controller's Identify data.
+// nvmeName is a controller and no namespace: its name becomes that of a device
+// node.
+var nvmeName = regexp.MustCompile(`^nvme\d{1,4}$`)
+
+// nvme reads what the kernel kept of each controller's Identify data, and asks
+// a running machine's controllers for all of it.
 func nvme(t *task) {
+	t.controllers(identifyController)
+}
+
+func (t *task) controllers(identify func(context.Context, string) ([]byte, error)) {
 	for _, n := range t.list(nvmeDir) {
 		dir := nvmeDir + "/" + n
-		if !t.over(dir) {
-			t.attributes(dir, []string{"model", "serial", "firmware_rev"}, []string{"subsysnqn", "cntlid", "address", "transport"})
+		if t.over(dir) {
+			continue
+		}
+		t.attributes(dir, []string{"model", "serial", "firmware_rev"}, []string{"subsysnqn", "cntlid", "address", "transport"})
+		switch name := dir + "/identify"; {
+		case !t.host.live:
+			t.read(name, file{optional: true})
+		case nvmeName.MatchString(n):
+			t.at(name)
+			if data, err := identify(t.ctx, n); err != nil {
+				t.fail(name, err)
+			} else {
+				t.add(name, data)
+			}
 		}
 	}
 }
@@ -32,7 +54,10 @@ func block(t *task) {
 		}
 		t.attributes(dir, nil, []string{"removable", "size", "serial"})
 		attrs := []string{"model", "rev", "vendor", "serial", "wwid"}
-		if !strings.HasPrefix(n, "nvme") {
+		if strings.HasPrefix(n, "nvme") {
+			// Of the namespace; the kernel asked for its descriptors (CNS 03h).
+			t.attributes(dir, nil, []string{"wwid", "eui", "nguid", "nsid"})
+		} else {
 			attrs = append(attrs, "vpd_pg80", "vpd_pg83")
 		}
 		t.attributes(dir+"/device", nil, attrs)
