@@ -26,7 +26,7 @@ const (
 	attrClassCode    = "classCode" // PCI class, subclass and interface
 	attrSubParts     = "chips"     // makers of the chips on a memory module
 
-	attrOUI           = "oui"       // maker that a drive names, as its IEEE identifier
+	attrOUI           = "oui"        // maker that a drive names, as its IEEE identifier
 	attrInterfaces    = "interfaces" // classes of a USB device's interfaces
 	attrProductSerial = "productSerial"
 	attrProductName   = "productName"
