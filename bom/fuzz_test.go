@@ -23,7 +23,7 @@ var fuzzed = []string{
 	"ipmi/fru-0.bin", "ipmi/device-id.bin", "ipmi/mc-info.txt", "sys/firmware/acpi/tables/DSDT", "sys/firmware/acpi/tables/WPBT",
 	"sys/class/nvme/nvme0/address", "sys/class/nvme/nvme0/model", "sys/class/block/sdb/device/model", "sys/class/block/sdb/device/vpd_pg80", "sys/class/block/sdb/size",
 	"sys/class/net/eth0/path", "sys/class/net/eth0/address", "tpm/properties.json",
-	"sys/class/nvme/nvme0/identify",
+	"sys/class/nvme/nvme0/identify", "sys/class/net/eth0/ethtool",
 }
 
 // pieces puts artefacts into one fuzz input: number, length, bytes.

@@ -190,6 +190,7 @@ func (r *reader) port(dir, bdf string, usb bool) {
 		p.Volatile = Removable
 	}
 	p.Identity.Model = "network port"
+	r.portDriver(p, dir, r.b.Text(dir+"/path"))
 	attr := dir + "/perm_address"
 	if r.b.Text(attr) == "" {
 		attr = dir + "/address"

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/fstest"
@@ -183,4 +184,53 @@ func TestDrivesAreAskedByName(t *testing.T) {
 func TestAnAbsentDriveIsAnError(t *testing.T) {
 	_, err := identifyController(t.Context(), "nvme9999")
 	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+// scripted answers for drivers by the name of the port.
+type scripted struct{}
+
+func (scripted) permanent(port string) (string, error) {
+	switch port {
+	case "gone":
+		return "", syscall.ENODEV
+	case "denied":
+		return "", syscall.EPERM
+	case "bare":
+		return "", nil
+	}
+	return "02:00:00:00:00:01", nil
+}
+
+func (s scripted) info(port string) ([]byte, error) {
+	if mac, err := s.permanent(port); mac == "" {
+		return nil, err
+	}
+	return make([]byte, 196), nil
+}
+
+func TestDriversOfPortsAreAsked(t *testing.T) {
+	m := tree(netDir+"/lo/address", netDir+"/bonding_masters")
+	for _, n := range []string{"eth0", "gone", "denied", "bare"} {
+		m[netDir+"/"+n+"/address"] = &fstest.MapFile{Data: []byte("02:00:00:00:00:02")}
+		m[netDir+"/"+n+"/device"] = &fstest.MapFile{Mode: fs.ModeSymlink, Data: []byte("../../../devices/x")}
+	}
+	ports := func(ask portDriver) map[string]entry {
+		k := newTask(t.Context(), &Host{files: m, live: true}, &Options{})
+		k.ports(ask)
+		out := map[string]entry{}
+		for _, e := range k.finish(false) {
+			out[strings.TrimPrefix(e.path, netDir+"/")] = e
+		}
+		return out
+	}
+	got := ports(scripted{})
+	require.Equal(t, "02:00:00:00:00:01\n", string(got["eth0/perm_address"].data))
+	require.Len(t, got["eth0/ethtool"].data, 196)
+	require.Equal(t, evidence.Absent, got["gone/ethtool"].status, "unplugged between listing and asking")
+	require.Equal(t, evidence.Denied, got["denied/perm_address"].status)
+	require.NotContains(t, got, "bare/ethtool", "a driver that has nothing to say is not missed")
+	require.NotContains(t, got, "lo/ethtool", "nobody made this port")
+	got = ports(noDrivers{syscall.EACCES})
+	require.Equal(t, evidence.Denied, got["eth0/ethtool"].status)
+	require.Equal(t, evidence.Collected, got["eth0/address"].status)
 }

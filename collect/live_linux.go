@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/safchain/ethtool"
 	"github.com/u-root/u-root/pkg/ipmi"
 )
 
@@ -32,34 +31,6 @@ func openBMC(name string) (do bmcCommand, done func(), err error) {
 			return completed(r)
 		})
 	}, func() { bmc.Close() }, nil
-}
-
-// errNoPermanent is the all-zero address of a port without one.
-const errNoPermanent = "00:00:00:00:00:00"
-
-// permanentAddresses asks drivers (ETHTOOL_GPERMADDR) on a running machine. A
-// port that has no such address gives "".
-func permanentAddresses(t *task) (ask func(string) (string, error), done func()) {
-	if !t.host.live {
-		return func(string) (string, error) { return "", nil }, func() {}
-	}
-	e, err := ethtool.NewEthtool()
-	if err != nil {
-		return func(string) (string, error) { return "", fmt.Errorf("ethtool: %w", err) }, func() {}
-	}
-	return func(n string) (string, error) {
-		if t.host.link(netDir+"/"+n+"/device") == "" {
-			return "", nil // a logical port
-		}
-		mac, err := e.PermAddr(n)
-		switch {
-		case errors.Is(err, errors.ErrUnsupported), mac == errNoPermanent:
-			return "", nil
-		case err != nil:
-			return "", fmt.Errorf("ethtool: %w", err)
-		}
-		return mac, nil
-	}, e.Close
 }
 
 // window copies a stretch of physical memory. It is mapped, since reading stops

@@ -12,9 +12,13 @@ import (
 
 func openBMC(string) (bmcCommand, func(), error) { return nil, nil, errors.ErrUnsupported }
 
-func permanentAddresses(*task) (ask func(string) (string, error), done func()) {
-	return func(string) (string, error) { return "", nil }, func() {}
-}
+// drivers answers nothing.
+type drivers struct{}
+
+func openDrivers() (*drivers, error)              { return nil, errors.ErrUnsupported }
+func (*drivers) close()                           {}
+func (*drivers) permanent(string) (string, error) { return "", errors.ErrUnsupported }
+func (*drivers) info(string) ([]byte, error)      { return nil, errors.ErrUnsupported }
 
 func window(string, int64, int) ([]byte, error) { return nil, errors.ErrUnsupported }
 
