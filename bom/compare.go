@@ -15,7 +15,7 @@ import (
 // board, an ACPI table is not hardware.
 func codesOf(c Class) (unexpected, missing, differs finding.Code) {
 	switch c {
-	case USB, I2C:
+	case USB, I2C, IPMB:
 		return finding.UnexpectedLowSpeedDevice, finding.MissingComponent, finding.ComponentReplaced
 	case ACPI:
 		return finding.UnexpectedACPITable, finding.UnexpectedACPITable, finding.UnexpectedACPITable
@@ -48,6 +48,8 @@ func noun(c Class) string {
 		return "management controller"
 	case FRU:
 		return "inventory memory"
+	case IPMB:
+		return "device of the management controller"
 	case ACPI:
 		return "ACPI table"
 	case TPM:
@@ -93,6 +95,8 @@ func unexpectedSeverity(p *Part, def finding.Severity) finding.Severity {
 		return def
 	case Storage, Network, FRU, Power:
 		return finding.High
+	case IPMB:
+		return finding.Medium // the list of one that may be wrong, and changes with its firmware
 	}
 	return def
 }
@@ -148,6 +152,9 @@ func (m *matcher) lost(r *refItem, functions int) {
 	}
 	if r.ref.Class == USB {
 		f.Severity = finding.Medium // plugs are pulled more often than boards are robbed
+	}
+	if r.ref.Class == IPMB {
+		f.Severity = finding.Medium
 	}
 	if r.ref.Security {
 		f.Severity = finding.Critical

@@ -26,6 +26,7 @@ const (
 	Network   Class = "network"
 	I2C       Class = "i2c"
 	FRU       Class = "fru"
+	IPMB      Class = "ipmb"
 	Power     Class = "power"
 	TPM       Class = "tpm"
 	BMC       Class = "bmc"

@@ -69,6 +69,8 @@ func Read(b *evidence.Bundle) *Inventory {
 	r.i2cDevices()
 	r.fruDevices()
 	r.controllers()
+	r.controllerIDs()
+	r.repository()
 	r.acpiTables()
 	r.tpms()
 	r.crossCheck()
@@ -237,6 +239,7 @@ var vitalFiles = []struct {
 	{Network, regexp.MustCompile(`^sys/class/net(/[^/]+(/path)?)?$`)},
 	{ACPI, regexp.MustCompile(`^sys/firmware/acpi/tables(/[^/]+)?$`)},
 	{FRU, regexp.MustCompile(`^ipmi/fru-[0-9]+\.bin$`)},
+	{IPMB, regexp.MustCompile(`^ipmi/sdr\.bin$`)},
 }
 
 // gaps looks for parts that the collector was not allowed or not able to read,

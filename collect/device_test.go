@@ -24,6 +24,7 @@ type fakeBMC struct {
 	lie   func(command byte, response []byte) []byte
 	err   error
 	sent  [][2]byte
+	sdr   func(netFn, command byte, data []byte) ([]byte, error) // answers for the repository; nil has none
 }
 
 func (f *fakeBMC) do(_ context.Context, netFn, command byte, data []byte) ([]byte, error) {
@@ -41,6 +42,15 @@ func (f *fakeBMC) do(_ context.Context, netFn, command byte, data []byte) ([]byt
 func (f *fakeBMC) answer(command byte, data []byte) ([]byte, error) {
 	if command == cmdDeviceID {
 		return []byte{0x20, 1, 2, 0x31, 2, 0x8f, 0x57, 1, 0, 0x12, 9}, nil
+	}
+	if command == cmdDeviceGUID || command == cmdSystemGUID {
+		return completed([]byte{0xc1}) // as most controllers say
+	}
+	if command == cmdReserveSDR || command == cmdGetSDR {
+		if f.sdr == nil {
+			return completed([]byte{0xc1})
+		}
+		return f.sdr(netFnStorage, command, data)
 	}
 	area, ok := f.frus[data[0]]
 	if !ok {
@@ -80,7 +90,7 @@ func TestInventoryOfTheControllerIsReadWhole(t *testing.T) {
 		require.Equal(t, area(256), got["ipmi/fru-7.bin"].data)
 		require.NotContains(t, got, "ipmi/fru-1.bin")
 		for _, c := range f.sent {
-			require.Contains(t, [][2]byte{{0x06, 0x01}, {0x0a, 0x10}, {0x0a, 0x11}}, c, "only commands that read")
+			require.Contains(t, [][2]byte{{0x06, 0x01}, {0x06, 0x08}, {0x06, 0x37}, {0x0a, 0x10}, {0x0a, 0x11}, {0x0a, 0x22}, {0x0a, 0x23}}, c, "only commands that read")
 		}
 	}
 }

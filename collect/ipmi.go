@@ -11,8 +11,10 @@ import (
 const deviceIDPath = "ipmi/device-id.bin"
 
 // bmcCommand sends one request and gives the response behind the completion
-// code. It only reads: Get Device ID, Get FRU Inventory Area Info, Read FRU
-// Data (IPMI 2.0, 20.1, 34.1, 34.2).
+// code, or a completion. It only reads: Get Device ID, Get Device and System
+// GUID, Get FRU Inventory Area Info, Read FRU Data, Reserve SDR Repository and
+// Get SDR (IPMI 2.0, 20.1, 20.8, 22.14, 34.1, 34.2, 33.11, 33.12). A reservation
+// changes nothing but who may read a record in pieces.
 type bmcCommand func(ctx context.Context, netFn, command byte, data []byte) ([]byte, error)
 
 // ipmiBMC asks the management controller through the kernel's driver.
@@ -24,6 +26,7 @@ func ipmiBMC(t *task) {
 	if err != nil {
 		t.fail(deviceIDPath, err)
 		t.fail("ipmi/fru-0.bin", err)
+		t.fail(sdrPath, err)
 		return
 	}
 	defer done()
@@ -36,10 +39,18 @@ func completed(r []byte) ([]byte, error) {
 		return nil, errors.New("an empty response")
 	}
 	if r[0] != 0 {
-		return nil, fmt.Errorf("completion code 0x%02x", r[0])
+		return nil, completion(r[0])
 	}
 	return r[1:], nil
 }
+
+// completion is a completion code other than 0: the controller answers that it
+// does not do what was asked (IPMI 2.0, 5.2).
+type completion byte
+
+const reservationLost completion = 0xc5
+
+func (c completion) Error() string { return fmt.Sprintf("completion code 0x%02x", byte(c)) }
 
 const (
 	netFnApp, netFnStorage = 0x06, 0x0a
@@ -56,11 +67,32 @@ func (t *task) bmc(do bmcCommand) {
 	} else {
 		t.add(deviceIDPath, id)
 	}
+	if errors.Is(err, errTimeout) || t.guids(do) || t.frus(do) {
+		for _, name := range []string{"ipmi/fru-0.bin", sdrPath} {
+			t.unless(name, errTimeout)
+		}
+		return // a controller that hangs is not asked again
+	}
+	t.sdr(do)
+}
+
+// unless records an error for what has no status yet.
+func (t *task) unless(name string, err error) {
+	t.mu.Lock()
+	_, have := t.entries[name]
+	t.mu.Unlock()
+	if !have {
+		t.fail(name, err)
+	}
+}
+
+// frus reads the inventory devices.
+func (t *task) frus(do bmcCommand) (hangs bool) {
 	// FRU ids need not be without gaps; a run of missing ones ends the list.
 	for n, gap := 0, 0; n < maxFRUs && gap < fruGap; n++ {
 		name := fmt.Sprintf("ipmi/fru-%d.bin", n)
 		if t.over(name) {
-			return
+			return true
 		}
 		t.at(name)
 		data, err := readFRU(t.ctx, do, byte(n))
@@ -70,7 +102,7 @@ func (t *task) bmc(do bmcCommand) {
 			gap = 0
 		case errors.Is(err, errTimeout):
 			t.fail(name, err)
-			return // a controller that hangs is not asked again
+			return true
 		case errors.Is(err, errNoFRU):
 			gap++
 			if n == 0 {
@@ -81,6 +113,7 @@ func (t *task) bmc(do bmcCommand) {
 			gap = 0
 		}
 	}
+	return false
 }
 
 // errNoFRU says that there is no inventory device of a number.

@@ -25,6 +25,9 @@ func openBMC(name string) (do bmcCommand, done func(), err error) {
 	return func(ctx context.Context, netFn, command byte, data []byte) ([]byte, error) {
 		return within(ctx, 6*time.Second, func(context.Context) ([]byte, error) {
 			r, err := bmc.SendRecv(ipmi.NetFn(netFn), ipmi.Command(command), data)
+			if code, ok := errors.AsType[ipmi.CompletionError](err); ok {
+				return nil, completion(code)
+			}
 			if err != nil {
 				return nil, err
 			}

@@ -72,7 +72,7 @@ func sources() []source {
 		{name: "net", about: "network ports", limit: quick, run: network},
 		{name: "cpu", about: "processors", limit: quick, run: cpu},
 		{name: "proc", about: "kernel, memory map, uptime", limit: quick, run: proc},
-		{name: "ipmi", about: "management controller: device id and FRU", limit: 30 * time.Second, run: ipmiBMC},
+		{name: "ipmi", about: "management controller: device id, FRU, list of sensors and devices", limit: slow, run: ipmiBMC},
 		{name: "firmware", about: "flash images; takes seconds to minutes", limit: 10 * time.Minute, extra: true, run: flash},
 		{name: "captured", about: "what other tools put beside a captured tree", limit: slow, run: captured},
 		{name: "eventlog", about: "measured boot", limit: quick, late: true, run: eventLog},
@@ -198,7 +198,7 @@ func mainPaths(source string) []string {
 	return map[string][]string{
 		"dmi": {dmiDir + "/DMI", dmiDir + "/smbios_entry_point"}, "acpi": {acpiDir}, "efi": {efiDir}, "pci": {pciDir}, "usb": {usbDir}, "i2c": {i2cDir},
 		"nvme": {nvmeDir}, "block": {blockDir}, "net": {netDir}, "cpu": {"proc/cpuinfo"}, "proc": {"proc/meminfo", "proc/iomem", "proc/uptime"},
-		"ipmi": {deviceIDPath, "ipmi/fru-0.bin"}, "firmware": {"firmware/bios.rom"}, "eventlog": {eventLogPath}, "ima": {imaPath},
+		"ipmi": {deviceIDPath, "ipmi/fru-0.bin", sdrPath}, "firmware": {"firmware/bios.rom"}, "eventlog": {eventLogPath}, "ima": {imaPath},
 		"tpm": {tpm.PropertiesPath, "tpm/quote-sha256.attest"},
 	}[source]
 }

@@ -16,14 +16,9 @@ func (c *cursor) decode(kind uint8, raw []byte, offset int) string {
 	case 0:
 		return hex.EncodeToString(raw)
 	case 1:
-		var s strings.Builder
-		for _, x := range raw {
-			s.WriteByte(bcdPlus[x>>4])
-			s.WriteByte(bcdPlus[x&0x0f])
-		}
-		return s.String()
+		return BCDPlus(raw)
 	case 2:
-		return sixBit(raw)
+		return SixBit(raw)
 	}
 	if english := c.area.Language == 0 || c.area.Language == 25; !english && len(raw)%2 == 0 && !printable(raw) {
 		units := make([]uint16, len(raw)/2)
@@ -51,8 +46,18 @@ func printable(b []byte) bool {
 	return true
 }
 
-// sixBit unpacks four characters from three bytes, low bits first.
-func sixBit(raw []byte) string {
+// BCDPlus unpacks two characters from a byte, high half first.
+func BCDPlus(raw []byte) string {
+	var s strings.Builder
+	for _, x := range raw {
+		s.WriteByte(bcdPlus[x>>4])
+		s.WriteByte(bcdPlus[x&0x0f])
+	}
+	return s.String()
+}
+
+// SixBit unpacks four characters from three bytes, low bits first.
+func SixBit(raw []byte) string {
 	var s strings.Builder
 	bits, n := uint32(0), 0
 	for _, x := range raw {

@@ -1,0 +1,80 @@
+package bom
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+
+	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/ids"
+	"github.com/assay-hw/assay/internal/sdr"
+)
+
+const sdrName = "ipmi/sdr.bin"
+
+// bmcAddress is the slave address of the management controller that answers
+// (IPMI 2.0, 5.1).
+const bmcAddress = 0x20
+
+// repository reads the records in which the management controller lists the
+// devices on its buses. It is the controller's word: a device that is on the
+// list need not be there, and one that is there need not be on it.
+func (r *reader) repository() {
+	data, err := r.b.Read(sdrName)
+	if err != nil {
+		return
+	}
+	s := sdr.Parse(data)
+	for _, p := range s.Problems {
+		r.problem(sdrName, p.Offset, p.What)
+	}
+	a, _ := r.b.Artifact(sdrName)
+	r.seen(IPMB, len(s.Problems) == 0 && len(data) > 0 && a.Reason == "", cmp.Or(a.Reason, sdrName+" is not well-formed"), finding.BMCTold)
+	for _, d := range s.Devices {
+		o := r.origin(finding.BMCTold, "sdr", sdrName, d.Offset, d.Length)
+		r.locator(d, o)
+		if host := r.part("fru:" + strconv.Itoa(int(d.ID))); d.Kind == sdr.FRU && d.Logical && d.Address == bmcAddress && host != nil && host.Identity.Name == "" {
+			host.Identity.Name = ids.Clean(d.Name)
+		}
+	}
+	if p := r.part("bmc"); p != nil {
+		p.fact("sensors", strconv.Itoa(len(s.Sensors)), r.whole(finding.BMCTold, "sdr", sdrName))
+	}
+}
+
+// locator adds one device that the controller names.
+func (r *reader) locator(d sdr.Device, o origin) {
+	at := fmt.Sprintf("%d/%02x", d.Channel, d.Address)
+	switch {
+	case d.Kind == sdr.FRU && d.Logical:
+		at += fmt.Sprintf("/fru/%d", d.ID)
+	case d.Kind != sdr.Controller:
+		at += fmt.Sprintf("/%d/%02x", d.Bus, d.ID)
+	}
+	name := cmp.Or(ids.Clean(d.Name), "no name")
+	p := r.add(Part{Class: IPMB, Subject: "ipmb:" + at, Location: finding.Location{Path: "ipmb/" + at, Designator: name}})
+	p.set("model", &p.Identity.Model, fmt.Sprintf("%s %s", d.Kind, name), o)
+	p.fact("entity", fmt.Sprintf("%d.%d", d.Entity.ID, d.Entity.Instance), o)
+	p.fact("deviceType", fmt.Sprintf("%02x.%02x", d.Type, d.Modifier), o)
+}
+
+// controllerIDs reads the numbers that the controller has of itself and of the
+// system.
+func (r *reader) controllerIDs() {
+	p := r.part("bmc")
+	if p == nil {
+		return
+	}
+	for fact, name := range map[string]string{"deviceGUID": "ipmi/device-guid.bin", "systemGUID": "ipmi/system-guid.bin"} {
+		a, _ := r.b.Artifact(name)
+		data, err := r.b.Read(name)
+		switch {
+		case a.Status != evidence.Collected || err != nil:
+		case len(data) != 16:
+			r.problem(name, 0, fmt.Sprintf("a GUID has 16 bytes, not %d", len(data)))
+		default:
+			p.fact(fact, fmt.Sprintf("%x", data), r.whole(finding.BMCTold, "ipmi", name))
+		}
+	}
+}
