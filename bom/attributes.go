@@ -27,6 +27,7 @@ const (
 	attrSubParts     = "chips"     // makers of the chips on a memory module
 
 	attrOUI           = "oui"        // maker that a drive names, as its IEEE identifier
+	attrParameters    = "parameters" // SHA-256 of the SFDP of a flash chip
 	attrInterfaces    = "interfaces" // classes of a USB device's interfaces
 	attrProductSerial = "productSerial"
 	attrProductName   = "productName"
@@ -55,6 +56,7 @@ var attributeRules = map[string]attributeRule{
 	attrDigest:        {code: finding.UnexpectedACPITable, severity: finding.Low, why: "The table's contents differ; firmware may patch addresses into tables at boot.", ofModel: true},
 	attrCores:         {code: finding.ComponentReplaced, severity: finding.High, why: "The processor shows another number of cores than declared.", telling: true, ofModel: true},
 	attrInterfaces:    {code: finding.UnlikeItsModel, severity: finding.High, why: "The device offers other functions than every unit of its model.", telling: true, ofModel: true},
+	attrParameters:    {code: finding.FlashPartDiffers, severity: finding.Medium, why: "The flash chip has the declared id and describes itself otherwise: makers use one id for several parts, and copies use the id of another maker.", ofModel: true},
 	attrOUI:           {code: finding.UnlikeItsModel, severity: finding.Medium, why: "The drive names another maker than every unit of its model; a maker's id is the same in nearly all models.", ofModel: true},
 	attrProductSerial: {code: finding.InstanceReplaced, severity: finding.Medium, why: "The inventory memory names another product serial number."},
 	attrChassisSerial: {code: finding.InstanceReplaced, severity: finding.Medium, why: "The inventory memory names another chassis serial number."},

@@ -17,6 +17,8 @@ func codesOf(c Class) (unexpected, missing, differs finding.Code) {
 	switch c {
 	case USB, I2C, IPMB:
 		return finding.UnexpectedLowSpeedDevice, finding.MissingComponent, finding.ComponentReplaced
+	case Flash:
+		return finding.UnexpectedComponent, finding.MissingComponent, finding.FlashPartDiffers
 	case ACPI:
 		return finding.UnexpectedACPITable, finding.UnexpectedACPITable, finding.UnexpectedACPITable
 	case Firmware:
@@ -48,6 +50,8 @@ func noun(c Class) string {
 		return "management controller"
 	case FRU:
 		return "inventory memory"
+	case Flash:
+		return "flash chip"
 	case IPMB:
 		return "device of the management controller"
 	case ACPI:
@@ -93,7 +97,7 @@ func unexpectedSeverity(p *Part, def finding.Severity) finding.Severity {
 		}
 	case USB, I2C, ACPI, Firmware:
 		return def
-	case Storage, Network, FRU, Power:
+	case Storage, Network, FRU, Power, Flash:
 		return finding.High
 	case IPMB:
 		return finding.Medium // the list of one that may be wrong, and changes with its firmware

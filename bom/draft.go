@@ -9,13 +9,13 @@ import (
 
 // draftClosed lists the classes that a draft declares complete when the
 // evidence shows the whole class.
-var draftClosed = []Class{System, Baseboard, Chassis, Processor, Memory, PCI, USB, Storage, Network, I2C, FRU, IPMB, BMC, TPM, ACPI, Firmware}
+var draftClosed = []Class{System, Baseboard, Chassis, Processor, Memory, PCI, USB, Storage, Network, I2C, Flash, FRU, IPMB, BMC, TPM, ACPI, Firmware}
 
 // draftedFacts lists the facts that a draft declares; others are told in an
 // inspection but may change without meaning.
 var draftedFacts = []string{
 	attrHost, attrPackage, attrSizeMiB, attrLinkWidth, attrLinkSpeed, attrCapabilities, attrOptionROM, attrDigest, attrLength,
-	attrCores, attrSubParts, attrSlotPower, attrClassCode, attrInterfaces, attrOUI,
+	attrCores, attrSubParts, attrSlotPower, attrClassCode, attrInterfaces, attrOUI, attrParameters,
 }
 
 // Draft makes the lines and closures of a manifest from the inventory of a

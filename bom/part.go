@@ -27,6 +27,7 @@ const (
 	I2C       Class = "i2c"
 	FRU       Class = "fru"
 	IPMB      Class = "ipmb"
+	Flash     Class = "flash"
 	Power     Class = "power"
 	TPM       Class = "tpm"
 	BMC       Class = "bmc"

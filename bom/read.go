@@ -67,6 +67,7 @@ func Read(b *evidence.Bundle) *Inventory {
 	r.drives()
 	r.ports()
 	r.i2cDevices()
+	r.flashChips()
 	r.fruDevices()
 	r.controllers()
 	r.controllerIDs()
@@ -239,6 +240,7 @@ var vitalFiles = []struct {
 	{Network, regexp.MustCompile(`^sys/class/net(/[^/]+(/path)?)?$`)},
 	{ACPI, regexp.MustCompile(`^sys/firmware/acpi/tables(/[^/]+)?$`)},
 	{FRU, regexp.MustCompile(`^ipmi/fru-[0-9]+\.bin$`)},
+	{Flash, regexp.MustCompile(`^sys/bus/spi/devices(/[^/]+(/spi-nor/jedec_id)?)?$`)},
 	{IPMB, regexp.MustCompile(`^ipmi/sdr\.bin$`)},
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -243,4 +244,75 @@ func TestDriversOfPortsAreAsked(t *testing.T) {
 	got = ports(noDrivers{syscall.EACCES})
 	require.Equal(t, evidence.Denied, got["eth0/ethtool"].status)
 	require.Equal(t, evidence.Collected, got["eth0/address"].status)
+}
+
+// mtdOf reads the flash devices of a machine through a way that a test gives.
+func mtdOf(t *testing.T, files fs.FS, open func(string) (io.ReadCloser, error)) map[string]entry {
+	t.Helper()
+	k := newTask(t.Context(), &Host{files: files, live: true}, &Options{})
+	k.images(open, func(string, int64, int) ([]byte, error) { return nil, syscall.EPERM })
+	out := map[string]entry{}
+	for _, e := range k.finish(false) {
+		out[e.path] = e
+	}
+	return out
+}
+
+func TestFlashDevicesAreReadWhole(t *testing.T) {
+	m := fstest.MapFS{
+		mtdDir + "/mtd0/name": {Data: []byte("BIOS\n")}, mtdDir + "/mtd0/size": {Data: []byte("65536\n")},
+		mtdDir + "/mtd0ro/name": {Data: []byte("BIOS\n")}, // the read-only node of the same device
+	}
+	image := bytes.Repeat([]byte{0xa5}, 65536)
+	var asked []string
+	got := mtdOf(t, m, func(n string) (io.ReadCloser, error) {
+		asked = append(asked, n)
+		return io.NopCloser(bytes.NewReader(image)), nil
+	})
+	require.Equal(t, []string{"mtd0"}, asked)
+	require.Equal(t, image, got["firmware/bios.rom"].data)
+	require.JSONEq(t, `{"source":"/dev/mtd0ro","offset":0,"length":65536,"complete":true}`, string(got["firmware/bios.json"].data))
+	require.Len(t, got, 2)
+}
+
+func TestFlashDevicesThatLie(t *testing.T) {
+	endless := func(string) (io.ReadCloser, error) { return io.NopCloser(zeros{}), nil }
+	short := func(string) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("x")), nil }
+	denied := func(string) (io.ReadCloser, error) {
+		return nil, &fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}
+	}
+	for name, c := range map[string]struct {
+		size   string
+		open   func(string) (io.ReadCloser, error)
+		status evidence.Status
+		reason string
+	}{
+		"more than they say": {"65536", endless, evidence.Failed, "limit of 65536 bytes"},
+		"less than they say": {"65536", short, evidence.Failed, "1 bytes read of 65536"},
+		"no number":          {"-1", endless, evidence.Failed, "is not between"},
+		"larger than any":    {"1099511627776", endless, evidence.Failed, "is not between"},
+		"only for root":      {"65536", denied, evidence.Denied, "permission denied"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := fstest.MapFS{mtdDir + "/mtd3/name": {Data: []byte("bmc")}, mtdDir + "/mtd3/size": {Data: []byte(c.size)}}
+			got := mtdOf(t, m, c.open)
+			require.Equal(t, c.status, got["firmware/bmc.rom"].status)
+			require.Contains(t, got["firmware/bmc.rom"].reason, c.reason)
+			require.Equal(t, evidence.Denied, got[biosPath].status, "where no device gave an image, memory is tried")
+		})
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+func TestFlashChipsAreNamed(t *testing.T) {
+	m := tree(spiDir+"/spi0.0/spi-nor/jedec_id", spiDir+"/spi0.0/spi-nor/sfdp", spiDir+"/spi0.0/modalias", spiDir+"/spi1.0/modalias", spiDir+"/other/modalias", mtdDir+"/mtd0/size", mtdDir+"/mtd0ro/size")
+	got := scanned(t, m, Options{})
+	for _, name := range []string{spiDir + "/spi0.0/spi-nor/jedec_id", spiDir + "/spi0.0/spi-nor/sfdp", spiDir + "/spi1.0/modalias", mtdDir + "/mtd0/size"} {
+		require.Equal(t, evidence.Collected, got[name].Status, name)
+	}
+	require.NotContains(t, got, spiDir+"/other/modalias")
+	require.NotContains(t, got, mtdDir+"/mtd0ro/size")
 }

@@ -25,19 +25,23 @@ var mtdName = regexp.MustCompile(`^mtd\d+$`)
 // flash reads firmware images: every flash device that a kernel driver bound,
 // and otherwise the copy of the boot flash that chipsets map below 4 GiB.
 func flash(t *task) {
-	if !t.host.live {
-		return
+	if t.host.live {
+		t.images(func(n string) (io.ReadCloser, error) { return os.Open("/dev/" + n + "ro") }, window)
 	}
+}
+
+// images reads through the given ways to flash devices and to memory.
+func (t *task) images(open func(string) (io.ReadCloser, error), window func(string, int64, int) ([]byte, error)) {
 	found := false
 	if t.host.has(mtdDir) {
 		for _, n := range t.list(mtdDir) {
 			if mtdName.MatchString(n) && !t.over(mtdDir+"/"+n) {
-				found = t.mtd(n) || found
+				found = t.mtd(n, open) || found
 			}
 		}
 	}
 	if !found {
-		t.mappedFlash()
+		t.mappedFlash(window)
 	}
 }
 
@@ -58,7 +62,7 @@ func (t *task) image(name string, data []byte, o origin) {
 }
 
 // mtd reads one flash device through its read-only node.
-func (t *task) mtd(n string) bool {
+func (t *task) mtd(n string, open func(string) (io.ReadCloser, error)) bool {
 	text := func(attr string) string {
 		b, err := t.host.read(t.ctx, mtdDir+"/"+n+"/"+attr, 256, time.Second)
 		if err != nil {
@@ -75,12 +79,12 @@ func (t *task) mtd(n string) bool {
 	}
 	t.at(name)
 	data, err := within(t.ctx, 5*time.Minute, func(ctx context.Context) ([]byte, error) {
-		f, err := os.Open("/dev/" + n + "ro")
+		f, err := open(n)
 		if err != nil {
 			return nil, err
 		}
 		defer f.Close()
-		return readAll(ctx, io.LimitReader(f, size), size)
+		return readAll(ctx, f, size)
 	})
 	switch {
 	case err != nil:
@@ -117,7 +121,7 @@ const (
 )
 
 // mappedFlash reads the window below 4 GiB. Kernel lockdown closes it.
-func (t *task) mappedFlash() {
+func (t *task) mappedFlash(window func(string, int64, int) ([]byte, error)) {
 	t.at(biosPath)
 	data, err := within(t.ctx, time.Minute, func(context.Context) ([]byte, error) { return window("/dev/mem", flashEnd-flashWindow, flashWindow) })
 	switch {

@@ -67,6 +67,7 @@ func sources() []source {
 		{name: "pci", about: "PCI functions: registers, option ROMs, VPD", limit: slow, run: pci},
 		{name: "usb", about: "USB devices", limit: quick, run: usb},
 		{name: "i2c", about: "I2C clients that a driver bound, with their EEPROMs", limit: slow, run: i2c},
+		{name: "spi", about: "flash chips that a driver bound: id and parameters", limit: quick, run: chips},
 		{name: "nvme", about: "NVMe controllers", limit: quick, run: nvme},
 		{name: "block", about: "disks", limit: quick, run: block},
 		{name: "net", about: "network ports", limit: quick, run: network},
@@ -196,7 +197,7 @@ func (s *scan) leftOut(src source) {
 // mainPaths are the artefacts that stand for a source that was not read.
 func mainPaths(source string) []string {
 	return map[string][]string{
-		"dmi": {dmiDir + "/DMI", dmiDir + "/smbios_entry_point"}, "acpi": {acpiDir}, "efi": {efiDir}, "pci": {pciDir}, "usb": {usbDir}, "i2c": {i2cDir},
+		"dmi": {dmiDir + "/DMI", dmiDir + "/smbios_entry_point"}, "acpi": {acpiDir}, "efi": {efiDir}, "pci": {pciDir}, "usb": {usbDir}, "i2c": {i2cDir}, "spi": {spiDir},
 		"nvme": {nvmeDir}, "block": {blockDir}, "net": {netDir}, "cpu": {"proc/cpuinfo"}, "proc": {"proc/meminfo", "proc/iomem", "proc/uptime"},
 		"ipmi": {deviceIDPath, "ipmi/fru-0.bin", sdrPath}, "firmware": {"firmware/bios.rom"}, "eventlog": {eventLogPath}, "ima": {imaPath},
 		"tpm": {tpm.PropertiesPath, "tpm/quote-sha256.attest"},
