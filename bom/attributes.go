@@ -28,6 +28,7 @@ const (
 
 	attrOUI           = "oui"        // maker that a drive names, as its IEEE identifier
 	attrParameters    = "parameters" // SHA-256 of the SFDP of a flash chip
+	attrPPIN          = "ppin"       // the number that a processor has from its maker
 	attrInterfaces    = "interfaces" // classes of a USB device's interfaces
 	attrProductSerial = "productSerial"
 	attrProductName   = "productName"
@@ -58,6 +59,7 @@ var attributeRules = map[string]attributeRule{
 	attrInterfaces:    {code: finding.UnlikeItsModel, severity: finding.High, why: "The device offers other functions than every unit of its model.", telling: true, ofModel: true},
 	attrParameters:    {code: finding.FlashPartDiffers, severity: finding.Medium, why: "The flash chip has the declared id and describes itself otherwise: makers use one id for several parts, and copies use the id of another maker.", ofModel: true},
 	attrOUI:           {code: finding.UnlikeItsModel, severity: finding.Medium, why: "The drive names another maker than every unit of its model; a maker's id is the same in nearly all models.", ofModel: true},
+	attrPPIN:          {code: finding.InstanceReplaced, severity: finding.High, why: "The processor has another number of its maker: same model, another part."},
 	attrProductSerial: {code: finding.InstanceReplaced, severity: finding.Medium, why: "The inventory memory names another product serial number."},
 	attrChassisSerial: {code: finding.InstanceReplaced, severity: finding.Medium, why: "The inventory memory names another chassis serial number."},
 	attrSubParts:      {code: finding.ComponentReplaced, severity: finding.High, why: "The module carries chips of other makers than declared.", telling: true, ofModel: true},

@@ -34,7 +34,7 @@ func Draft(inv *Inventory, instances bool) ([]Reference, map[Class]Closure) {
 			}
 		}
 		if instances {
-			for _, k := range []string{attrProductSerial, attrChassisSerial} {
+			for _, k := range []string{attrProductSerial, attrChassisSerial, attrPPIN} {
 				if v := p.Attributes[k]; v != "" {
 					r.Attributes[k] = v
 				}

@@ -52,6 +52,7 @@ var iomemDevice = regexp.MustCompile(`^\s+[0-9a-f]+-[0-9a-f]+ : ([0-9a-f]{4,8}:[
 func (r *reader) hidden() {
 	r.iomem()
 	r.memorySums()
+	r.controllerMemory()
 }
 
 // iomem looks for devices that own memory but are not listed as devices.

@@ -63,6 +63,7 @@ func Read(b *evidence.Bundle) *Inventory {
 	r.cpus()
 	r.memoryModules()
 	r.pciFunctions()
+	r.cxlMemory()
 	r.usbDevices()
 	r.drives()
 	r.ports()

@@ -51,6 +51,7 @@ func (r *reader) cpus() {
 			r.processorAgrees(r.part(told[i]), s, o)
 		}
 	}
+	r.processorNumbers(r.packages(info.Sockets))
 	if len(told) > 0 && len(info.Sockets) > 0 && len(told) != len(info.Sockets) {
 		r.contradiction(finding.SourcesContradict, &Part{Subject: "processors"}, fmt.Sprintf("%d sockets populated", len(told)), fmt.Sprintf("%d packages answer", len(info.Sockets)),
 			"The firmware lists another number of processors than answer.", finding.High,

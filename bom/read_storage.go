@@ -9,6 +9,7 @@ import (
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/ids"
+	"github.com/assay-hw/assay/internal/scsivpd"
 )
 
 const (
@@ -108,6 +109,7 @@ func (r *reader) disk(dir string) {
 	if r.b.Text(dir+"/removable") == "1" {
 		p.Volatile = Removable
 	}
+	r.worldwide(p, dev)
 	r.capacity(p, dir)
 }
 
@@ -138,15 +140,40 @@ func onlyStorage(p *Part) bool {
 	return list != ""
 }
 
-// pageSerial reads the unit serial number page (SPC-5, 7.7.15): a four byte
-// header, then text.
+// pageSerial is the serial number of a VPD page, "" for none.
 func pageSerial(b interface{ Read(string) ([]byte, error) }, name string) string {
 	page, err := b.Read(name)
-	if err != nil || len(page) < 4 || page[1] != 0x80 {
+	if err != nil {
 		return ""
 	}
-	n := int(page[2])<<8 | int(page[3])
-	return string(page[4:min(len(page), 4+n)])
+	serial, _ := scsivpd.ParseSerial(page)
+	return serial
+}
+
+// worldwide reads the name that a disk has for life, and holds it against what
+// the kernel prints.
+func (r *reader) worldwide(p *Part, dev string) {
+	name := dev + "/vpd_pg83"
+	page, err := r.b.Read(name)
+	if err != nil || len(page) == 0 {
+		return
+	}
+	ds, err := scsivpd.ParseIdentification(page)
+	if err != nil {
+		r.problem(name, 0, err.Error())
+	}
+	for _, d := range ds {
+		if d.Type != scsivpd.NAA || d.Association != 0 || d.Text {
+			continue
+		}
+		o := r.origin(finding.SiliconAnswered, "scsi:83", name, d.Offset, d.Length)
+		p.fact("wwn", d.Value, o)
+		if printed, ok := strings.CutPrefix(r.b.Text(dev+"/wwid"), "naa."); ok && ids.Key(printed) != d.Value {
+			r.contradiction(finding.SourcesContradict, p, "naa."+ids.Clean(printed)+" in sysfs", "naa."+d.Value+" in page 83h",
+				"The disk answers with another name than the system prints of it.", finding.High, r.whole(finding.SiliconAnswered, "scsi", dev+"/wwid"), o)
+		}
+		return
+	}
 }
 
 var bdfAnywhere = regexp.MustCompile(`[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]`)

@@ -307,6 +307,17 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
+func TestMemoryIsReadFromItsControllers(t *testing.T) {
+	m := tree(edacDir+"/mc0/mc_name", edacDir+"/mc0/dimm3/size", edacDir+"/mc0/dimm3/dimm_label", edacDir+"/mc0/csrow0/size", edacDir+"/power/control",
+		cxlDir+"/mem0/serial", cxlDir+"/mem0/ram/size", cxlDir+"/root0/serial")
+	got := scanned(t, m, Options{})
+	for _, name := range []string{edacDir + "/mc0/dimm3/size", edacDir + "/mc0/dimm3/dimm_label", cxlDir + "/mem0/serial", cxlDir + "/mem0/ram/size"} {
+		require.Equal(t, evidence.Collected, got[name].Status, name)
+	}
+	require.NotContains(t, got, edacDir+"/mc0/csrow0/size")
+	require.NotContains(t, got, cxlDir+"/root0/serial")
+}
+
 func TestFlashChipsAreNamed(t *testing.T) {
 	m := tree(spiDir+"/spi0.0/spi-nor/jedec_id", spiDir+"/spi0.0/spi-nor/sfdp", spiDir+"/spi0.0/modalias", spiDir+"/spi1.0/modalias", spiDir+"/other/modalias", mtdDir+"/mtd0/size", mtdDir+"/mtd0ro/size")
 	got := scanned(t, m, Options{})

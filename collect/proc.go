@@ -34,6 +34,37 @@ func cpu(t *task) {
 			continue
 		}
 		dir := cpuDir + "/" + n
-		t.attributes(dir, nil, []string{"topology/ppin", "microcode/version"})
+		t.attributes(dir, nil, []string{"topology/physical_package_id", "topology/ppin", "microcode/version"})
+	}
+}
+
+const (
+	edacDir = "sys/devices/system/edac/mc"
+	cxlDir  = "sys/bus/cxl/devices"
+)
+
+// memory reads what the drivers of memory controllers know of modules, and what
+// memory devices on CXL say of themselves. Most machines have no such drivers.
+func memory(t *task) {
+	if t.host.has(edacDir) {
+		for _, mc := range t.list(edacDir) {
+			if !strings.HasPrefix(mc, "mc") || t.over(edacDir+"/"+mc) || !t.host.has(edacDir+"/"+mc+"/mc_name") {
+				continue
+			}
+			for _, n := range t.list(edacDir + "/" + mc) {
+				if dir := edacDir + "/" + mc + "/" + n; strings.HasPrefix(n, "dimm") || strings.HasPrefix(n, "rank") {
+					t.attributes(dir, nil, []string{"dimm_label", "dimm_location", "dimm_mem_type", "size"})
+				}
+			}
+		}
+	}
+	if !t.host.has(cxlDir) {
+		return
+	}
+	for _, n := range t.list(cxlDir) {
+		if dir := cxlDir + "/" + n; strings.HasPrefix(n, "mem") && !t.over(dir) {
+			t.attributes(dir, nil, []string{"serial", "firmware_version", "ram/size", "pmem/size", "numa_node"})
+			t.resolved(dir)
+		}
 	}
 }

@@ -72,6 +72,7 @@ func sources() []source {
 		{name: "block", about: "disks", limit: quick, run: block},
 		{name: "net", about: "network ports", limit: quick, run: network},
 		{name: "cpu", about: "processors", limit: quick, run: cpu},
+		{name: "memory", about: "memory as its controllers and CXL devices see it", limit: quick, run: memory},
 		{name: "proc", about: "kernel, memory map, uptime", limit: quick, run: proc},
 		{name: "ipmi", about: "management controller: device id, FRU, list of sensors and devices", limit: slow, run: ipmiBMC},
 		{name: "firmware", about: "flash images; takes seconds to minutes", limit: 10 * time.Minute, extra: true, run: flash},
