@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/assay-hw/assay/internal/fixture"
 	"github.com/assay-hw/assay/internal/swtpm"
@@ -17,6 +20,32 @@ func TestMain(m *testing.M) {
 		"assay":  func() { os.Exit(run(os.Args[1:], newEnvironment())) },
 		"unpack": unpack,
 	})
+}
+
+// followsSchema is the script command "schema NAME FILE": the file has the form
+// that docs/formats/NAME.schema.json publishes.
+func followsSchema(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: schema NAME FILE")
+	}
+	name := args[0] + ".schema.json"
+	raw, err := os.ReadFile(filepath.Join("..", "..", "docs", "formats", name))
+	ts.Check(err)
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	ts.Check(err)
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	ts.Check(c.AddResource(name, doc))
+	s, err := c.Compile(name)
+	ts.Check(err)
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(ts.ReadFile(args[1])))
+	ts.Check(err)
+	switch err := s.Validate(v); {
+	case neg && err == nil:
+		ts.Fatalf("%s follows %s", args[1], name)
+	case !neg:
+		ts.Check(err)
+	}
 }
 
 // TestScripts runs the command line as people and scripts use it. Each script
@@ -65,7 +94,8 @@ func TestScripts(t *testing.T) {
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
-		Dir: filepath.Join("testdata", "script"),
+		Dir:  filepath.Join("testdata", "script"),
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"schema": followsSchema},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NO_COLOR", "1")
 			e.Setenv("SWTPM", address)
