@@ -70,21 +70,27 @@ func (h *Host) link(name string) string {
 
 // Errors that a read may give besides those of the file system.
 var (
-	errTimeout = errors.New("no answer in time")
-	errTooLong = errors.New("exceeds the limit")
+	errTimeout   = errors.New("no answer in time")
+	errTooLong   = errors.New("exceeds the limit")
+	errIrregular = errors.New("is no regular file")
 )
 
 // read gives the bytes of one file, at most limit of them. It returns in time
 // even when the file does not: the reader is left behind then.
 func (h *Host) read(ctx context.Context, name string, limit int64, patience time.Duration) ([]byte, error) {
 	return within(ctx, patience, func(ctx context.Context) ([]byte, error) {
+		odd := func(info fs.FileInfo, err error) bool { return err == nil && !info.Mode().IsRegular() }
+		// Before it is opened: a pipe without a writer would not open.
+		if odd(fs.Stat(h.files, name)) {
+			return nil, &fs.PathError{Op: "read", Path: name, Err: errIrregular}
+		}
 		f, err := h.files.Open(name)
 		if err != nil {
 			return nil, err
 		}
 		defer f.Close()
-		if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
-			return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("is no regular file")}
+		if odd(f.Stat()) {
+			return nil, &fs.PathError{Op: "read", Path: name, Err: errIrregular}
 		}
 		return readAll(ctx, f, limit)
 	})
