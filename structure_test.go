@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -130,6 +131,16 @@ func TestAttesterAndVerifierAreApart(t *testing.T) {
 				require.False(t, strings.HasPrefix(to, "/collect"), "%s: a verdict would need a machine", s.path)
 			}
 		}
+	}
+}
+
+// The bootable scanner is built around package collect: what reaches over a
+// network or writes pages is brought by the program that wants it.
+func TestTheCollectorStaysSmall(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "./collect").Output()
+	require.NoError(t, err)
+	for _, heavy := range []string{"net/http", "crypto/tls", "html/template", "text/template", "github.com/stmcginnis/gofish", module + "/collect/redfish"} {
+		require.NotContains(t, strings.Fields(string(out)), heavy)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -219,6 +220,12 @@ func (s scripted) info(port string) ([]byte, error) {
 	return make([]byte, 196), nil
 }
 
+// silent drivers never answer.
+type silent chan struct{}
+
+func (s silent) permanent(string) (string, error) { <-s; return "", nil }
+func (s silent) info(string) ([]byte, error)      { <-s; return nil, nil }
+
 func TestDriversOfPortsAreAsked(t *testing.T) {
 	m := tree(netDir+"/lo/address", netDir+"/bonding_masters")
 	for _, n := range []string{"eth0", "gone", "denied", "bare"} {
@@ -241,6 +248,17 @@ func TestDriversOfPortsAreAsked(t *testing.T) {
 	require.Equal(t, evidence.Denied, got["denied/perm_address"].status)
 	require.NotContains(t, got, "bare/ethtool", "a driver that has nothing to say is not missed")
 	require.NotContains(t, got, "lo/ethtool", "nobody made this port")
+	synctest.Test(t, func(t *testing.T) {
+		forever := make(chan struct{})
+		defer close(forever)
+		k := newTask(t.Context(), &Host{files: m, live: true}, &Options{})
+		k.ports(silent(forever))
+		for _, e := range k.finish(false) {
+			if strings.HasSuffix(e.path, "ethtool") || strings.HasSuffix(e.path, "perm_address") {
+				require.Equal(t, evidence.TimedOut, e.status, e.path)
+			}
+		}
+	})
 	got = ports(noDrivers{syscall.EACCES})
 	require.Equal(t, evidence.Denied, got["eth0/ethtool"].status)
 	require.Equal(t, evidence.Collected, got["eth0/address"].status)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/assay-hw/assay/evidence"
 )
@@ -11,7 +12,7 @@ import (
 // moving are artefacts that change while a machine runs; a second reading of
 // them says nothing.
 func moving(name string) bool {
-	return slices.ContainsFunc([]string{"proc/*", "sys/devices/system/cpu/*/*/*", "sys/firmware/efi/efivars/MTC-*", "redfish/*"}, func(p string) bool {
+	return strings.HasPrefix(name, "redfish/") || slices.ContainsFunc([]string{"proc/*", "sys/devices/system/cpu/*/*/*", "sys/firmware/efi/efivars/MTC-*"}, func(p string) bool {
 		ok, _ := path.Match(p, name)
 		return ok
 	})

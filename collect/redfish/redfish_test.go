@@ -229,6 +229,24 @@ func TestNothingButASessionIsDeleted(t *testing.T) {
 	}
 }
 
+// Sensors of a controller move all the time: a second pass says nothing.
+func TestTwoPassesDoNotCompareControllers(t *testing.T) {
+	n := 0
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n++
+		fmt.Fprintf(w, `{"Reading":%d}`, n)
+	}))
+	t.Cleanup(s.Close)
+	x, err := Source(Controller{URL: s.URL})
+	require.NoError(t, err)
+	w, err := collect.Scan(t.Context(), collect.Captured(fstest.MapFS{}), collect.Options{Extra: []collect.Extra{x}, Passes: 2})
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	for _, a := range w.Artifacts() {
+		require.False(t, strings.HasPrefix(a.Path, evidence.SecondPass), a.Path)
+	}
+}
+
 func TestAControllerThatNeverAnswersIsLeft(t *testing.T) {
 	forever := make(chan struct{})
 	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-forever }))
