@@ -55,7 +55,7 @@ func (d *drivers) permanent(port string) (string, error) {
 		}
 		return "", err
 	}
-	mac := net.HardwareAddr(a.data[:min(a.size, 6)])
+	mac := net.HardwareAddr(a.data[:min(a.size, 32)])
 	for _, b := range mac {
 		if b != 0 {
 			return mac.String(), nil
