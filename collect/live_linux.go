@@ -24,6 +24,7 @@ func openBMC(name string) (do bmcCommand, done func(), err error) {
 	}
 	return func(ctx context.Context, netFn, command byte, data []byte) ([]byte, error) {
 		return within(ctx, 6*time.Second, func(context.Context) ([]byte, error) {
+			room()
 			r, err := bmc.SendRecv(ipmi.NetFn(netFn), ipmi.Command(command), data)
 			if code, ok := errors.AsType[ipmi.CompletionError](err); ok {
 				return nil, completion(code)
@@ -34,6 +35,16 @@ func openBMC(name string) (do bmcCommand, done func(), err error) {
 			return completed(r)
 		})
 	}, func() { bmc.Close() }, nil
+}
+
+// room makes the stack large enough that it does not move in the calls that
+// follow. The IPMI library hands the kernel the address of a request on it; one
+// that has moved would be read from memory that is free.
+//
+//go:noinline
+func room() byte {
+	var b [32 << 10]byte
+	return b[len(os.Args)%len(b)]
 }
 
 // window copies a stretch of physical memory. It is mapped, since reading stops
