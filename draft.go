@@ -197,7 +197,7 @@ func (d *drafter) measurements() {
 	for _, u := range d.units {
 		refs := u.boot.DraftReferences()
 		if claimedImage(u.bundle) != "" {
-			refs = slices.DeleteFunc(refs, func(r attest.Reference) bool { return manifest.OwnedBySoftware(r.PCR) })
+			refs = slices.DeleteFunc(refs, attest.Reference.OfSoftware)
 		}
 		boots = append(boots, refs)
 		images = append(images, u.images)

@@ -22,7 +22,8 @@ const module = "github.com/assay-hw/assay"
 // imports only packages of lower layers; packages of one layer never import
 // each other.
 var layers = [][]string{
-	{"cmd/assay", "cmd/scanner", "demo/unpack"},
+	{"cmd/assay", "cmd/scanner", "demo/unpack", "lab"},
+	{"report/html"},
 	{"report", "image"},
 	{"."},
 	{"collect/redfish"},

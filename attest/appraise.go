@@ -53,7 +53,7 @@ type Appraisal struct {
 	// fits (Reference.Origin).
 	GoldenBy map[int][]string
 
-	Coverage   Coverage
+	Coverage Coverage
 
 	// What was proved.
 	Quoted     bool // a key with the right attributes signed PCR 0 to 7 and every referenced register of Bank

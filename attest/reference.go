@@ -19,6 +19,12 @@ type Reference struct {
 	Origin  string              `json:"-"` // id of the manifest, set by the caller
 }
 
+// OfSoftware reports whether the software that a machine starts, and not its
+// platform, decides what is in the register (TCG PFP 1.06, 3.3.4).
+func (r Reference) OfSoftware() bool {
+	return r.PCR == 4 || r.PCR == 5 || r.PCR >= 8 && r.PCR <= 14
+}
+
 // EventReference is one expected event.
 type EventReference struct {
 	Type      string              `json:"type"`                // TCG name, a hint: digests decide

@@ -61,8 +61,11 @@ func block(t *task) {
 			attrs = append(attrs, "vpd_pg80", "vpd_pg83")
 		}
 		t.attributes(dir+"/device", nil, attrs)
-		if n == t.opt.BootDisk {
-			t.resolved(dir)
+		t.resolved(dir)
+		switch {
+		case !t.host.live:
+			t.read(dir+"/gpt", file{limit: tableBytes, optional: true})
+		case n == t.opt.BootDisk:
 			t.partitionTable(n)
 		}
 	}

@@ -457,16 +457,11 @@ func (o *opener) narrow(t *Trusted) {
 // bootRight names who owns a PCR (TCG PC Client PFP 1.06, 3.3.4): firmware the
 // first ones and 7, the software it starts 4, 5 and 8 to 14.
 func bootRight(pcr int) string {
-	switch {
-	case pcr == 4, pcr == 5, pcr >= 8 && pcr <= 14:
+	if (attest.Reference{PCR: pcr}).OfSoftware() {
 		return rightBootSoftware
 	}
 	return rightBootPlatform
 }
-
-// OwnedBySoftware reports whether the software that a machine starts, and not
-// its platform, decides what is in a PCR.
-func OwnedBySoftware(pcr int) bool { return bootRight(pcr) == rightBootSoftware }
 
 // Stale reports a manifest that is older than a policy allows. A zero age
 // allows any.

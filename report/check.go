@@ -22,8 +22,8 @@ func Check(w io.Writer, r *assay.Result, s Style) error {
 	}
 	p.width = max(40, p.width)
 	p.banner(r.Verdict)
-	p.line("%s", p.paint(ansiBold, machine(r)))
-	p.wrap("", verdictSentence(r))
+	p.line("%s", p.paint(ansiBold, Machine(r)))
+	p.wrap("", Sentence(r))
 	p.wrap("", fmt.Sprintf("Assurance %s: %s", r.Assurance.Level, r.Assurance.Statement))
 	p.where(r)
 	p.incidents(r)

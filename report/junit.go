@@ -36,7 +36,7 @@ type junitMessage struct {
 // class are test cases, findings that count are failures, and what was not
 // checked is skipped, never passed.
 func JUnit(w io.Writer, r *assay.Result) error {
-	s := junitSuite{Name: "assay " + machine(r), Time: r.At.Format("2006-01-02T15:04:05")}
+	s := junitSuite{Name: "assay " + Machine(r), Time: r.At.Format("2006-01-02T15:04:05")}
 	add := func(c junitCase) {
 		s.Tests++
 		if c.Failure != nil {

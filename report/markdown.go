@@ -13,8 +13,8 @@ import (
 // Markdown writes the result for a ticket or a wiki page.
 func Markdown(w io.Writer, r *assay.Result) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s: %s\n\n", strings.ToUpper(string(r.Verdict)), cell(machine(r)))
-	fmt.Fprintf(&b, "%s\n\nAssurance %s: %s\n", cell(verdictSentence(r)), r.Assurance.Level, cell(r.Assurance.Statement))
+	fmt.Fprintf(&b, "# %s: %s\n\n", strings.ToUpper(string(r.Verdict)), cell(Machine(r)))
+	fmt.Fprintf(&b, "%s\n\nAssurance %s: %s\n", cell(Sentence(r)), r.Assurance.Level, cell(r.Assurance.Statement))
 	if len(r.Incidents) > 0 {
 		b.WriteString("\n## Incidents\n")
 		for _, i := range r.Incidents {
@@ -24,7 +24,7 @@ func Markdown(w io.Writer, r *assay.Result) error {
 	if len(r.Findings) > 0 {
 		b.WriteString("\n## Findings\n\n| severity | code | subject | place | want | got | why |\n|---|---|---|---|---|---|---|\n")
 		for _, f := range r.Findings {
-			fmt.Fprintf(&b, "| %s | %s %s | %s | %s | %s | %s | %s |\n", f.Severity, f.Code, cell(f.Name), cell(f.Subject), cell(placeOf(f)), cell(f.Want), cell(f.Got), cell(f.Why))
+			fmt.Fprintf(&b, "| %s | %s %s | %s | %s | %s | %s | %s |\n", f.Severity, f.Code, cell(f.Name), cell(f.Subject), cell(Place(f)), cell(f.Want), cell(f.Got), cell(f.Why))
 		}
 	}
 	b.WriteString("\n## Required\n\n| what | proved | reason |\n|---|---|---|\n")
@@ -55,7 +55,8 @@ func Markdown(w io.Writer, r *assay.Result) error {
 	return nil
 }
 
-func placeOf(f finding.Finding) string {
+// Place is where on the board a finding is, as people know it.
+func Place(f finding.Finding) string {
 	return cmp.Or(f.Location.Slot, f.Location.Designator, f.Location.Path)
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/report"
+	"github.com/assay-hw/assay/report/html"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden reports")
@@ -74,7 +75,7 @@ var writers = map[string]func(io.Writer, *assay.Result) error{
 	"result.check.txt": func(w io.Writer, r *assay.Result) error { return report.Check(w, r, report.Style{}) },
 	"result.json":      report.JSON,
 	"result.md":        report.Markdown,
-	"result.html":      report.HTML,
+	"result.html":      html.Write,
 	"result.sarif":     report.SARIF,
 	"result.xml":       report.JUnit,
 }
@@ -157,7 +158,7 @@ func TestTheVerdictIsLarge(t *testing.T) {
 // The map is drawn from names that evidence gives, so it has to stay a drawing.
 func TestTheMapIsAWellFormedDrawing(t *testing.T) {
 	var b bytes.Buffer
-	require.NoError(t, report.HTML(&b, result()))
+	require.NoError(t, html.Write(&b, result()))
 	_, svg, ok := strings.Cut(b.String(), "<svg")
 	require.True(t, ok)
 	svg, _, ok = strings.Cut(svg, "</svg>")
@@ -181,7 +182,7 @@ func TestTheMapIsAWellFormedDrawing(t *testing.T) {
 	r := result()
 	r.Map = nil
 	b.Reset()
-	require.NoError(t, report.HTML(&b, r))
+	require.NoError(t, html.Write(&b, r))
 	require.NotContains(t, b.String(), "<svg")
 }
 

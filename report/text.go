@@ -103,12 +103,13 @@ func (p *printer) wrap(label, text string) {
 }
 
 func (p *printer) verdict(r *assay.Result) {
-	p.line("%s  %s", p.paint(verdictColor(r.Verdict), strings.ToUpper(string(r.Verdict))), p.paint(ansiBold, machine(r)))
-	p.wrap("      ", verdictSentence(r))
+	p.line("%s  %s", p.paint(verdictColor(r.Verdict), strings.ToUpper(string(r.Verdict))), p.paint(ansiBold, Machine(r)))
+	p.wrap("      ", Sentence(r))
 	p.wrap("      ", fmt.Sprintf("Assurance %s: %s", r.Assurance.Level, r.Assurance.Statement))
 }
 
-func machine(r *assay.Result) string {
+// Machine names the machine that a result is about.
+func Machine(r *assay.Result) string {
 	s := strings.TrimSpace(Plain(r.Platform.Manufacturer + " " + r.Platform.Model))
 	if r.Platform.Serial != "" {
 		s += "  serial " + Plain(r.Platform.Serial)
@@ -116,8 +117,8 @@ func machine(r *assay.Result) string {
 	return cmp.Or(s, "machine without a name")
 }
 
-// verdictSentence tells in one sentence what the verdict rests on.
-func verdictSentence(r *assay.Result) string {
+// Sentence tells in one sentence what the verdict rests on.
+func Sentence(r *assay.Result) string {
 	switch r.Verdict {
 	case assay.Pass:
 		return "Everything that the policy requires was proved, and nothing contradicts the manifest."
@@ -283,12 +284,13 @@ func (p *printer) coverage(r *assay.Result) {
 	for _, d := range r.Devices {
 		p.line("  %-12s %8d %8d %10d %14d", Plain(d.Device), d.Declared, d.Matched, d.Unexpected, d.NotObservable)
 	}
-	if line := bootLine(r); line != "" {
+	if line := BootLine(r); line != "" {
 		p.wrap("  measured boot: ", line)
 	}
 }
 
-func bootLine(r *assay.Result) string {
+// BootLine says what became of each register, "" when none was looked at.
+func BootLine(r *assay.Result) string {
 	var parts []string
 	for _, state := range []string{"explained", "unexplained", "not attested"} {
 		var pcrs []string

@@ -16,6 +16,7 @@ import (
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/internal/outfile"
 	"github.com/assay-hw/assay/report"
+	"github.com/assay-hw/assay/report/html"
 )
 
 // outputOptions are the flags of every command that reports.
@@ -87,7 +88,7 @@ func (o *outputOptions) result(env *environment, r *assay.Result) error {
 	case "markdown":
 		err = report.Markdown(&b, r)
 	case "html":
-		err = report.HTML(&b, r)
+		err = html.Write(&b, r)
 	case "sarif":
 		err = report.SARIF(&b, r)
 	case "junit":

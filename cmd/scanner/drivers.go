@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/u-root/u-root/pkg/kmodule"
+	"golang.org/x/sys/unix"
 
 	"github.com/assay-hw/assay/image/layout"
 )
@@ -122,7 +122,7 @@ func loadModule(name string) error {
 		return err
 	}
 	defer f.Close()
-	return kmodule.FileInit(f, "", 0)
+	return unix.FinitModule(int(f.Fd()), "", 0)
 }
 
 // devices lists how the devices of the machine name themselves to drivers.

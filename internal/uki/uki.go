@@ -85,7 +85,7 @@ func Assemble(stub []byte, add []Section) ([]byte, error) {
 	}
 	out := bytes.Clone(stub[:p.nextRaw])
 	clear(out[p.file+8 : p.file+16]) // the symbols behind the sections are left out
-	align := max(p.align, 4096) // firmware that protects pages wants whole ones
+	align := max(p.align, 4096)      // firmware that protects pages wants whole ones
 	virtual := alignUp(p.nextVirtual, align)
 	added := uint32(0)
 	for i, s := range add {

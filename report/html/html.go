@@ -1,4 +1,7 @@
-package report
+// Package html writes a result as a page. It is apart from the other reports,
+// since a program with a template engine keeps every method of every type, and
+// the bootable scanner has no room for that.
+package html
 
 import (
 	_ "embed"
@@ -9,23 +12,24 @@ import (
 
 	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/report"
 )
 
 //go:embed report.html.tmpl
 var htmlSource string
 
-// HTML writes the result as one self-contained file: no script, nothing
+// Write writes the result as one self-contained file: no script, nothing
 // fetched, and a layout that prints.
-func HTML(w io.Writer, r *assay.Result) error {
+func Write(w io.Writer, r *assay.Result) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
-		"plain":    Plain,
-		"place":    placeOf,
+		"plain":    report.Plain,
+		"place":    report.Place,
 		"upper":    func(v assay.Verdict) string { return strings.ToUpper(string(v)) },
-		"machine":  machine,
-		"sentence": verdictSentence,
-		"boot":     bootLine,
+		"machine":  report.Machine,
+		"sentence": report.Sentence,
+		"boot":     report.BootLine,
 		"board":    boardSVG,
-		"inspect":  Inspection,
+		"inspect":  report.Inspection,
 		"join":     func(s []string) string { return strings.Join(s, "; ") },
 		"notable":  func(f finding.Finding) bool { return f.Severity > finding.Info },
 	}).Parse(htmlSource)
