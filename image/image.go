@@ -111,8 +111,11 @@ func (b *builder) assemble(stub []byte, k *kernel, initrd []byte) (*Image, error
 	}
 	release := fmt.Sprintf("ID=assay\nNAME=Assay\nPRETTY_NAME=\"Assay scanner %s\"\nVERSION_ID=%s\n", b.opt.Version, b.opt.Version)
 	sections := []uki.Section{
-		{Name: ".osrel", Data: []byte(release)}, {Name: ".cmdline", Data: []byte(cmdline)}, {Name: ".uname", Data: []byte(k.version)},
-		{Name: ".linux", Data: k.image}, {Name: ".initrd", Data: initrd},
+		{Name: ".osrel", Data: []byte(release)},
+		{Name: ".cmdline", Data: []byte(cmdline)},
+		{Name: ".uname", Data: []byte(k.version)},
+		{Name: ".linux", Data: k.image},
+		{Name: ".initrd", Data: initrd},
 	}
 	image, err := uki.Assemble(stub, sections)
 	if err != nil {

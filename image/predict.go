@@ -95,7 +95,8 @@ func (m *Image) predict(sections []uki.Section, kernel []byte, cmdline string, i
 			{Type: app, Digests: inner, Label: "Linux " + m.Kernel, Optional: true},
 		}},
 		{pcr: 5, order: "any", events: []attest.EventReference{
-			separator(), {Type: "EV_EFI_GPT_EVENT", Digests: plainDigests(table), Label: "GPT " + m.disk.Disk.String()},
+			separator(),
+			{Type: "EV_EFI_GPT_EVENT", Digests: plainDigests(table), Label: "GPT " + m.disk.Disk.String()},
 			action("Exit Boot Services Invocation"), action("Exit Boot Services Returned with Success"),
 		}},
 		{pcr: 9, events: []attest.EventReference{

@@ -16,8 +16,12 @@ import (
 
 // filesystems are what the kernel shows of a machine.
 var filesystems = []struct{ source, dir, kind string }{
-	{"proc", "/proc", "proc"}, {"sysfs", "/sys", "sysfs"}, {"devtmpfs", "/dev", "devtmpfs"}, {"tmpfs", "/tmp", "tmpfs"},
-	{"tmpfs", "/run", "tmpfs"}, {"securityfs", "/sys/kernel/security", "securityfs"},
+	{"proc", "/proc", "proc"},
+	{"sysfs", "/sys", "sysfs"},
+	{"devtmpfs", "/dev", "devtmpfs"},
+	{"tmpfs", "/tmp", "tmpfs"},
+	{"tmpfs", "/run", "tmpfs"},
+	{"securityfs", "/sys/kernel/security", "securityfs"},
 }
 
 const noExec = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
