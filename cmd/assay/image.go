@@ -30,15 +30,15 @@ func newImageCommand(env *environment) *cobra.Command {
 
 // imageOptions are the flags of image build.
 type imageOptions struct {
-	out, uki, reference     string
-	scanner, kernel, mods   string
-	stub, cache, cmdline    string
-	golden, trust, ekRoots  []string
-	sbKey, sbCert           string
-	key, cert               string
-	now                     nowOption
-	quiet                   bool
-	imageVersion, nonceText string
+	out, uki, reference    string
+	scanner, kernel, mods  string
+	stub, cache, cmdline   string
+	golden, trust, ekRoots []string
+	sbKey, sbCert          string
+	key, cert              string
+	now                    nowOption
+	quiet                  bool
+	nonceText              string
 }
 
 func newImageBuildCommand(env *environment) *cobra.Command {
