@@ -75,6 +75,7 @@ func Read(b *evidence.Bundle) *Inventory {
 	r.repository()
 	r.acpiTables()
 	r.tpms()
+	r.fillSlots()
 	r.crossCheck()
 	r.hidden()
 	r.gaps()

@@ -446,3 +446,20 @@ func (r *reader) slotOf(f *function, bridge map[string]*function) string {
 	}
 	return ""
 }
+
+// fillSlots names the part in each slot: the first function that sits in it and
+// leads nowhere else. Firmware gives a slot the address of the card or that of
+// the port above it.
+func (r *reader) fillSlots() {
+	for i := range r.inv.Places {
+		pl := &r.inv.Places[i]
+		if pl.Kind != "slot" || pl.Subject != "" {
+			continue
+		}
+		for _, p := range r.inv.Parts {
+			if p.Class == PCI && p.Location.Slot == pl.Designator && !strings.HasPrefix(p.Attributes["classCode"], "0604") && (pl.Subject == "" || p.Subject < pl.Subject) {
+				pl.Subject = p.Subject
+			}
+		}
+	}
+}

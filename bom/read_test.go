@@ -80,12 +80,14 @@ func TestPlacesCarryTheWordsOnTheBoard(t *testing.T) {
 	require.Equal(t, "SLOT4 PCIe x16 (riser)", part(t, inv, "pci:0000:05:00.0").Location.Slot, "a device behind a switch is in the slot of the switch")
 	require.Equal(t, "pci0000:00/04.0/00.0/00.0/00.0", part(t, inv, "pci:0000:05:00.0").Location.Path)
 	require.Equal(t, "P1-DIMMA1", part(t, inv, "dimm:P1-DIMMA1").Location.Designator)
-	empty := 0
+	empty, holds := 0, map[string]string{}
 	for _, p := range inv.Places {
 		if p.Kind == "dimm" && !p.InUse {
 			empty++
 		}
+		holds[p.Designator] = p.Subject
 	}
+	require.Equal(t, "pci:0000:05:00.0", holds["SLOT4 PCIe x16 (riser)"], "a slot holds a card, not the ports that lead to it")
 	require.Equal(t, 4, empty)
 }
 

@@ -94,6 +94,7 @@ func TestWholeMachines(t *testing.T) {
 			"another TPM":                     anotherTPM,
 			"initial file system was changed": tamperedScanner,
 			"Secure Boot with a signed stick": secureBoot,
+			"verdict at the machine":          verdictAtTheMachine,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -365,6 +366,29 @@ func secureBoot(t *testing.T, s *server) {
 	require.Equal(t, "pass", r.Verdict, "%+v", r)
 	require.Equal(t, "attested", r.Assurance.Collector)
 	require.True(t, slices.ContainsFunc(r.NotChecked, func(n struct{ What, Reason string }) bool { return strings.Contains(n.What, "firmware/bios.rom") }), "%+v", r.NotChecked)
+}
+
+// verdictAtTheMachine takes manifests along: the scanner shows the verdict on
+// its consoles, for somebody who stands there.
+func verdictAtTheMachine(t *testing.T, s *server) {
+	file := filepath.Join(s.sub(t), "judge.img")
+	args := []string{"image", "build", "-o", file, "--cmdline", cmdline, "--golden", s.golden, "--trust", s.trust, "--key", s.file("release.key"), "--cert", s.file("release.pem")}
+	for _, r := range s.maker.Roots() {
+		args = append(args, "--ek-roots", r)
+	}
+	s.run(t, 0, args...)
+	stick, err := OpenStick(file)
+	require.NoError(t, err)
+	m := s.twin(t)
+	m.Add = []string{"e1000e,bus=rp6,romfile=,mac=52:54:00:00:00:09"}
+	r := s.try(t, "verdict at the machine", m, stick, "default", s.golden, file+".golden.json")
+	require.Equal(t, "fail", r.Verdict)
+	require.Equal(t, "attested", r.Assurance.Collector)
+	shown, err := os.ReadFile(filepath.Join(m.Dir, "serial.log"))
+	require.NoError(t, err)
+	for _, text := range []string{"SLOT6", "HW-001", "serial S-LAB-0001", "[!!] SLOT6", "switching off"} {
+		require.Contains(t, string(shown), text)
+	}
 }
 
 // keys makes a vendor and a release signer under one root, and the grant that

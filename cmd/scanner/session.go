@@ -115,20 +115,32 @@ func (s *session) findStick() {
 	if err != nil || len(raw) > 64<<10 {
 		return
 	}
+	s.readSettings(raw)
+}
+
+func (s *session) readSettings(raw []byte) {
 	if err := json.Unmarshal(raw, &s.set); err != nil {
 		s.say("%s: %v", layout.SettingsFile, err)
 	}
 }
 
-func (s *session) collect(ctx context.Context, host *collect.Host, roms *collect.ROMs) (*evidence.Writer, error) {
-	nonce, err := hex.DecodeString(strings.TrimSpace(s.set.Nonce))
-	if err != nil || len(nonce) > 64 {
+// nonce is the verifier's, nil for none.
+func (s *session) nonce() []byte {
+	b, err := hex.DecodeString(strings.TrimSpace(s.set.Nonce))
+	if err != nil || len(b) > 64 {
 		s.say("%s: the nonce is no hexadecimal number of at most 64 bytes; it is left out", layout.SettingsFile)
-		nonce = nil
+		return nil
 	}
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+func (s *session) collect(ctx context.Context, host *collect.Host, roms *collect.ROMs) (*evidence.Writer, error) {
 	o := collect.Options{
 		Collector: evidence.Collector{Name: layout.ScannerImage, Version: s.version}, Image: layout.ScannerImage + " " + s.version,
-		Now: time.Now(), Nonce: nonce, With: []string{"firmware"}, EarlyROMs: roms,
+		Now: time.Now(), Nonce: s.nonce(), With: []string{"firmware"}, EarlyROMs: roms,
 		Progress: func(p collect.Progress) { s.progress(p) },
 	}
 	if s.stick != nil {

@@ -64,9 +64,8 @@ func consoles() io.Writer {
 type everyWriter []io.Writer
 
 func (e everyWriter) Write(p []byte) (int, error) {
-	text := []byte(strings.ReplaceAll(string(p), "\n", "\r\n"))
 	for _, w := range e {
-		_, _ = w.Write(text)
+		_, _ = w.Write(p)
 	}
 	return len(p), nil
 }
