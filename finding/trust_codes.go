@@ -312,7 +312,7 @@ var trustCodes = []Entry{
 	{
 		Code: CollectorUntrusted, Name: "collector-not-trusted", Severity: Critical, Claim: ClaimEvidence,
 		Title:   "Collector not trusted",
-		Meaning: "The inventory was taken inside a virtual machine, or by a scanner image that is not a released one.",
+		Meaning: "The inventory was taken inside a virtual machine, or says that a scanner image took it while the signed boot record shows another one.",
 		Action:  "Boot the released scanner stick on the bare machine.",
 		Attack:  []string{"T1557"}, EMB3D: []string{"TID-225"},
 	},
