@@ -14,6 +14,7 @@ SCANNER_FLAGS := -trimpath -gcflags=all=-l -ldflags '-s -w -buildid='
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/assay ./cmd/assay
 	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build $(SCANNER_FLAGS) -o bin/assay-scanner ./cmd/scanner
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build $(SCANNER_FLAGS) -o bin/assay-sender ./cmd/sender
 
 demo: build
 	bash demo/demo.sh

@@ -22,7 +22,7 @@ const module = "github.com/assay-hw/assay"
 // imports only packages of lower layers; packages of one layer never import
 // each other.
 var layers = [][]string{
-	{"cmd/assay", "cmd/scanner", "demo/unpack", "lab"},
+	{"cmd/assay", "cmd/scanner", "cmd/sender", "demo/unpack", "lab"},
 	{"report/html"},
 	{"report", "image"},
 	{"."},

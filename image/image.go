@@ -45,6 +45,10 @@ type Options struct {
 	Trust   []File // roots, and trust.yaml, that may sign them
 	EKRoots []File // roots of TPM makers besides the built-in ones
 
+	Sender    []byte // the program that sends; needed with SendURL
+	SendURL   string // https address that evidence is sent to; "" sends nothing
+	SendRoots []byte // PEM roots of that server
+
 	Key  crypto.Signer // signs the image for Secure Boot; nil leaves it unsigned
 	Cert *x509.Certificate
 
@@ -66,10 +70,7 @@ type Image struct {
 	events  []registerEvents
 }
 
-type builder struct {
-	opt     Options
-	scanner []byte
-}
+type builder struct{ opt Options }
 
 func (b *builder) progress(format string, args ...any) {
 	if b.opt.Progress != nil {
@@ -80,9 +81,12 @@ func (b *builder) progress(format string, args ...any) {
 // Build makes an image. Equal options and equal input files give equal bytes,
 // except for the signature of Secure Boot, which holds a time.
 func Build(ctx context.Context, o Options) (*Image, error) {
-	b := &builder{opt: o, scanner: o.Scanner}
-	if len(o.Scanner) < 4 || !bytes.HasPrefix(o.Scanner, []byte("\x7fELF")) {
+	b := &builder{opt: o}
+	if !isProgram(o.Scanner) {
 		return nil, errors.New("image: the scanner is no Linux program")
+	}
+	if o.SendURL != "" && (!isProgram(o.Sender) || len(o.SendRoots) == 0) {
+		return nil, errors.New("image: to send evidence it needs the program that sends and the roots of the server")
 	}
 	if (o.Key == nil) != (o.Cert == nil) {
 		return nil, errors.New("image: a key for Secure Boot needs its certificate, and the other way round")
@@ -103,6 +107,8 @@ func Build(ctx context.Context, o Options) (*Image, error) {
 	b.progress("initial file system: %d bytes", len(initrd))
 	return b.assemble(stub, k, initrd)
 }
+
+func isProgram(b []byte) bool { return bytes.HasPrefix(b, []byte("\x7fELF")) }
 
 func (b *builder) assemble(stub []byte, k *kernel, initrd []byte) (*Image, error) {
 	cmdline := b.opt.Cmdline

@@ -251,6 +251,29 @@ func TestSecureBootSignature(t *testing.T) {
 	require.True(t, ok)
 }
 
+// An image that does not send has nothing of a network in it.
+func TestOnlyAnImageThatSendsHoldsTheSender(t *testing.T) {
+	o := inputs(t)
+	o.Sender = []byte("\x7fELF sender")
+	quiet, err := Build(context.Background(), o)
+	require.NoError(t, err)
+	o.SendURL = "https://intake.example/in"
+	_, err = Build(context.Background(), o)
+	require.Error(t, err, "a server without roots")
+	o.SendRoots = []byte("roots")
+	sends, err := Build(context.Background(), o)
+	require.NoError(t, err)
+	require.NotEqual(t, quiet.Digest(), sends.Digest(), "where it sends to is measured")
+	z, err := zstd.NewReader(nil)
+	require.NoError(t, err)
+	for m, want := range map[*Image]bool{quiet: false, sends: true} {
+		raw, err := z.DecodeAll(section(t, m, ".initrd"), nil)
+		require.NoError(t, err)
+		require.Equal(t, want, bytes.Contains(raw, []byte("ELF sender")))
+		require.Equal(t, want, bytes.Contains(raw, []byte("https://intake.example/in")))
+	}
+}
+
 func TestKernelsThatCannotBeStarted(t *testing.T) {
 	good := linux("6.1.0-test")
 	v, err := kernelVersion(good)

@@ -41,14 +41,21 @@ func (b *builder) initramfs(k *kernel) ([]byte, error) {
 			files[dir+"/"+path.Base(f.Name)] = f.Data
 		}
 	}
-	return pack(b.scanner, files)
+	programs := map[string][]byte{"init": b.opt.Scanner}
+	if b.opt.SendURL != "" {
+		programs[layout.Sender] = b.opt.Sender
+		files[layout.SendURL], files[layout.SendRoots] = []byte(b.opt.SendURL+"\n"), b.opt.SendRoots
+	}
+	return pack(programs, files)
 }
 
-func pack(scanner []byte, files map[string][]byte) ([]byte, error) {
+func pack(programs, files map[string][]byte) ([]byte, error) {
 	records := []cpio.Record{
-		cpio.StaticFile("init", string(scanner), 0o755),
 		// The kernel opens the console before init can make devices.
 		cpio.CharDev("dev/console", 0o600, 5, 1),
+	}
+	for name, data := range programs {
+		records = append(records, cpio.StaticFile(name, string(data), 0o755))
 	}
 	dirs := map[string]bool{"dev": true, "proc": true, "sys": true, "run": true, "tmp": true, "stick": true}
 	for name, data := range files {

@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"debug/pe"
@@ -15,7 +16,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,6 +45,7 @@ type server struct {
 	stick              *Stick
 	reference          *Machine
 	maker              *swtpm.Maker
+	serverKey          func(*testing.T) (*x509.Certificate, crypto.Signer)
 	golden, scanner    string
 	trust              string
 	mu                 sync.Mutex
@@ -95,6 +101,7 @@ func TestWholeMachines(t *testing.T) {
 			"initial file system was changed": tamperedScanner,
 			"Secure Boot with a signed stick": secureBoot,
 			"verdict at the machine":          verdictAtTheMachine,
+			"evidence sent to a server":       sentToServer,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -107,7 +114,7 @@ func TestWholeMachines(t *testing.T) {
 func prepare(t *testing.T) *server {
 	s := &server{dir: t.TempDir(), stub: "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"}
 	s.program = filepath.Join(s.dir, "assay")
-	for _, name := range []string{"assay", "assay-scanner"} {
+	for _, name := range []string{"assay", "assay-scanner", "assay-sender"} {
 		b, err := os.ReadFile(filepath.Join("..", "bin", name))
 		require.NoError(t, err, "make build makes the programs")
 		require.NoError(t, os.WriteFile(filepath.Join(s.dir, name), b, 0o700))
@@ -391,10 +398,54 @@ func verdictAtTheMachine(t *testing.T, s *server) {
 	}
 }
 
+// sentToServer lets the stick send what it collected, through the network of the
+// virtual machine, to a server on this host that only the image's roots vouch
+// for. What arrives is what was saved.
+func sentToServer(t *testing.T, s *server) {
+	var got []byte
+	arrived := make(chan struct{}, 1)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(io.LimitReader(r.Body, 64<<20))
+		if err == nil && r.Method == http.MethodPost && r.URL.Path == "/intake" {
+			got = body
+			arrived <- struct{}{}
+			fmt.Fprint(w, "received")
+		}
+	}))
+	cert, key := s.serverKey(t)
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}}
+	srv.StartTLS()
+	defer srv.Close()
+	_, port, err := net.SplitHostPort(srv.Listener.Addr().String())
+	require.NoError(t, err)
+	file := filepath.Join(s.sub(t), "send.img")
+	// 10.0.2.2 is this host as the virtual machine sees it.
+	s.run(t, 0, "image", "build", "-o", file, "--cmdline", cmdline, "--send", "https://10.0.2.2:"+port+"/intake", "--send-roots", filepath.Join(s.trust, "root.pem"),
+		"--key", s.file("release.key"), "--cert", s.file("release.pem"))
+	stick, err := OpenStick(file)
+	require.NoError(t, err)
+	m := s.twin(t)
+	m.Net = "user,id=lan,restrict=off"
+	run := s.boot(t, m, stick, nonce(t))
+	require.Len(t, arrived, 1, "%s", tail(run.Serial))
+	saved, err := os.ReadFile(run.Bundle)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(saved, got))
+	shown, err := os.ReadFile(run.Serial)
+	require.NoError(t, err)
+	require.Contains(t, string(shown), "sent through")
+	s.mu.Lock()
+	s.table = append(s.table, []string{"sent to a server", "-", "-", fmt.Sprintf("%d bytes received", len(got)), fmt.Sprintf("%.0f s", run.Took.Seconds())})
+	s.mu.Unlock()
+}
+
 // keys makes a vendor and a release signer under one root, and the grant that
 // lets releases speak for any platform.
 func (s *server) keys(t *testing.T) {
 	root, rootKey := s.certify(t, "root", pkix.Name{CommonName: "Lab root"}, nil, nil)
+	s.serverKey = func(t *testing.T) (*x509.Certificate, crypto.Signer) {
+		return s.certify(t, "server", pkix.Name{CommonName: "Intake"}, root, rootKey)
+	}
 	s.trust = s.file("trust")
 	require.NoError(t, os.Mkdir(s.trust, 0o755))
 	require.NoError(t, os.Rename(s.file("root.pem"), filepath.Join(s.trust, "root.pem")))
@@ -409,7 +460,7 @@ func (s *server) certify(t *testing.T, name string, subject pkix.Name, parent *x
 	require.NoError(t, err)
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	require.NoError(t, err)
-	c := &x509.Certificate{SerialNumber: serial, Subject: subject, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature}
+	c := &x509.Certificate{SerialNumber: serial, Subject: subject, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature, IPAddresses: []net.IP{net.IPv4(10, 0, 2, 2)}}
 	if parent == nil {
 		c.IsCA, c.KeyUsage, parent, parentKey = true, x509.KeyUsageCertSign, c, key
 	}

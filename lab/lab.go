@@ -52,6 +52,7 @@ type Machine struct {
 	Vars   string   // template of the firmware's variables
 	Secure bool     // the firmware build that protects its variables, with Secure Boot
 	Add    []string // more devices, as arguments of -device
+	Net    string   // what the first network port is connected to, as argument of -netdev; "" is nothing
 }
 
 // New makes a machine with a TPM of its own.

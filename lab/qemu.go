@@ -28,9 +28,14 @@ func (m *Machine) arguments(medium, sock, serial string) []string {
 	for _, p := range []string{"rp1,addr=02.0,chassis=1,slot=1", "rp2,addr=03.0,chassis=2,slot=2", "rp3,addr=04.0,chassis=3,slot=3", "rp4,addr=05.0,chassis=4,slot=4", "rp5,addr=06.0,chassis=5,slot=5", "rp6,addr=07.0,chassis=6,slot=6"} {
 		a = append(a, "-device", "pcie-root-port,bus=pcie.0,id="+p)
 	}
+	lan := ""
+	if m.Net != "" {
+		a = append(a, "-netdev", m.Net)
+		lan = ",netdev=lan"
+	}
 	for _, d := range []string{
 		"VGA,addr=01.0",
-		"e1000e,id=nic1,bus=rp1,mac=ac:1f:6b:00:42:01,subsys_ven=0x15d9,subsys=0x1533",
+		"e1000e,id=nic1,bus=rp1,mac=ac:1f:6b:00:42:01,subsys_ven=0x15d9,subsys=0x1533" + lan,
 		"megasas-gen2,id=raid,bus=rp3,romfile=,hba_serial=SV12345678,sas_address=0x5003048000001234",
 		"x3130-upstream,id=switch,bus=rp4", "xio3130-downstream,id=down0,bus=switch,chassis=20,slot=20", "xio3130-downstream,id=down1,bus=switch,chassis=21,slot=21",
 		"e1000e,id=nic2,bus=down0,romfile=,mac=ac:1f:6b:00:42:02,subsys_ven=0x15d9,subsys=0x1533",

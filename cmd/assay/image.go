@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -31,9 +32,11 @@ func newImageCommand(env *environment) *cobra.Command {
 // imageOptions are the flags of image build.
 type imageOptions struct {
 	out, uki, reference    string
-	scanner, kernel, mods  string
+	scanner, sender        string
+	kernel, mods           string
 	stub, cache, cmdline   string
 	golden, trust, ekRoots []string
+	send, sendRoots        string
 	sbKey, sbCert          string
 	key, cert              string
 	now                    nowOption
@@ -70,6 +73,7 @@ Without --kernel, Debian's newest kernel package is fetched with apt-get.`,
 	fs.StringVar(&o.uki, "uki", "", "also write the unified kernel image alone, for network boot")
 	fs.StringVar(&o.reference, "reference", "", "where to write the reference (default OUTPUT.golden.json)")
 	fs.StringVar(&o.scanner, "scanner", "", "the scanner's program (default assay-scanner beside this program)")
+	fs.StringVar(&o.sender, "sender", "", "the program that sends (default assay-sender beside this program)")
 	fs.StringVar(&o.kernel, "kernel", "", "kernel: a Debian package, or vmlinuz with an EFI stub (default Debian's newest)")
 	fs.StringVar(&o.mods, "modules", "", "directory with the modules of a kernel that is no package (default /lib/modules/VERSION)")
 	fs.StringVar(&o.stub, "stub", "", "systemd's UEFI stub (default the installed one, else Debian's package)")
@@ -82,23 +86,25 @@ Without --kernel, Debian's newest kernel package is fetched with apt-get.`,
 	fs.StringVar(&o.sbCert, "sb-cert", "", "its PEM certificate, as enrolled in the machine's db")
 	fs.StringVar(&o.key, "key", "", "PEM key that signs the reference")
 	fs.StringVar(&o.cert, "cert", "", "its PEM certificate chain, signer first")
+	fs.StringVar(&o.send, "send", "", "https address that the scanner sends its evidence to, besides saving it")
+	fs.StringVar(&o.sendRoots, "send-roots", "", "PEM roots of that server")
 	fs.StringVar(&o.nonceText, "nonce", "", "nonce that the scanner uses, in hexadecimal; it can be changed on the stick")
 	fs.BoolVar(&o.quiet, "quiet", false, "no progress and no digests")
 	o.now.addFlag(fs)
 	return cmd
 }
 
-// programs is where the scanner is looked for.
-func (o *imageOptions) program() ([]byte, error) {
-	file := o.scanner
+// program reads one of the image's programs: the named file, or the one beside
+// this program.
+func program(file, name, flag string) ([]byte, error) {
 	if file == "" {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, err
 		}
-		file = filepath.Join(filepath.Dir(self), layout.ScannerImage)
+		file = filepath.Join(filepath.Dir(self), name)
 		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-			return nil, unreadable(fmt.Errorf("the scanner's program is not beside this one (%s); make build makes both, or name it with --scanner", file))
+			return nil, unreadable(fmt.Errorf("the program %s is not beside this one (%s); make build makes it, or name it with %s", name, file, flag))
 		}
 	}
 	return readInput(file, maxScannerBytes)
@@ -112,7 +118,10 @@ func (o *imageOptions) options(env *environment) (image.Options, error) {
 		p.Progress = func(s string) { fmt.Fprintln(env.stderr, s) }
 	}
 	var err error
-	if p.Scanner, err = o.program(); err != nil {
+	if p.Scanner, err = program(o.scanner, layout.ScannerImage, "--scanner"); err != nil {
+		return p, err
+	}
+	if err := o.sending(&p); err != nil {
 		return p, err
 	}
 	if p.Golden, err = o.manifests(); err != nil {
@@ -130,6 +139,29 @@ func (o *imageOptions) options(env *environment) (image.Options, error) {
 	}
 	p.Key, p.Cert, err = o.secureBoot()
 	return p, err
+}
+
+// sending reads what an image needs that sends its evidence.
+func (o *imageOptions) sending(p *image.Options) (err error) {
+	if o.send == "" && o.sendRoots == "" {
+		return nil
+	}
+	u, err := url.Parse(o.send)
+	switch {
+	case err != nil || u.Scheme != "https" || u.Host == "":
+		return usage("--send %s: want https://HOST/PATH", o.send)
+	case o.sendRoots == "":
+		return usage("--send needs --send-roots: the roots of the server, which the scanner trusts alone")
+	}
+	if _, err := loadCertificates([]string{o.sendRoots}); err != nil {
+		return err
+	}
+	p.SendURL = o.send
+	if p.SendRoots, err = readInput(o.sendRoots, maxManifestBytes); err != nil {
+		return err
+	}
+	p.Sender, err = program(o.sender, "assay-sender", "--sender")
+	return err
 }
 
 // manifests reads those to take along. Only signed ones are of use.
@@ -320,7 +352,7 @@ func (o *imageOptions) print(w io.Writer, m *image.Image) {
 	fmt.Fprintf(w, "image %s\nkernel %s, stub systemd %d\n", m.Digest(), m.Kernel, m.Stub)
 	for _, r := range m.References() {
 		for _, e := range r.Events {
-			if e.Derived != "" || e.Optional {
+			if e.Derived != "" || e.Type == "EV_EFI_ACTION" {
 				continue
 			}
 			fmt.Fprintf(w, "PCR %-2d %-34s sha256:%s  %s\n", r.PCR, e.Type, first(e, "sha256"), e.Label)

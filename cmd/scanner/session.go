@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
@@ -88,13 +89,12 @@ func (s *session) scan() error {
 	if err != nil {
 		return err
 	}
-	name, err := s.save(w)
-	switch {
-	case err != nil:
+	if name, err := s.save(w); err != nil {
 		s.say("\nThe evidence could not be saved: %v", err)
-	default:
+	} else {
 		s.say("\nEvidence saved on this stick: %s", name)
 	}
+	s.send(ctx, w)
 	return s.judge(w)
 }
 
@@ -183,6 +183,21 @@ func (s *session) save(w *evidence.Writer) (string, error) {
 	if s.stick == nil || !s.stick.mounted {
 		return "", fmt.Errorf("the stick's partition %s is not there", layout.ResultLabel)
 	}
+	name := s.fileName()
+	dir := filepath.Join(stickDir, layout.ResultsDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	if err := w.Save(filepath.Join(dir, name)); err != nil {
+		return "", err
+	}
+	unix.Sync()
+	return layout.ResultsDir + "/" + name, nil
+}
+
+// fileName is made of the machine's serial number and the time of the scan,
+// unless the settings name it.
+func (s *session) fileName() string {
 	name := notInName.ReplaceAllString(s.set.Name, "-")
 	if name == "" {
 		serial := notInName.ReplaceAllString(strings.TrimSpace(readText("/sys/class/dmi/id/product_serial")), "-")
@@ -191,14 +206,30 @@ func (s *session) save(w *evidence.Writer) (string, error) {
 		}
 		name = serial + "-" + s.began.UTC().Format("20060102-150405")
 	}
-	dir := filepath.Join(stickDir, layout.ResultsDir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
+	return name + ".evidence.zip"
+}
+
+// sendTime is a little more than the program that sends allows itself.
+const sendTime = 5 * time.Minute
+
+// send gives the evidence to the program that has a network, when the image has
+// one.
+func (s *session) send(ctx context.Context, w *evidence.Writer) {
+	to := strings.TrimSpace(readText("/" + layout.SendURL))
+	if to == "" {
+		return
 	}
-	name += ".evidence.zip"
-	if err := w.Save(filepath.Join(dir, name)); err != nil {
-		return "", err
+	file := filepath.Join("/tmp", s.fileName())
+	if err := w.Save(file); err != nil {
+		s.say("\nThe evidence could not be sent: %v", err)
+		return
 	}
-	unix.Sync()
-	return layout.ResultsDir + "/" + name, nil
+	s.say("\nSending the evidence to %s", to)
+	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/"+layout.Sender, to, "/"+layout.SendRoots, file)
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = s.out, s.out, time.Second
+	if err := cmd.Run(); err != nil {
+		s.say("The evidence was not sent: %v", err)
+	}
 }

@@ -15,6 +15,11 @@ const (
 	GoldenDir   = settings + "/golden"
 	TrustDir    = settings + "/trust"
 	EKRootsDir  = settings + "/ek-roots"
+
+	// Only in an image that sends what it collected.
+	Sender    = "sender"
+	SendURL   = settings + "/send"
+	SendRoots = settings + "/send-roots.pem"
 )
 
 // Labels of the stick's partitions.
