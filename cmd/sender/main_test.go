@@ -19,7 +19,9 @@ func TestSending(t *testing.T) {
 	var got []byte
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /in", func(_ http.ResponseWriter, r *http.Request) { got, _ = io.ReadAll(r.Body) })
-	mux.HandleFunc("POST /full", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no \x1b[2Jroom", http.StatusInsufficientStorage) })
+	mux.HandleFunc("POST /full", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "no \x1b[2Jroom", http.StatusInsufficientStorage)
+	})
 	mux.HandleFunc("POST /elsewhere", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/in", http.StatusTemporaryRedirect) })
 	srv := httptest.NewTLSServer(mux)
 	defer srv.Close()
