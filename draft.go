@@ -3,7 +3,6 @@ package assay
 import (
 	"errors"
 	"fmt"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -90,8 +89,8 @@ func (d *drafter) scannerBoots() {
 		if image == "" {
 			continue
 		}
-		for _, disk := range mediaOf(u.bundle, "") {
-			u.inventory.MarkBootMedium(disk, u.bundle.Text(path.Join(blockDir, disk, "path")))
+		if disks := mediaOf(u.bundle, u.boot, ""); len(disks) == 1 {
+			u.inventory.MarkBootMedium(disks[0])
 		}
 		if !told[image] {
 			d.note("the evidence was taken by %q: its medium and PCR 4, 5 and 8 to 14 are left to the reference of that image", image)

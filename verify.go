@@ -65,7 +65,8 @@ type appraisal struct {
 	found     []finding.Finding
 	digest    [32]byte
 
-	scanner      *manifest.KnownScanner // the collector that was booted, when the boot record proves it
+	booted       *manifest.KnownScanner // the scanner that the boot was held against
+	scanner      *manifest.KnownScanner // the same, when it is proved to have collected the evidence
 	otherMachine bool                   // the manifests are about another one
 }
 
@@ -171,9 +172,9 @@ var crossChecks = []struct{ artifact, what string }{
 func (a *appraisal) compare() {
 	g := a.golden
 	roots, below := a.makers()
-	a.boot = a.observed.Appraise(attest.Params{
+	a.boot = a.appraiseBoot(attest.Params{
 		Nonce: a.Nonce, NonceGiven: a.Nonce != nil, SealDigest: a.digest, Sealed: a.Evidence.Sealed(),
-		EKRoots: roots, EKIntermediates: below, RequireEK: len(a.EKRoots) > 0, Now: a.Now, References: g.Boot, Endorsements: slices.Concat(g.Endorsements, a.Enrolled),
+		EKRoots: roots, EKIntermediates: below, RequireEK: len(a.EKRoots) > 0, Now: a.Now, Endorsements: slices.Concat(g.Endorsements, a.Enrolled),
 		Virtual: g.Environment.Virtual != "", VolatilePCRs: a.Policy.Volatile.PCRs, VolatileEvents: a.Policy.Volatile.Events,
 	})
 	a.recogniseScanner()

@@ -50,7 +50,7 @@ type Appraisal struct {
 	Compared   []int       // registers that a reference was held against
 
 	// GoldenBy names, for signed registers, the manifests of which a reference
-	// fits (Reference.Origin).
+	// fits (Reference.Origin). Boot entries that were tried in vain do not count.
 	GoldenBy map[int][]string
 
 	Coverage Coverage
@@ -63,6 +63,7 @@ type Appraisal struct {
 	KeyBound   bool // the attestation key is the enrolled one
 	Identified bool // a pinned key of the TPM answered, and no other
 	PinsTPM    bool // a manifest pins keys of the TPM
+	Timed      bool // the same key signed the TPM's age, which was held against the system's
 	EKTrusted  bool // a maker's certificate vouches for the endorsement key
 }
 
@@ -91,6 +92,7 @@ type appraiser struct {
 	replays                    map[tpmwire.Algorithm]map[int][]byte
 	golden, compared, fitting  map[int]bool
 	goldenBy                   map[int][]string
+	timed                      bool
 }
 
 func (ap *appraiser) add(f finding.Finding) { ap.findings = append(ap.findings, f) }
@@ -493,13 +495,10 @@ func (ap *appraiser) finish() *Appraisal {
 	}
 	a := &Appraisal{
 		Findings: finding.Sort(ap.findings), NotChecked: sortUnchecked(ap.unchecked), Registers: ap.registers, Bank: ap.bank.String(),
-		Golden: sortedKeys(ap.golden), Compared: sortedKeys(ap.compared), GoldenBy: map[int][]string{},
+		Golden: sortedKeys(ap.golden), Compared: sortedKeys(ap.compared), GoldenBy: ap.goldenBy, Timed: ap.timed,
 		Identified: ap.identified && !ap.has(finding.TPMChanged), PinsTPM: ap.pinsTPM, EKTrusted: ap.ekTrusted,
 	}
 	a.Golden = slices.DeleteFunc(a.Golden, func(n int) bool { return !ap.golden[n] })
-	for _, n := range a.Golden {
-		a.GoldenBy[n] = ap.goldenBy[n]
-	}
 	for _, b := range strongestFirst(sortedKeys(ap.results)) {
 		a.PCRs = append(a.PCRs, ap.results[b]...)
 	}

@@ -88,6 +88,18 @@ type fit struct {
 
 func (f *fit) good() bool { return f.valueOK || f.byEvents && f.clean() }
 
+// onlyRetried reports whether a register differs from a reference by nothing but
+// boot entries that were tried and gave nothing to run.
+func (f *fit) onlyRetried() bool {
+	return f.byEvents && len(f.reordered)+len(f.missing) == 0 && !slices.ContainsFunc(f.unexpected, func(e *tcglog.Event) bool { return !bootAction(e) })
+}
+
+// bootAction reports whether an event is, under its digest, the text of a boot
+// entry being tried or given up.
+func bootAction(e *tcglog.Event) bool {
+	return e.Type == tcglog.EFIAction && bootActions[label(e)] && credibility(e) == covered
+}
+
 func (ap *appraiser) matchRegister(pcr int, refs []*Reference) {
 	res := ap.result(pcr)
 	what := fmt.Sprintf("PCR %d", pcr)
@@ -107,6 +119,11 @@ func (ap *appraiser) matchRegister(pcr int, refs []*Reference) {
 		return
 	}
 	ap.compared[pcr] = true
+	for i := range fits {
+		if res != nil && res.Quoted && (fits[i].good() || pcr == 4 && fits[i].onlyRetried()) {
+			ap.goldenBy[pcr] = append(ap.goldenBy[pcr], fits[i].ref.Origin)
+		}
+	}
 	best := slices.MinFunc(fits, func(a, b fit) int {
 		rank := func(f fit) int {
 			if f.good() {
@@ -119,11 +136,6 @@ func (ap *appraiser) matchRegister(pcr int, refs []*Reference) {
 	if best.good() {
 		ap.fitting[pcr] = true
 		ap.golden[pcr] = ap.golden[pcr] || res != nil && res.Quoted
-		for i := range fits {
-			if fits[i].good() {
-				ap.goldenBy[pcr] = append(ap.goldenBy[pcr], fits[i].ref.Origin)
-			}
-		}
 		if best.ref.Origin != fits[0].ref.Origin && !fits[0].good() {
 			ap.coveredByOther(pcr, best.ref, fits[0].ref)
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -433,4 +434,23 @@ func subjectText(s string) string {
 		s = strings.ToValidUTF8(s[:limit], "")
 	}
 	return s
+}
+
+// Measured reports whether the log has an event in a register whose digests, in
+// every bank, are those of these bytes.
+func (o *Observation) Measured(pcr int, data []byte) bool {
+	return slices.ContainsFunc(o.measuredIn(pcr), func(e *tcglog.Event) bool {
+		known := 0
+		for _, d := range e.Digests {
+			h := d.Alg.Hash()
+			if h == 0 {
+				continue
+			}
+			if !bytes.Equal(sumOf(h, data), d.Value) {
+				return false
+			}
+			known++
+		}
+		return known > 0
+	})
 }

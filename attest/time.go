@@ -17,9 +17,9 @@ func (ap *appraiser) checkTime() {
 			all = append(all, &ap.o.attests[i])
 		}
 	}
-	t := ap.o.time
+	t, signed := ap.o.time, false
 	if t != nil && t.body != nil {
-		ap.checkSignature(t)
+		signed = ap.checkSignature(t)
 		all = append(all, t)
 	}
 	for _, a := range all[min(1, len(all)):] {
@@ -42,6 +42,7 @@ func (ap *appraiser) checkTime() {
 		ap.notChecked("age of the TPM", "no uptime in evidence")
 	default:
 		ap.checkAge(t)
+		ap.timed = signed
 	}
 	ap.checkFirmwareVersion(all)
 }

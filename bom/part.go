@@ -67,7 +67,9 @@ type Part struct {
 	Attributes map[string]string `json:"attributes,omitempty"` // compared facts: "sizeMiB", "linkWidth"
 	Values     map[string]Value  `json:"values,omitempty"`     // origin of each identity field and attribute
 	Package    string            `json:"package,omitempty"`    // subject of the package it is part of
-	Volatile   string            `json:"volatile,omitempty"`   // why it may come and go: "virtual-function", "bmc-virtual", "removable"
+	Volatile   string            `json:"volatile,omitempty"`   // why it may come and go: one of the constants from VirtualFunction on
+
+	place string // of a disk: the chain of devices that leads to it
 }
 
 // Reference is one declared line of a manifest: a part that must be there, what

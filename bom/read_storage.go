@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -109,24 +110,40 @@ func (r *reader) disk(dir string) {
 	if r.b.Text(dir+"/removable") == "1" {
 		p.Volatile = Removable
 	}
+	p.place = sysfsPath(r.b.Text(dir + "/path"))
 	r.worldwide(p, dev)
 	r.capacity(p, dir)
 }
 
 // MarkBootMedium says that a disk, by its name in sysfs, is what the collector
 // was started from: the disk and the USB device that shows it may come and go.
-// A device with other functions than storage stays unexpected.
-func (inv *Inventory) MarkBootMedium(name, sysfs string) {
-	place := sysfsPath(sysfs)
+// A disk that no USB device shows, or one with other functions than storage,
+// stays as it is; the result is false then.
+func (inv *Inventory) MarkBootMedium(name string) bool {
+	disk := slices.IndexFunc(inv.Parts, func(p Part) bool {
+		return p.Class == Storage && p.Values["model"].Basis.Artifact == blockDir+"/"+name+"/device/model"
+	})
+	if disk < 0 {
+		return false
+	}
+	device := inv.usbAbove(&inv.Parts[disk])
+	if device == nil || !onlyStorage(device) {
+		return false
+	}
+	inv.Parts[disk].Volatile, device.Volatile = BootMedium, BootMedium
+	return true
+}
+
+// usbAbove finds the USB device that shows a disk, the nearest one.
+func (inv *Inventory) usbAbove(disk *Part) *Part {
+	var out *Part
 	for i := range inv.Parts {
 		p := &inv.Parts[i]
-		switch {
-		case p.Class == USB && strings.HasPrefix(place, p.Location.Path+"/") && onlyStorage(p):
-			p.Volatile = BootMedium
-		case p.Class == Storage && p.Values["model"].Basis.Artifact == blockDir+"/"+name+"/device/model":
-			p.Volatile = BootMedium
+		if p.Class == USB && strings.HasPrefix(disk.place, p.Location.Path+"/") && (out == nil || len(p.Location.Path) > len(out.Location.Path)) {
+			out = p
 		}
 	}
+	return out
 }
 
 // onlyStorage reports whether every interface of a device is of USB class 8.

@@ -2,6 +2,7 @@ package bom
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/assay-hw/assay/finding"
@@ -30,7 +31,7 @@ func (m *matcher) volatile(p *partItem) bool {
 		}
 		m.doubtful(finding.Low, p, "Its id and its port are those of the management controller.")
 	case Removable:
-		if p.part.Class == Storage && !m.behindUSB() {
+		if p.part.Class == Storage && !m.behindUSB(p.part) {
 			return false
 		}
 		if p.part.Class != Network { // the device that carries the port is told
@@ -62,15 +63,15 @@ func (m *matcher) doubtful(severity finding.Severity, p *partItem, why string) {
 	m.add(f)
 }
 
-// behindUSB reports whether a removable USB device offers storage. A drive's own
-// word that its medium can be removed does not say that the drive can.
-func (m *matcher) behindUSB() bool {
-	for i := range m.got.Parts {
-		if p := &m.got.Parts[i]; p.Volatile != "" && massStorage(p) {
-			return true
-		}
+// behindUSB reports whether a removable USB device offers a disk. A drive's own
+// word that its medium can be removed does not say that the drive can; and the
+// medium that the scanner was started from stands for no other.
+func (m *matcher) behindUSB(disk *Part) bool {
+	if disk.place != "" {
+		up := m.got.usbAbove(disk)
+		return up != nil && up.Volatile != "" && up.Volatile != BootMedium && massStorage(up)
 	}
-	return false
+	return slices.ContainsFunc(m.got.Parts, func(p Part) bool { return p.Volatile != "" && p.Volatile != BootMedium && massStorage(&p) })
 }
 
 // massStorage reports whether a device has an interface of USB class 8.

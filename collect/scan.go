@@ -30,7 +30,7 @@ type Options struct {
 	ROM       bool      // consent to enable option ROMs of devices without a driver for reading
 	BoundROM  bool      // the same for devices that a driver uses
 	EarlyROMs *ROMs     // option ROMs that were read before drivers were loaded; nil for none
-	BootDisk  string    // block device that a scanner was started from: its partition table is evidence
+	BootDisk  string    // block device that a scanner was started from: partition tables are evidence then
 	TPM       string    // "" or "device" for the kernel's, "swtpm:ADDRESS" for a socket
 	AKHandle  uint32    // persistent handle of the attestation key; 0 keeps nothing in the TPM
 	Passes    int       // 2 reads everything but the TPM twice and keeps what differs

@@ -65,7 +65,7 @@ func block(t *task) {
 		switch {
 		case !t.host.live:
 			t.read(dir+"/gpt", file{limit: tableBytes, optional: true})
-		case n == t.opt.BootDisk:
+		case t.opt.BootDisk != "":
 			t.partitionTable(n)
 		}
 	}
@@ -75,8 +75,8 @@ func block(t *task) {
 // protective block, the header and 128 entries (UEFI 2.10, 5.3.1).
 const tableBytes = 34 * 512
 
-// partitionTable keeps the table of the medium that a scanner was started from,
-// which names its image.
+// partitionTable keeps the start of a disk. The table of the medium that a
+// scanner was started from names its image, and no other disk may have the same.
 func (t *task) partitionTable(disk string) {
 	name := blockDir + "/" + disk + "/gpt"
 	t.at(name)

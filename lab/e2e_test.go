@@ -451,7 +451,7 @@ func (s *server) keys(t *testing.T) {
 	require.NoError(t, os.Rename(s.file("root.pem"), filepath.Join(s.trust, "root.pem")))
 	s.certify(t, "vendor", pkix.Name{CommonName: "Vendor", Organization: []string{Manufacturer}}, root, rootKey)
 	s.certify(t, "release", pkix.Name{CommonName: "Release", Organization: []string{"Assay releases"}}, root, rootKey)
-	const grants = "grants:\n  - signer: {organization: Assay releases}\n    manufacturers: [\"*\"]\n    classes: [\"boot:software\"]\n"
+	const grants = "grants:\n  - signer: {organization: Assay releases}\n    manufacturers: [\"*\"]\n    classes: [\"boot:software\", scanner]\n"
 	require.NoError(t, os.WriteFile(filepath.Join(s.trust, "trust.yaml"), []byte(grants), 0o600))
 }
 

@@ -35,7 +35,7 @@ type Golden struct {
 type KnownScanner struct {
 	Scanner
 	Origin string // as Reference.Origin of its registers
-	PCRs   []int
+	Boot   []attest.Reference
 }
 
 // Origin returns the statement that a line comes from: "component:ID",
@@ -288,21 +288,16 @@ func (c *combiner) classes(t *Trusted, use []*Trusted) {
 }
 
 // scanner adds a bootable collector. A machine is started from it or from
-// something else, so that its registers stand beside those of others and
-// contradict none.
+// something else, so that its registers stand apart from those of others: which
+// of them a boot is held against is decided as a whole.
 func (c *combiner) scanner(t *Trusted) {
-	m := t.manifest
+	m := t.Manifest()
 	if m.Scanner == nil {
 		return
 	}
-	k := KnownScanner{Scanner: *m.Scanner, Origin: t.origin()}
-	for _, r := range t.Manifest().Boot {
-		if !slices.Contains(k.PCRs, r.PCR) {
-			k.PCRs = append(k.PCRs, r.PCR)
-		}
-		r.Origin = k.Origin
-		c.out.Boot = append(c.out.Boot, r)
-		c.set(fmt.Sprintf("pcr:%d", r.PCR), t)
+	k := KnownScanner{Scanner: *m.Scanner, Origin: t.origin(), Boot: m.Boot}
+	for i := range k.Boot {
+		k.Boot[i].Origin = k.Origin
 	}
 	c.out.Scanners = append(c.out.Scanners, k)
 }

@@ -110,6 +110,8 @@ func (c *changer) continues(m, dm *Manifest) error {
 		return fmt.Errorf("the change is for %s, not for %s", dm.ID, m.ID)
 	case dm.Version <= m.Version:
 		return fmt.Errorf("the change has version %d, which does not follow %d", dm.Version, m.Version)
+	case m.Scanner != nil:
+		return fmt.Errorf("the reference of a scanner is replaced by another one, never changed")
 	case dm.Environment != m.Environment:
 		return fmt.Errorf("the change is about another platform")
 	}

@@ -175,7 +175,10 @@ func (o *opener) open(raw []byte) *Trusted {
 		t.signers = append(t.signers, signer{nameOf(leaf), leaf.Subject.Organization, hexSum(leaf.RawSubjectPublicKeyInfo)})
 	}
 	if m.Environment.Manufacturer == AnyPlatform {
-		t.rights = func(right string) bool { return right == rightBootSoftware }
+		own := t.rights
+		t.rights = func(right string) bool {
+			return (right == rightBootSoftware || right == rightScanner) && own(right)
+		}
 	}
 	o.narrow(t)
 	return t
@@ -439,6 +442,9 @@ func (o *opener) narrow(t *Trusted) {
 	}
 	if len(m.Authority) > 0 && !keep("authority") {
 		m.Authority = nil
+	}
+	if m.Scanner != nil && (!keep(rightScanner) || m.checkScanner() != nil) {
+		m.Scanner = nil
 	}
 	var names []string
 	for r := range dropped {

@@ -27,6 +27,7 @@ const (
 	rightFirmware     = "firmware"
 	rightEndorsements = "endorsements"
 	rightClosures     = "classes"
+	rightScanner      = "scanner"
 )
 
 // The parts that one line and one manifest may declare: a machine has a few
@@ -38,7 +39,7 @@ const (
 
 func knownRight(s string) bool {
 	switch s {
-	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures:
+	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures, rightScanner:
 		return true
 	}
 	return slices.Contains(classes, bom.Class(s))
@@ -210,11 +211,27 @@ func (m *Manifest) checkScanner() error {
 	case !guidText.MatchString(s.Disk):
 		return fmt.Errorf("scanner: disk %q is no GUID in lower case", s.Disk)
 	}
+	seen := map[int]bool{}
+	for _, r := range m.Boot {
+		if seen[r.PCR] {
+			return fmt.Errorf("scanner: PCR %d is declared twice", r.PCR)
+		}
+		seen[r.PCR] = true
+		if !r.OfSoftware() || len(r.Events) > 0 && len(r.Digests) > 0 {
+			return fmt.Errorf("scanner: PCR %d: want events or values of a register that software owns", r.PCR)
+		}
+	}
 	for _, pcr := range scannerPCRs {
 		i := slices.IndexFunc(m.Boot, func(r attest.Reference) bool { return r.PCR == pcr })
-		if i < 0 || !slices.ContainsFunc(m.Boot[i].Events, func(e attest.EventReference) bool { return !e.Optional && e.Derived == "" }) {
-			return fmt.Errorf("scanner: no event of PCR %d tells the image", pcr)
+		if i < 0 || m.Boot[i].Order == "any" || !slices.ContainsFunc(m.Boot[i].Events, tells) {
+			return fmt.Errorf("scanner: no ordered events of PCR %d tell the image", pcr)
 		}
 	}
 	return nil
+}
+
+// tells reports whether an expected event pins contents: it has to happen, with
+// one digest in the bank that every TPM has.
+func tells(e attest.EventReference) bool {
+	return !e.Optional && e.Derived == "" && len(e.Digests["sha256"]) == 1
 }
