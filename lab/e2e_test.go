@@ -284,6 +284,7 @@ func cardWithROM(t *testing.T, s *server) {
 	require.Equal(t, "fail", r.Verdict)
 	r.has(t, "HW-001")
 	r.has(t, "IC-01")
+	require.Equal(t, "unattested", r.Assurance.Collector, "code from the card ran before the scanner")
 }
 
 func patchedDriver(t *testing.T, s *server) {
@@ -298,6 +299,7 @@ func patchedDriver(t *testing.T, s *server) {
 	require.Equal(t, "fail", r.Verdict)
 	r.has(t, "MB-003")
 	r.has(t, "FW-002")
+	require.Equal(t, "unattested", r.Assurance.Collector, "unknown firmware started the scanner")
 }
 
 func anotherTPM(t *testing.T, s *server) {
