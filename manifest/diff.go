@@ -91,6 +91,9 @@ func linesOf(m *Manifest) (map[string]string, error) {
 	for c, v := range s.Classes {
 		add("class:"+string(c), v)
 	}
+	if s.Scanner != nil {
+		add("scanner", s.Scanner)
+	}
 	if !s.NotAfter.IsZero() {
 		add("notAfter", s.NotAfter)
 	}

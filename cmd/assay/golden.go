@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -256,6 +257,9 @@ func showManifest(b *bytes.Buffer, m *manifest.Manifest) {
 	if env.Virtual != "" {
 		fmt.Fprintf(b, "  virtual   %s\n", report.Plain(env.Virtual))
 	}
+	if s := m.Scanner; s != nil {
+		fmt.Fprintf(b, "  scanner   image %s, medium %s\n", s.Image, s.Disk)
+	}
 	fmt.Fprintf(b, "  issued    %s, expires %s\n", m.IssuedAt.Format(time.RFC3339), m.NotAfter.Format(time.RFC3339))
 	b.WriteString("  The signature was not checked; assay golden verify does that.\n\ncomponents\n")
 	for _, r := range m.Components {
@@ -267,7 +271,11 @@ func showManifest(b *bytes.Buffer, m *manifest.Manifest) {
 	}
 	b.WriteString("\nboot\n")
 	for _, r := range m.Boot {
-		fmt.Fprintf(b, "  PCR %-2d %d events\n", r.PCR, len(r.Events))
+		what := fmt.Sprintf("%d events", len(r.Events))
+		if len(r.Events) == 0 {
+			what = cmp.Or(report.Plain(r.Note), "values alone")
+		}
+		fmt.Fprintf(b, "  PCR %-2d %s\n", r.PCR, what)
 		for _, e := range r.Events {
 			fmt.Fprintf(b, "    %-36s %s\n", report.Plain(e.Type), report.Plain(e.Label))
 		}
