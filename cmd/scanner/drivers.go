@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -113,16 +114,26 @@ func (d *drivers) load(name string, load func(string) error) int {
 	return n
 }
 
+// moduleTime is for one driver and the devices that it looks at while it is
+// loaded.
+const moduleTime = 20 * time.Second
+
 // loadModule gives one module to the kernel. A driver that the kernel refuses,
 // for want of its device for example, leaves its devices unread, and the
 // evidence says so.
-func loadModule(name string) error {
-	f, err := os.Open("/" + layout.ModulesDir + "/" + name + ".ko")
-	if err != nil {
-		return err
+func (s *session) loadModule(name string) error {
+	err := does(moduleTime, func() error {
+		f, err := os.Open("/" + layout.ModulesDir + "/" + name + ".ko")
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return unix.FinitModule(int(f.Fd()), "", 0)
+	})
+	if errors.Is(err, errSilent) {
+		s.say("driver %s: %v; what it would have shown is missing", name, err)
 	}
-	defer f.Close()
-	return unix.FinitModule(int(f.Fd()), "", 0)
+	return err
 }
 
 // devices lists how the devices of the machine name themselves to drivers.

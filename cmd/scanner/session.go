@@ -6,17 +6,16 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/assay-hw/assay/collect"
 	"github.com/assay-hw/assay/evidence"
@@ -40,7 +39,10 @@ type settings struct {
 	Name  string `json:"name"`  // of the evidence file, without its ending
 }
 
-const defaultWait = 10 * time.Minute
+const (
+	defaultWait = 10 * time.Minute
+	maxSettings = 64 << 10
+)
 
 func (s *session) run() {
 	s.began = time.Now()
@@ -79,7 +81,7 @@ func (s *session) scan() error {
 	if err != nil {
 		return err
 	}
-	loaded := m.loadAll(func() []string { return devices(os.DirFS("/")) }, loadModule, time.Sleep)
+	loaded := m.loadAll(func() []string { return devices(os.DirFS("/")) }, s.loadModule, time.Sleep)
 	s.say("drivers loaded: %d", loaded)
 	if err := mountLate(); err != nil {
 		s.say("EFI variables: %v", err)
@@ -95,11 +97,14 @@ func (s *session) scan() error {
 		s.say("\nEvidence saved on this stick: %s", name)
 	}
 	s.send(ctx, w)
-	return s.judge(w)
+	if err := s.judge(w); err != nil {
+		s.say("\nNOT COMPARED: %v", err)
+	}
+	return nil
 }
 
 func (s *session) findStick() {
-	st, err := findStick(20 * time.Second)
+	st, err := s.search().stick()
 	if err != nil {
 		s.say("own stick: %v", err)
 		return
@@ -108,11 +113,13 @@ func (s *session) findStick() {
 	s.say("own stick: %s (%s)", st.disk, st.table.Disk)
 	if err := st.mount(); err != nil {
 		s.say("own stick: %v", err)
-		s.stick.mounted = false
 		return
 	}
-	raw, err := os.ReadFile(filepath.Join(stickDir, layout.SettingsFile))
-	if err != nil || len(raw) > 64<<10 {
+	raw, err := readBounded(filepath.Join(stickDir, layout.SettingsFile), maxSettings)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.say("%s: %v", layout.SettingsFile, err)
+		}
 		return
 	}
 	s.readSettings(raw)
@@ -175,40 +182,6 @@ func printable(s string) string {
 	}, s)
 }
 
-var notInName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
-
-// save writes the evidence to the stick under the machine's serial number and
-// the time of the scan.
-func (s *session) save(w *evidence.Writer) (string, error) {
-	if s.stick == nil || !s.stick.mounted {
-		return "", fmt.Errorf("the stick's partition %s is not there", layout.ResultLabel)
-	}
-	name := s.fileName()
-	dir := filepath.Join(stickDir, layout.ResultsDir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	if err := w.Save(filepath.Join(dir, name)); err != nil {
-		return "", err
-	}
-	unix.Sync()
-	return layout.ResultsDir + "/" + name, nil
-}
-
-// fileName is made of the machine's serial number and the time of the scan,
-// unless the settings name it.
-func (s *session) fileName() string {
-	name := notInName.ReplaceAllString(s.set.Name, "-")
-	if name == "" {
-		serial := notInName.ReplaceAllString(strings.TrimSpace(readText("/sys/class/dmi/id/product_serial")), "-")
-		if serial == "" || len(serial) > 64 {
-			serial = "machine"
-		}
-		name = serial + "-" + s.began.UTC().Format("20060102-150405")
-	}
-	return name + ".evidence.zip"
-}
-
 // sendTime is a little more than the program that sends allows itself.
 const sendTime = 5 * time.Minute
 
@@ -219,7 +192,7 @@ func (s *session) send(ctx context.Context, w *evidence.Writer) {
 	if to == "" {
 		return
 	}
-	file := filepath.Join("/tmp", s.fileName())
+	file := filepath.Join("/tmp", s.evidenceName(serialNumber())+evidenceEnding)
 	if err := w.Save(file); err != nil {
 		s.say("\nThe evidence could not be sent: %v", err)
 		return

@@ -24,7 +24,9 @@ func TestBootPartition(t *testing.T) {
 	got, err := bootPartition(variable(id))
 	require.NoError(t, err)
 	require.Equal(t, "8f012638-374f-823d-8cf2-167f473e56b8", got)
-	for _, raw := range [][]byte{nil, {6, 0, 0, 0}, make([]byte, 4096)} {
+	outlives := variable(id)
+	outlives[0] |= nonVolatile
+	for _, raw := range [][]byte{nil, {6, 0, 0, 0}, make([]byte, 4096), outlives} {
 		_, err := bootPartition(raw)
 		require.Error(t, err)
 	}

@@ -45,12 +45,22 @@ func mountLate() error {
 	return err
 }
 
-// consoles writes to every console that the kernel was told to use, so that the
-// screen and a serial line both show the result.
+// activeConsoles lists the devices of the consoles that the kernel was told to
+// use.
+func activeConsoles() []string {
+	var out []string
+	for _, n := range strings.Fields(readText("/sys/class/tty/console/active")) {
+		out = append(out, "/dev/"+n)
+	}
+	return out
+}
+
+// consoles writes to every active console, so that the screen and a serial line
+// both show the result.
 func consoles() io.Writer {
 	var ws everyWriter
-	for _, n := range strings.Fields(readText("/sys/class/tty/console/active")) {
-		if f, err := os.OpenFile("/dev/"+n, os.O_WRONLY|unix.O_NOCTTY, 0); err == nil {
+	for _, n := range activeConsoles() {
+		if f, err := os.OpenFile(n, os.O_WRONLY|unix.O_NOCTTY, 0); err == nil {
 			ws = append(ws, f)
 		}
 	}
@@ -80,8 +90,8 @@ func readText(name string) string {
 	return string(b)
 }
 
-// pause keeps the result on the screen until a key is pressed or the time is
-// over.
+// pause keeps the result on the screen until somebody presses Enter on any
+// console or the time is over.
 func (s *session) pause() {
 	wait := defaultWait
 	if d, err := time.ParseDuration(s.set.Wait); err == nil && d >= 0 && d <= 24*time.Hour {
@@ -90,18 +100,32 @@ func (s *session) pause() {
 	if wait == 0 {
 		return
 	}
+	key := pressed(activeConsoles())
 	s.say("\nPress Enter to switch the machine off. It switches itself off in %s.", wait)
-	key := make(chan struct{})
-	go func() {
-		b := make([]byte, 1)
-		if n, err := os.Stdin.Read(b); n > 0 && err == nil {
-			close(key)
-		}
-	}()
 	select {
 	case <-key:
 	case <-time.After(wait):
 	}
+}
+
+// pressed tells when a line is typed on one of the consoles from now on; what
+// was typed before is thrown away.
+func pressed(names []string) <-chan struct{} {
+	key := make(chan struct{}, len(names))
+	for _, n := range names {
+		f, err := os.OpenFile(n, os.O_RDONLY|unix.O_NOCTTY, 0)
+		if err != nil {
+			continue
+		}
+		_ = unix.IoctlSetInt(int(f.Fd()), unix.TCFLSH, unix.TCIFLUSH)
+		go func() {
+			defer f.Close()
+			if n, err := f.Read(make([]byte, 1)); n > 0 && err == nil {
+				key <- struct{}{}
+			}
+		}()
+	}
+	return key
 }
 
 // off leaves the stick clean and switches the machine off.
@@ -111,10 +135,14 @@ func (s *session) off() {
 			s.say("own stick: %v", err)
 		}
 	}
-	unix.Sync()
+	_ = does(mountTime, func() error { unix.Sync(); return nil })
 	s.say("scan took %s; switching off", time.Since(s.began).Round(time.Second))
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
 		s.say("switch off: %v; switch the machine off by hand", err)
 	}
-	select {}
+	// The first process must not end, and one that only waits would be stopped
+	// by Go's runtime as a deadlock.
+	for {
+		time.Sleep(time.Hour)
+	}
 }
