@@ -137,6 +137,32 @@ func TestASourceThatHangsIsLeftBehind(t *testing.T) {
 	require.Equal(t, evidence.TimedOut, got[1].status)
 }
 
+// One source that panics, or one read that does, costs what it would have given
+// and nothing else.
+func TestAPanicIsAFailedRead(t *testing.T) {
+	s := &scan{host: Captured(tree("a")), opt: &Options{}}
+	got := s.runSource(t.Context(), source{name: "usb", limit: time.Second, run: func(k *task) {
+		k.read("a", file{})
+		k.at("b")
+		panic("a length of -1")
+	}})
+	require.Len(t, got, 2)
+	require.Equal(t, "b", got[1].path)
+	require.Equal(t, evidence.Failed, got[1].status)
+	require.Contains(t, got[1].reason, "panic: a length of -1")
+
+	got = s.runSource(t.Context(), source{name: "usb", limit: time.Second, run: func(k *task) {
+		k.read("a", file{})
+		panic("after the last file")
+	}})
+	require.Len(t, got, 2, "what was read is kept")
+	require.Equal(t, usbDir, got[1].path)
+
+	_, err := within(t.Context(), time.Second, func(context.Context) (int, error) { panic("in a read") })
+	require.ErrorContains(t, err, "panic: in a read")
+	require.Equal(t, evidence.Failed, statusOf(err))
+}
+
 // Devices that were listed and not reached are named one by one.
 func TestWhatWasNotReachedIsNamed(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

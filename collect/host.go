@@ -97,7 +97,7 @@ func (h *Host) read(ctx context.Context, name string, limit int64, patience time
 }
 
 // within runs a call that may hang. On timeout the goroutine is left behind;
-// it holds nothing that anybody else waits for.
+// it holds nothing that anybody else waits for. A panic is an error.
 func within[T any](ctx context.Context, patience time.Duration, call func(context.Context) (T, error)) (T, error) {
 	type outcome struct {
 		v   T
@@ -108,8 +108,14 @@ func within[T any](ctx context.Context, patience time.Duration, call func(contex
 	defer cancel()
 	done := make(chan outcome, 1)
 	go func() {
-		v, err := call(ctx)
-		done <- outcome{v, err}
+		var o outcome
+		defer func() {
+			if r := recover(); r != nil {
+				o.err = fmt.Errorf("panic: %v", r)
+			}
+			done <- o
+		}()
+		o.v, o.err = call(ctx)
 	}()
 	select {
 	case o := <-done:

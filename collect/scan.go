@@ -240,6 +240,7 @@ func (s *scan) runSource(ctx context.Context, src source) []entry {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer t.broken(src.name)
 		src.run(t)
 	}()
 	select {

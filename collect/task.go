@@ -237,6 +237,22 @@ func (h *Host) names(dir string) ([]string, error) {
 	}
 }
 
+// broken records that a source panicked, under the first name that says what is
+// missing. A device must not end the program that reads all others.
+func (t *task) broken(source string) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	t.mu.Lock()
+	names := append([]string{t.current}, append(mainPaths(source), "panic/"+source)...)
+	free := slices.IndexFunc(names, func(n string) bool { _, have := t.entries[n]; return n != "" && !have })
+	t.mu.Unlock()
+	if free >= 0 {
+		t.note(names[free], evidence.Failed, fmt.Sprintf("the source ended with a panic: %v; what it would have read after this is missing", r))
+	}
+}
+
 // finish ends the task: nothing is taken after it.
 func (t *task) finish(timedOut bool) []entry {
 	t.mu.Lock()

@@ -109,8 +109,14 @@ func (w *wire) once(command []byte) ([]byte, error) {
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		b, err := w.exchange(command)
-		done <- outcome{b, err}
+		var o outcome
+		defer func() {
+			if r := recover(); r != nil {
+				o.err = fmt.Errorf("TPM: panic: %v", r)
+			}
+			done <- o
+		}()
+		o.b, o.err = w.exchange(command)
 	}()
 	select {
 	case o := <-done:
