@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/foxboron/go-uefi/authenticode"
 
@@ -70,6 +71,20 @@ type Image struct {
 	events  []registerEvents
 }
 
+// InputError is about something that the image was to be made of, as opposed to
+// a tool that failed.
+type InputError struct{ err error }
+
+func (e *InputError) Error() string { return e.err.Error() }
+func (e *InputError) Unwrap() error { return e.err }
+
+func input(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &InputError{err}
+}
+
 type builder struct{ opt Options }
 
 func (b *builder) progress(format string, args ...any) {
@@ -83,13 +98,16 @@ func (b *builder) progress(format string, args ...any) {
 func Build(ctx context.Context, o Options) (*Image, error) {
 	b := &builder{opt: o}
 	if !isProgram(o.Scanner) {
-		return nil, errors.New("image: the scanner is no Linux program")
+		return nil, input(errors.New("image: the scanner is no Linux program"))
 	}
 	if o.SendURL != "" && (!isProgram(o.Sender) || len(o.SendRoots) == 0) {
-		return nil, errors.New("image: to send evidence it needs the program that sends and the roots of the server")
+		return nil, input(errors.New("image: to send evidence it needs the program that sends and the roots of the server"))
 	}
 	if (o.Key == nil) != (o.Cert == nil) {
 		return nil, errors.New("image: a key for Secure Boot needs its certificate, and the other way round")
+	}
+	if err := CheckCmdline(o.Cmdline); err != nil {
+		return nil, input(fmt.Errorf("image: command line: %w", err))
 	}
 	stub, err := b.openStub(ctx)
 	if err != nil {
@@ -106,6 +124,18 @@ func Build(ctx context.Context, o Options) (*Image, error) {
 	}
 	b.progress("initial file system: %d bytes", len(initrd))
 	return b.assemble(stub, k, initrd)
+}
+
+// CheckCmdline refuses a command line of which firmware, stub and kernel would
+// not make the same bytes, so that the reference would not hold.
+func CheckCmdline(s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return errors.New("has other than printable ASCII characters")
+	}
+	if s != strings.TrimSpace(s) {
+		return errors.New("begins or ends with a space")
+	}
+	return nil
 }
 
 func isProgram(b []byte) bool { return bytes.HasPrefix(b, []byte("\x7fELF")) }
@@ -125,7 +155,7 @@ func (b *builder) assemble(stub []byte, k *kernel, initrd []byte) (*Image, error
 	}
 	image, err := uki.Assemble(stub, sections)
 	if err != nil {
-		return nil, fmt.Errorf("image: %w", err)
+		return nil, input(fmt.Errorf("image: %w", err))
 	}
 	plain := image
 	if b.opt.Key != nil {
@@ -134,7 +164,10 @@ func (b *builder) assemble(stub []byte, k *kernel, initrd []byte) (*Image, error
 		}
 	}
 	m := &Image{UKI: image, Kernel: k.version, Stub: uki.StubVersion(stub), Version: b.opt.Version}
-	m.disk = partitions(plain, image)
+	if len(image) > len(plain)+signatureRoom {
+		return nil, fmt.Errorf("image: the signature for Secure Boot takes %d bytes, more than the %d that its partition has room for", len(image)-len(plain), signatureRoom)
+	}
+	m.disk = partitions(plain)
 	if m.events, err = m.predict(sections, k.image, cmdline, initrd); err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
@@ -157,13 +190,16 @@ func sign(image []byte, key crypto.Signer, cert *x509.Certificate) ([]byte, erro
 const (
 	align     = 2048 // blocks; 1 MiB, what flash memory likes
 	resultMiB = 96   // room for evidence on the stick
+	// signatureRoom is kept free in every image, so that the partition table,
+	// which is measured, is the same with a signature and without.
+	signatureRoom = 64 << 10
 )
 
 // partitions places the partitions. Their identifiers follow from what is
 // booted, signed or not, so that they name it.
-func partitions(plain, image []byte) gpt.Table {
+func partitions(plain []byte) gpt.Table {
 	blocks := func(bytes int64) uint64 { return (uint64(bytes)/gpt.Sector + align - 1) / align * align }
-	boot, results := blocks(fat32.Size(int64(len(image)))), blocks(fat32.Size(resultMiB<<20))
+	boot, results := blocks(fat32.Size(int64(len(plain))+signatureRoom)), blocks(fat32.Size(resultMiB<<20))
 	return gpt.Table{
 		Disk: identifier("disk", plain), Sectors: align + boot + results + align,
 		Partitions: []gpt.Partition{

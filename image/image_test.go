@@ -28,6 +28,7 @@ import (
 	"github.com/u-root/u-root/pkg/cpio"
 
 	"github.com/assay-hw/assay/image/layout"
+	"github.com/assay-hw/assay/internal/fat32"
 	"github.com/assay-hw/assay/internal/gpt"
 	"github.com/assay-hw/assay/manifest"
 )
@@ -63,6 +64,7 @@ func linux(version string) []byte {
 	copy(b[0x202:], "HdrS")
 	binary.LittleEndian.PutUint16(b[0x20e:], 0x100)
 	copy(b[0x300:], version+" (builder@host)\x00")
+	copy(b[0x480:], strings.Join(measuredTexts, "\x00"))
 	return b
 }
 
@@ -244,6 +246,7 @@ func TestSecureBootSignature(t *testing.T) {
 	signed, err := Build(context.Background(), o)
 	require.NoError(t, err)
 	require.Equal(t, plain.Digest(), signed.Digest(), "the signature changes nothing that is measured")
+	require.Equal(t, plain.disk, signed.disk)
 	p, err := authenticode.Parse(bytes.NewReader(signed.UKI))
 	require.NoError(t, err)
 	ok, err := p.Verify(o.Cert)
@@ -284,9 +287,90 @@ func TestKernelsThatCannotBeStarted(t *testing.T) {
 	odd := linux("../../etc")
 	far := bytes.Clone(good)
 	binary.LittleEndian.PutUint16(far[0x20e:], 0xffff)
-	for name, b := range map[string][]byte{"empty": nil, "no kernel": portable("x"), "no EFI stub": noStub, "version that is a path": odd, "version beyond the end": far} {
+	old := bytes.Replace(good, []byte(measuredTexts[1]), make([]byte, len(measuredTexts[1])), 1)
+	for name, b := range map[string][]byte{"empty": nil, "no kernel": portable("x"), "no EFI stub": noStub, "version that is a path": odd, "version beyond the end": far, "measures nothing": old} {
 		_, err := kernelVersion(b)
 		require.Error(t, err, name)
+	}
+}
+
+// What was given and cannot be used is told apart from a tool that failed.
+func TestWhatIsNoUseIsAnInputError(t *testing.T) {
+	for name, spoil := range map[string]func(*Options){
+		"scanner":      func(o *Options) { o.Scanner = []byte("text") },
+		"kernel":       func(o *Options) { o.Kernel = o.Stub },
+		"no kernel":    func(o *Options) { o.Kernel += ".none" },
+		"package":      func(o *Options) { o.Kernel += ".deb" },
+		"modules":      func(o *Options) { o.Modules = t.TempDir() },
+		"stub":         func(o *Options) { o.Stub = o.Kernel + ".none" },
+		"text as stub": func(o *Options) { require.NoError(t, os.WriteFile(o.Stub, []byte("text"), 0o600)) },
+		"command line": func(o *Options) { o.Cmdline = "quiet\n" },
+	} {
+		o := inputs(t)
+		spoil(&o)
+		_, err := Build(context.Background(), o)
+		var in *InputError
+		require.ErrorAs(t, err, &in, name)
+	}
+}
+
+func TestCommandLinesThatWouldBeMeasuredDifferently(t *testing.T) {
+	require.NoError(t, CheckCmdline(DefaultCmdline))
+	require.NoError(t, CheckCmdline(""))
+	for _, s := range []string{" quiet", "quiet ", "quiet\n", "a\x00b", "a\tb", "na\u00efve", "a\x7f", "\xff"} {
+		require.Error(t, CheckCmdline(s), "%q", s)
+	}
+}
+
+// The partition table is measured: a signature for Secure Boot must not move it,
+// however full the last block of the boot partition is.
+func TestASignatureDoesNotMoveThePartitions(t *testing.T) {
+	table := func(n int) []uint64 {
+		p := partitions(make([]byte, n)).Partitions
+		return []uint64{p[0].Last, p[1].First, p[1].Last}
+	}
+	// The least size at which the partition is one step larger.
+	small, large := 34<<20, 40<<20
+	require.NotEqual(t, table(small), table(large))
+	for large-small > 1 {
+		if mid := (small + large) / 2; slices.Equal(table(mid), table(small)) {
+			small = mid
+		} else {
+			large = mid
+		}
+	}
+	for _, n := range []int{small, large} {
+		p := partitions(make([]byte, n)).Partitions[0]
+		room := int64(p.Last-p.First+1) * gpt.Sector
+		require.GreaterOrEqual(t, room, fat32.Size(int64(n)+signatureRoom), "signed, it still fits")
+	}
+}
+
+func TestASignatureThatIsTooLargeIsRefused(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "db", Organization: []string{strings.Repeat("x", signatureRoom)}}, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	require.NoError(t, err)
+	o := inputs(t)
+	o.Key = key
+	o.Cert, err = x509.ParseCertificate(der)
+	require.NoError(t, err)
+	_, err = Build(context.Background(), o)
+	require.ErrorContains(t, err, "signature for Secure Boot takes")
+}
+
+func TestAModuleIsReadInFullOrNotAtAll(t *testing.T) {
+	z, err := zstd.NewWriter(nil)
+	require.NoError(t, err)
+	for size, ok := range map[int]bool{maxModule: true, maxModule + 1: false} {
+		m, err := openModules(fstest.MapFS{"vfat.ko.zst": {Data: z.EncodeAll(make([]byte, size), nil)}})
+		require.NoError(t, err)
+		b, err := m.read("vfat")
+		require.Equal(t, ok, err == nil, "%d: %v", size, err)
+		if ok {
+			require.Len(t, b, size)
+		}
 	}
 }
 

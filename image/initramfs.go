@@ -20,11 +20,11 @@ import (
 func (b *builder) initramfs(k *kernel) ([]byte, error) {
 	m, err := openModules(k.modules)
 	if err != nil {
-		return nil, err
+		return nil, input(err)
 	}
 	p, err := m.choose()
 	if err != nil {
-		return nil, err
+		return nil, input(err)
 	}
 	b.progress("%d kernel modules; not files of this kernel: %s", len(p.names), strings.Join(p.absent, ", "))
 	files := map[string][]byte{
@@ -33,7 +33,7 @@ func (b *builder) initramfs(k *kernel) ([]byte, error) {
 	}
 	for _, n := range p.names {
 		if files[layout.ModulesDir+"/"+n+".ko"], err = m.read(n); err != nil {
-			return nil, err
+			return nil, input(err)
 		}
 	}
 	for dir, list := range map[string][]File{layout.GoldenDir: b.opt.Golden, layout.TrustDir: b.opt.Trust, layout.EKRootsDir: b.opt.EKRoots} {

@@ -3,13 +3,11 @@ package image
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -40,24 +38,24 @@ func (b *builder) openKernel(ctx context.Context) (*kernel, error) {
 	}
 	image, err := os.ReadFile(file)
 	if err != nil {
-		return nil, err
+		return nil, input(err)
 	}
 	v, err := kernelVersion(image)
 	if err != nil {
-		return nil, fmt.Errorf("kernel %s: %w", file, err)
+		return nil, input(fmt.Errorf("kernel %s: %w", file, err))
 	}
 	dir := b.opt.Modules
 	if dir == "" {
 		dir = filepath.Join("/lib/modules", v)
 	}
 	if _, err := os.Stat(dir); err != nil {
-		return nil, fmt.Errorf("kernel %s: its modules: %w; give their directory with --modules", v, err)
+		return nil, input(fmt.Errorf("kernel %s: its modules: %w; give their directory with --modules", v, err))
 	}
 	return &kernel{version: v, image: image, modules: os.DirFS(dir)}, nil
 }
 
 // kernelVersion reads the version from a kernel's boot header (Linux x86 boot
-// protocol, kernel_version).
+// protocol, kernel_version), and refuses kernels that the scanner cannot use.
 func kernelVersion(image []byte) (string, error) {
 	if len(image) < 0x250 || string(image[0x202:0x206]) != "HdrS" {
 		return "", errors.New("offset 514: no x86 Linux kernel")
@@ -74,105 +72,18 @@ func kernelVersion(image []byte) (string, error) {
 	if !regexp.MustCompile(`^[0-9][0-9A-Za-z.+~_-]*$`).MatchString(v) {
 		return "", fmt.Errorf("offset %d: version %q", at, v)
 	}
+	for _, text := range measuredTexts {
+		if !bytes.Contains(image, []byte(text)) {
+			return "", fmt.Errorf("version %s does not measure its command line and initial file system (Linux 6.1 and later do): nothing would tell the scanner from another program", v)
+		}
+	}
 	return v, nil
 }
 
-// cache is where packages are kept between builds.
-func (b *builder) cache() (string, error) {
-	dir := b.opt.Cache
-	if dir == "" {
-		base, err := os.UserCacheDir()
-		if err != nil {
-			return "", fmt.Errorf("cache: %w; give one with --cache", err)
-		}
-		dir = filepath.Join(base, "assay", "image")
-	}
-	return dir, os.MkdirAll(dir, 0o755)
-}
-
-// download fetches Debian's newest kernel package with apt, which checks its
-// signature chain.
-func (b *builder) download(ctx context.Context) (string, error) {
-	const help = "give a kernel with --kernel FILE (a Debian package, or vmlinuz with --modules DIR)"
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return "", fmt.Errorf("no apt-get to fetch Debian's kernel with; %s", help)
-	}
-	name, err := newestKernel(ctx)
-	if err != nil {
-		return "", fmt.Errorf("%w; run apt-get update, or %s", err, help)
-	}
-	return b.fetch(ctx, name)
-}
-
-// fetch downloads one Debian package into the cache, unless it is there.
-func (b *builder) fetch(ctx context.Context, name string) (string, error) {
-	dir, err := b.cache()
-	if err != nil {
-		return "", err
-	}
-	find := func() string {
-		found, _ := filepath.Glob(filepath.Join(dir, name+"_*.deb"))
-		if len(found) == 0 {
-			return ""
-		}
-		return found[len(found)-1] // the names sort by version well enough within one package
-	}
-	if f := find(); f != "" {
-		return f, nil
-	}
-	b.progress("downloading Debian's package %s", name)
-	cmd := exec.CommandContext(ctx, "apt-get", "download", "-q", name)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("apt-get download %s: %w: %s", name, err, bytes.TrimSpace(out))
-	}
-	if f := find(); f != "" {
-		return f, nil
-	}
-	return "", fmt.Errorf("apt-get download %s: it left no package", name)
-}
-
-func newestKernel(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "apt-cache", "depends", debianKernel).Output()
-	if err != nil {
-		return "", fmt.Errorf("apt-cache depends %s: %w", debianKernel, err)
-	}
-	m := regexp.MustCompile(`Depends: (linux-image-[0-9][a-z0-9.+-]*)`).FindSubmatch(out)
-	if m == nil {
-		return "", fmt.Errorf("apt-cache knows no kernel of %s", debianKernel)
-	}
-	return string(m[1]), nil
-}
-
-// unpack extracts a package into the cache, once.
-func (b *builder) unpack(ctx context.Context, file string) (string, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	dir, err := b.cache()
-	if err != nil {
-		return "", err
-	}
-	out := filepath.Join(dir, fmt.Sprintf("unpacked-%x", sha256.Sum256(data)))
-	if _, err := os.Stat(out); err == nil {
-		return out, nil
-	}
-	tmp, err := os.MkdirTemp(dir, "unpacking-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(tmp)
-	if msg, err := exec.CommandContext(ctx, "dpkg-deb", "-x", file, tmp).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("dpkg-deb -x %s: %w: %s", file, err, bytes.TrimSpace(msg))
-	}
-	if err := os.Rename(tmp, out); err != nil {
-		if _, there := os.Stat(out); there != nil {
-			return "", err
-		}
-	}
-	return out, nil
-}
+// measuredTexts are how the EFI stub of a kernel describes what it measures
+// (Linux, drivers/firmware/efi/libstub/efi-stub-helper.c). The stub is the part
+// of the file that is not compressed.
+var measuredTexts = []string{"LOADED_IMAGE::LoadOptions", "Linux initrd"}
 
 func (b *builder) fromPackage(ctx context.Context, file string) (*kernel, error) {
 	dir, err := b.unpack(ctx, file)
@@ -181,7 +92,7 @@ func (b *builder) fromPackage(ctx context.Context, file string) (*kernel, error)
 	}
 	images, err := filepath.Glob(filepath.Join(dir, "boot", "vmlinuz-*"))
 	if err != nil || len(images) != 1 {
-		return nil, fmt.Errorf("kernel package %s: %d kernels in it", file, len(images))
+		return nil, input(fmt.Errorf("kernel package %s: %d kernels in it", file, len(images)))
 	}
 	image, err := os.ReadFile(images[0])
 	if err != nil {
@@ -189,14 +100,14 @@ func (b *builder) fromPackage(ctx context.Context, file string) (*kernel, error)
 	}
 	v, err := kernelVersion(image)
 	if err != nil {
-		return nil, fmt.Errorf("kernel package %s: %w", file, err)
+		return nil, input(fmt.Errorf("kernel package %s: %w", file, err))
 	}
 	for _, d := range []string{"lib/modules", "usr/lib/modules"} {
 		if p := filepath.Join(dir, d, v); isDir(p) {
 			return &kernel{version: v, image: image, modules: os.DirFS(p)}, nil
 		}
 	}
-	return nil, fmt.Errorf("kernel package %s: no modules of %s in it", file, v)
+	return nil, input(fmt.Errorf("kernel package %s: no modules of %s in it", file, v))
 }
 
 func isDir(p string) bool {
@@ -211,7 +122,8 @@ const stubFile = "usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 // of Debian's package.
 func (b *builder) openStub(ctx context.Context) ([]byte, error) {
 	if b.opt.Stub != "" {
-		return os.ReadFile(b.opt.Stub)
+		s, err := os.ReadFile(b.opt.Stub)
+		return s, input(err)
 	}
 	if s, err := os.ReadFile("/" + stubFile); err == nil {
 		return s, nil

@@ -98,7 +98,10 @@ func (m *modules) read(name string) ([]byte, error) {
 		}
 	}
 	if err == nil && r != nil {
-		b, err = io.ReadAll(io.LimitReader(r, maxModule))
+		b, err = io.ReadAll(io.LimitReader(r, maxModule+1))
+	}
+	if err == nil && len(b) > maxModule {
+		err = fmt.Errorf("has more than %d bytes", maxModule)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("module %s: %w", p, err)

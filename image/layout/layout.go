@@ -6,6 +6,12 @@ package layout
 // version.
 const ScannerImage = "assay-scanner"
 
+// Files of the image's programs, as they are built.
+const (
+	ScannerProgram = "assay-scanner"
+	SenderProgram  = "assay-sender"
+)
+
 // Paths inside the initial file system, which is measured.
 const (
 	settings    = "etc/assay"

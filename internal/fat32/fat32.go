@@ -7,10 +7,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // File is one file by its path below the root. Directories are made as they
@@ -91,16 +91,12 @@ type node struct {
 }
 
 func (n *node) add(x File) error {
-	p := path.Clean(strings.TrimPrefix(x.Path, "/"))
-	if p == "." || strings.HasPrefix(p, "..") {
-		return fmt.Errorf("fat32: path %q", x.Path)
-	}
 	at := n
-	parts := strings.Split(p, "/")
+	parts := strings.Split(strings.TrimPrefix(x.Path, "/"), "/")
 	for i, part := range parts {
 		last := i == len(parts)-1
-		if len(utf16.Encode([]rune(part))) > 255 || strings.ContainsAny(part, `\:*?"<>|`) {
-			return fmt.Errorf("fat32: name %q", part)
+		if !allowed(part) {
+			return fmt.Errorf("fat32: FAT forbids the name %q", part)
 		}
 		k := slices.IndexFunc(at.kids, func(c *node) bool { return strings.EqualFold(c.name, part) })
 		switch {
@@ -116,6 +112,14 @@ func (n *node) add(x File) error {
 		at = at.kids[k]
 	}
 	return nil
+}
+
+// allowed reports whether a name may be one on FAT (6.1 and 7). Readers drop dots
+// and spaces at the end, so that the name would be another one.
+func allowed(name string) bool {
+	return name != "" && len(utf16.Encode([]rune(name))) <= 255 && utf8.ValidString(name) &&
+		strings.TrimRight(name, ". ") == name &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || strings.ContainsRune(`\:*?"<>|`, r) })
 }
 
 // entriesOf counts the 32-byte entries that a name takes.

@@ -43,6 +43,7 @@ var tree = []File{
 
 // Other programs read what is written: the checker that Linux uses, and mtools.
 func TestOtherProgramsReadTheVolume(t *testing.T) {
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin") // where Debian has them
 	for _, p := range []string{"fsck.vfat", "mcopy"} {
 		if _, err := exec.LookPath(p); err != nil {
 			t.Skipf("needs %s (Debian packages dosfstools and mtools)", p)
@@ -81,6 +82,13 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 		"a file that is a directory": {{"a", nil}, {"a/b", nil}},
 		"out of the volume":          {{"../a", nil}},
 		"a name that FAT forbids":    {{"a:b", nil}},
+		"a dot at the end":           {{"a.", nil}},
+		"a space at the end":         {{"d /a", nil}},
+		"a control character":        {{"a\nb", nil}},
+		"no Unicode text":            {{"a\xff", nil}},
+		"no name":                    {{"", nil}},
+		"a directory without a name": {{"d//a", nil}},
+		"its own directory":          {{"d/./a", nil}},
 	} {
 		require.Error(t, Format(f, small, "L", 1, files), name)
 	}
