@@ -90,6 +90,27 @@ func LoadTrust(paths []string) (*Trust, error) {
 	return t, nil
 }
 
+// Export gives the files of a directory from which LoadTrust makes the same
+// trust, and nothing else that lay beside the files that this one was read from.
+func (t *Trust) Export() (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for i, c := range t.roots {
+		out[fmt.Sprintf("root-%04d.pem", i)] = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+	}
+	for i, l := range t.lists {
+		out[fmt.Sprintf("list-%04d.crl", i)] = l.Raw
+	}
+	if len(t.grants) == 0 && t.threshold == 0 {
+		return out, nil
+	}
+	b, err := yaml.Marshal(trustFile{Threshold: t.threshold, Grants: t.grants})
+	if err != nil {
+		return nil, fmt.Errorf("trust: %w", err)
+	}
+	out[trustFileName] = b
+	return out, nil
+}
+
 // addDir reads what lies beside the roots, and the roots themselves when the
 // whole directory was named.
 func (t *Trust) addDir(dir string, roots bool) error {

@@ -8,11 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
+	"slices"
 	"syscall"
 	"time"
 
@@ -72,8 +73,8 @@ Without --kernel, Debian's newest kernel package is fetched with apt-get.`,
 	fs.StringVarP(&o.out, "output", "o", "", "raw image of the stick to write")
 	fs.StringVar(&o.uki, "uki", "", "also write the unified kernel image alone, for network boot")
 	fs.StringVar(&o.reference, "reference", "", "where to write the reference (default OUTPUT.golden.json)")
-	fs.StringVar(&o.scanner, "scanner", "", "the scanner's program (default assay-scanner beside this program)")
-	fs.StringVar(&o.sender, "sender", "", "the program that sends (default assay-sender beside this program)")
+	fs.StringVar(&o.scanner, "scanner", "", "the scanner's program (default "+layout.ScannerProgram+" beside this program)")
+	fs.StringVar(&o.sender, "sender", "", "the program that sends (default "+layout.SenderProgram+" beside this program)")
 	fs.StringVar(&o.kernel, "kernel", "", "kernel: a Debian package, or vmlinuz with an EFI stub (default Debian's newest)")
 	fs.StringVar(&o.mods, "modules", "", "directory with the modules of a kernel that is no package (default /lib/modules/VERSION)")
 	fs.StringVar(&o.stub, "stub", "", "systemd's UEFI stub (default the installed one, else Debian's package)")
@@ -107,10 +108,10 @@ func program(file, name, flag string) ([]byte, error) {
 			return nil, unreadable(fmt.Errorf("the program %s is not beside this one (%s); make build makes it, or name it with %s", name, file, flag))
 		}
 	}
-	return readInput(file, maxScannerBytes)
+	return readInput(file, maxProgramBytes)
 }
 
-const maxScannerBytes = 128 << 20
+const maxProgramBytes = 128 << 20
 
 func (o *imageOptions) options(env *environment) (image.Options, error) {
 	p := image.Options{Version: version, Kernel: o.kernel, Modules: o.mods, Stub: o.stub, Cache: o.cache, Cmdline: o.cmdline}
@@ -118,7 +119,7 @@ func (o *imageOptions) options(env *environment) (image.Options, error) {
 		p.Progress = func(s string) { fmt.Fprintln(env.stderr, s) }
 	}
 	var err error
-	if p.Scanner, err = program(o.scanner, layout.ScannerImage, "--scanner"); err != nil {
+	if p.Scanner, err = program(o.scanner, layout.ScannerProgram, "--scanner"); err != nil {
 		return p, err
 	}
 	if err := o.sending(&p); err != nil {
@@ -160,7 +161,7 @@ func (o *imageOptions) sending(p *image.Options) (err error) {
 	if p.SendRoots, err = readInput(o.sendRoots, maxManifestBytes); err != nil {
 		return err
 	}
-	p.Sender, err = program(o.sender, "assay-sender", "--sender")
+	p.Sender, err = program(o.sender, layout.SenderProgram, "--sender")
 	return err
 }
 
@@ -180,34 +181,23 @@ func (o *imageOptions) manifests() ([]image.File, error) {
 	return out, nil
 }
 
-// trustFiles gathers roots and grants, and checks that they can be read.
+// trustFiles are the roots, revocation lists and grants that these paths mean,
+// and nothing else that lies there: a private key least of all.
 func trustFiles(paths []string) ([]image.File, error) {
 	if len(paths) == 0 {
 		return nil, nil
 	}
-	if _, err := loadTrust(paths); err != nil {
+	t, err := loadTrust(paths)
+	if err != nil {
+		return nil, err
+	}
+	files, err := t.Export()
+	if err != nil {
 		return nil, err
 	}
 	var out []image.File
-	for i, p := range paths {
-		files := []string{p}
-		if info, err := os.Stat(p); err == nil && info.IsDir() {
-			files, _ = filepath.Glob(filepath.Join(p, "*"))
-		}
-		for _, f := range files {
-			if info, err := os.Stat(f); err != nil || !info.Mode().IsRegular() {
-				continue
-			}
-			b, err := readInput(f, maxManifestBytes)
-			if err != nil {
-				return nil, err
-			}
-			name := filepath.Base(f)
-			if strings.TrimSuffix(name, filepath.Ext(name)) != "trust" {
-				name = fmt.Sprintf("%d-%s", i, name)
-			}
-			out = append(out, image.File{Name: name, Data: b})
-		}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		out = append(out, image.File{Name: name, Data: files[name]})
 	}
 	return out, nil
 }
@@ -219,10 +209,11 @@ func (o *imageOptions) secureBoot() (crypto.Signer, *x509.Certificate, error) {
 	if o.sbKey == "" || o.sbCert == "" {
 		return nil, nil, usage("--sb-key and --sb-cert go together")
 	}
-	return keyPair(o.sbKey, o.sbCert)
+	return rsaKeyPair(o.sbKey, o.sbCert)
 }
 
-func keyPair(keyFile, certFile string) (crypto.Signer, *x509.Certificate, error) {
+// rsaKeyPair reads a key that firmware can verify, with its certificate.
+func rsaKeyPair(keyFile, certFile string) (crypto.Signer, *x509.Certificate, error) {
 	key, err := manifest.ReadKey(keyFile)
 	if err != nil {
 		return nil, nil, unreadable(err)
@@ -231,10 +222,11 @@ func keyPair(keyFile, certFile string) (crypto.Signer, *x509.Certificate, error)
 	if err != nil {
 		return nil, nil, unreadable(err)
 	}
-	if _, ok := key.Public().(*rsa.PublicKey); !ok {
+	public, ok := key.Public().(*rsa.PublicKey)
+	if !ok {
 		return nil, nil, unreadable(fmt.Errorf("%s: firmware verifies RSA signatures only", keyFile))
 	}
-	if !key.Public().(*rsa.PublicKey).Equal(chain[0].PublicKey) {
+	if !public.Equal(chain[0].PublicKey) {
 		return nil, nil, unreadable(fmt.Errorf("%s is not the key of the certificate %s", keyFile, certFile))
 	}
 	return key, chain[0], nil
@@ -250,6 +242,9 @@ func (o *imageOptions) build(env *environment) error {
 	if _, err := parseNonce(o.nonceText); err != nil {
 		return err
 	}
+	if err := image.CheckCmdline(o.cmdline); err != nil {
+		return usage("--cmdline: %v", err)
+	}
 	now, err := o.now.time(env)
 	if err != nil {
 		return err
@@ -262,7 +257,7 @@ func (o *imageOptions) build(env *environment) error {
 	defer stop()
 	m, err := image.Build(ctx, opt)
 	if err != nil {
-		return unreadable(err)
+		return buildError(ctx, err)
 	}
 	reference, err := o.signReference(m, now)
 	if err != nil {
@@ -275,6 +270,18 @@ func (o *imageOptions) build(env *environment) error {
 		o.print(env.stdout, m)
 	}
 	return nil
+}
+
+// buildError tells what was wrong with the inputs from tools that failed, a
+// network that is not there, and somebody who interrupted it.
+func buildError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return &exitError{exitInternal, fmt.Errorf("interrupted: %w", err)}
+	}
+	if _, ok := errors.AsType[*image.InputError](err); ok {
+		return unreadable(err)
+	}
+	return &exitError{exitInternal, err}
 }
 
 // referenceValidity is how long a reference is good for.
@@ -355,7 +362,7 @@ func (o *imageOptions) print(w io.Writer, m *image.Image) {
 			if e.Derived != "" || e.Type == "EV_EFI_ACTION" {
 				continue
 			}
-			fmt.Fprintf(w, "PCR %-2d %-34s sha256:%s  %s\n", r.PCR, e.Type, first(e, "sha256"), e.Label)
+			fmt.Fprintf(w, "PCR %-2d %-34s sha256:%s  %s\n", r.PCR, e.Type, sha256Of(e), e.Label)
 		}
 	}
 	if o.key == "" {
@@ -365,8 +372,9 @@ func (o *imageOptions) print(w io.Writer, m *image.Image) {
 	fmt.Fprintf(w, "reference %s, signed\n", o.referenceFile())
 }
 
-func first(e attest.EventReference, bank string) string {
-	if d := e.Digests[bank]; len(d) > 0 {
+// sha256Of is the digest of an event in that bank.
+func sha256Of(e attest.EventReference) string {
+	if d := e.Digests["sha256"]; len(d) > 0 {
 		return d[0]
 	}
 	return ""
