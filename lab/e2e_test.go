@@ -34,6 +34,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/u-root/u-root/pkg/cpio"
 
+	"github.com/assay-hw/assay/image"
+	"github.com/assay-hw/assay/image/layout"
 	"github.com/assay-hw/assay/internal/swtpm"
 	"github.com/assay-hw/assay/internal/uki"
 )
@@ -112,9 +114,9 @@ func TestWholeMachines(t *testing.T) {
 }
 
 func prepare(t *testing.T) *server {
-	s := &server{dir: t.TempDir(), stub: "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"}
+	s := &server{dir: t.TempDir(), stub: stubFile}
 	s.program = filepath.Join(s.dir, "assay")
-	for _, name := range []string{"assay", "assay-scanner", "assay-sender"} {
+	for _, name := range []string{"assay", layout.ScannerProgram, layout.SenderProgram} {
 		b, err := os.ReadFile(filepath.Join("..", "bin", name))
 		require.NoError(t, err, "make build makes the programs")
 		require.NoError(t, os.WriteFile(filepath.Join(s.dir, name), b, 0o700))
@@ -138,9 +140,9 @@ func prepare(t *testing.T) *server {
 	return s
 }
 
-// cmdline is the scanner's, for an emulated processor: its timer is too slow for
-// a check that the kernel makes.
-const cmdline = "console=tty0 console=ttyS0,115200 quiet loglevel=3 panic=30 no_timer_check"
+// cmdline is the scanner's own, for an emulated processor: its timer is too slow
+// for a check that the kernel makes.
+const cmdline = image.DefaultCmdline + " no_timer_check"
 
 func (s *server) file(name string) string { return filepath.Join(s.dir, name) }
 
@@ -314,9 +316,9 @@ func anotherTPM(t *testing.T, s *server) {
 // tamperedScanner adds a file to the initial file system of the stick, where a
 // program that lies would be.
 func tamperedScanner(t *testing.T, s *server) {
-	image, err := s.stick.BootFile()
+	boot, err := s.stick.BootFile()
 	require.NoError(t, err)
-	f, err := pe.NewFile(bytes.NewReader(image))
+	f, err := pe.NewFile(bytes.NewReader(boot))
 	require.NoError(t, err)
 	stub, err := os.ReadFile(s.stub)
 	require.NoError(t, err)
@@ -357,10 +359,10 @@ func extraFile(t *testing.T) []byte {
 // said.
 func secureBoot(t *testing.T, s *server) {
 	key := filepath.Join(t.TempDir(), "db.key")
-	msg, err := exec.Command("openssl", "rsa", "-in", "/usr/share/ovmf/PkKek-1-snakeoil.key", "-passin", "pass:snakeoil", "-out", key).CombinedOutput()
+	msg, err := exec.Command("openssl", "rsa", "-in", snakeoilKey, "-passin", "pass:snakeoil", "-out", key).CombinedOutput()
 	require.NoError(t, err, "%s", msg)
 	file := filepath.Join(t.TempDir(), "signed.img")
-	s.run(t, 0, "image", "build", "-o", file, "--cmdline", cmdline, "--sb-key", key, "--sb-cert", "/usr/share/ovmf/PkKek-1-snakeoil.pem",
+	s.run(t, 0, "image", "build", "-o", file, "--cmdline", cmdline, "--sb-key", key, "--sb-cert", snakeoilCert,
 		"--key", s.file("release.key"), "--cert", s.file("release.pem"))
 	stick, err := OpenStick(file)
 	require.NoError(t, err)
@@ -398,6 +400,9 @@ func verdictAtTheMachine(t *testing.T, s *server) {
 	for _, text := range []string{"SLOT6", "HW-001", "serial S-LAB-0001", "[!!] SLOT6", "switching off"} {
 		require.Contains(t, string(shown), text)
 	}
+	_, end, _ := strings.Cut(string(shown), "Look at SLOT6")
+	require.Contains(t, end, "Evidence saved on this stick: results/lab.evidence.zip", "the last screen says all that a person needs")
+	require.Contains(t, end, "Press Enter to switch the machine off. It switches itself off in 2s.")
 }
 
 // sentToServer lets the stick send what it collected, through the network of the

@@ -24,6 +24,14 @@ const (
 	ovmfVars       = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 	secureBootCode = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
 	snakeoilVars   = "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"
+	snakeoilKey    = "/usr/share/ovmf/PkKek-1-snakeoil.key"
+	snakeoilCert   = "/usr/share/ovmf/PkKek-1-snakeoil.pem"
+)
+
+// Files of other packages of Debian.
+const (
+	stubFile   = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub" // systemd-boot-efi
+	networkROM = "/usr/lib/ipxe/qemu/efi-e1000e.rom"           // ipxe-qemu
 )
 
 // Available says what is missing for a boot, or nil.
@@ -31,14 +39,14 @@ func Available() error {
 	if err := swtpm.Available(); err != nil {
 		return err
 	}
-	for _, p := range []string{"qemu-system-x86_64", "mcopy", "dpkg-deb"} {
+	for _, p := range []string{"qemu-system-x86_64", "mcopy", "mdir", "openssl", "dpkg-deb", "apt-get"} {
 		if _, err := exec.LookPath(p); err != nil {
 			return fmt.Errorf("needs %s (tools/setup.sh e2e installs it)", p)
 		}
 	}
-	for _, f := range []string{ovmfCode, ovmfVars, secureBootCode, snakeoilVars} {
+	for _, f := range []string{ovmfCode, ovmfVars, secureBootCode, snakeoilVars, snakeoilKey, snakeoilCert, stubFile, networkROM} {
 		if _, err := os.Stat(f); err != nil {
-			return fmt.Errorf("needs OVMF (tools/setup.sh e2e installs it): %w", err)
+			return fmt.Errorf("needs firmware (tools/setup.sh e2e installs it): %w", err)
 		}
 	}
 	return nil

@@ -60,13 +60,13 @@ func mtools(tool, image string, at int64, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// copyTo writes the stick for one boot: with a nonce, and without waiting for
+// copyTo writes the stick for one boot: with a nonce, and with little time for
 // somebody to read the result.
 func (s *Stick) copyTo(file, nonce string) error {
 	if out, err := exec.Command("cp", "--sparse=always", s.File, file).CombinedOutput(); err != nil {
 		return fmt.Errorf("cp: %w: %s", err, out)
 	}
-	settings, err := json.Marshal(map[string]string{"nonce": nonce, "wait": "0s", "name": "lab"})
+	settings, err := json.Marshal(map[string]string{"nonce": nonce, "wait": "2s", "name": "lab"})
 	if err != nil {
 		return err
 	}

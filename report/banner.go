@@ -6,7 +6,8 @@ import (
 	"github.com/assay-hw/assay"
 )
 
-// letters are those that verdicts are written with, five rows of five columns.
+// letter is one of those that verdicts are written with, five rows of five
+// columns.
 func letter(r rune) [5]string {
 	switch r {
 	case 'A':

@@ -14,7 +14,8 @@ import (
 
 // Check writes a result for a person in front of the machine: the verdict to
 // be read from two metres, where to look, a map of the board, what has to be
-// looked at by hand, and a code to photograph.
+// looked at by hand, and a code to photograph. The verdict is told once more at
+// the end, since a console without scrollback shows the last lines only.
 func Check(w io.Writer, r *assay.Result, s Style) error {
 	p := &printer{style: s, width: s.Width}
 	if p.width <= 0 {
@@ -34,10 +35,37 @@ func Check(w io.Writer, r *assay.Result, s Style) error {
 		return err
 	}
 	p.code(r, digest)
+	p.inShort(r)
 	if _, err := io.WriteString(w, p.b.String()); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil
+}
+
+// shortPlaces is how many places the end of a check names, so that verdict,
+// machine and places stay on a screen of 25 lines.
+const shortPlaces = 4
+
+// inShort repeats what a person in front of the machine has to know.
+func (p *printer) inShort(r *assay.Result) {
+	p.banner(r.Verdict)
+	p.line("%s", p.paint(ansiBold, oneLine(Machine(r), p.width)))
+	places := places(r)
+	for _, pl := range places[:min(len(places), shortPlaces)] {
+		p.line("%s", oneLine("Look at "+pl.at+": "+pl.what, p.width))
+	}
+	if more := len(places) - shortPlaces; more > 0 {
+		p.line("and at %d more places, named above", more)
+	}
+}
+
+// oneLine shortens a text to one line.
+func oneLine(s string, width int) string {
+	lines := fold(s, width)
+	if len(lines) < 2 {
+		return s
+	}
+	return fold(s, width-4)[0] + " ..."
 }
 
 // Digest is the SHA-256 of the result in JSON, in hexadecimal: it names this

@@ -155,6 +155,30 @@ func TestTheVerdictIsLarge(t *testing.T) {
 	}
 }
 
+// A console without scrollback shows the end: 25 lines, of which the scanner
+// needs some itself.
+func TestTheEndOfACheckIsTheVerdict(t *testing.T) {
+	r := result()
+	r.Findings[0].Location.Slot = "SLOT7 " + strings.Repeat("PCIe x8 ", 30)
+	for i := range 10 {
+		f := r.Findings[0]
+		f.Location.Slot += strings.Repeat("x", i)
+		r.Findings = append(r.Findings, f)
+	}
+	for _, v := range []assay.Verdict{assay.Pass, assay.Fail, assay.Review, assay.Inconclusive} {
+		r.Verdict = v
+		var b bytes.Buffer
+		require.NoError(t, report.Check(&b, r, report.Style{Width: 80}))
+		lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+		end := strings.Join(lines[max(0, len(lines)-20):], "\n")
+		banner, _, _ := strings.Cut(b.String(), "Example Computer")
+		require.Contains(t, end, strings.Trim(banner, "\n"), "%s: the banner", v)
+		require.Contains(t, end, "serial S-1")
+		require.Contains(t, end, "Look at SLOT7")
+		require.Contains(t, end, "more places, named above")
+	}
+}
+
 // The map is drawn from names that evidence gives, so it has to stay a drawing.
 func TestTheMapIsAWellFormedDrawing(t *testing.T) {
 	var b bytes.Buffer

@@ -154,10 +154,11 @@ func counts(r *assay.Result) string {
 	return strings.Join(parts, ", ") + " findings"
 }
 
-// where lists the places to open, in the words printed on the board.
-func (p *printer) where(r *assay.Result) {
-	type place struct{ at, what string }
-	var places []place
+// place is where to look, in the words printed on the board, and for what.
+type place struct{ at, what string }
+
+func places(r *assay.Result) []place {
+	var out []place
 	for _, f := range r.Findings {
 		if f.Severity < finding.Medium {
 			continue
@@ -167,10 +168,15 @@ func (p *printer) where(r *assay.Result) {
 			at = f.Location.Path
 		}
 		if at != "" {
-			places = append(places, place{Plain(at), fmt.Sprintf("%s (%s %s)", Plain(f.Title), f.Code, Plain(f.Subject))})
+			out = append(out, place{Plain(at), fmt.Sprintf("%s (%s %s)", Plain(f.Title), f.Code, Plain(f.Subject))})
 		}
 	}
-	places = slices.Compact(places)
+	return slices.Compact(out)
+}
+
+// where lists the places to open.
+func (p *printer) where(r *assay.Result) {
+	places := places(r)
 	if len(places) == 0 {
 		return
 	}

@@ -62,6 +62,7 @@ func (s *session) judge(w *evidence.Writer) error {
 		return err
 	}
 	_, err = s.out.Write(b.Bytes())
+	s.say("%s", s.saved) // again, since the verdict has scrolled it away
 	return err
 }
 

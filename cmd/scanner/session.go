@@ -29,6 +29,7 @@ type session struct {
 	stick   *stick // nil when the boot medium was not found
 	set     settings
 	began   time.Time
+	saved   string // what became of the evidence, for the person at the screen
 }
 
 // settings are read from the stick's open part. They are not measured, so that
@@ -92,10 +93,11 @@ func (s *session) scan() error {
 		return err
 	}
 	if name, err := s.save(w); err != nil {
-		s.say("\nThe evidence could not be saved: %v", err)
+		s.saved = fmt.Sprintf("The evidence could not be saved: %v", err)
 	} else {
-		s.say("\nEvidence saved on this stick: %s", name)
+		s.saved = "Evidence saved on this stick: " + name
 	}
+	s.say("\n%s", s.saved)
 	s.send(ctx, w)
 	if err := s.judge(w); err != nil {
 		s.say("\nNOT COMPARED: %v", err)
