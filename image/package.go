@@ -41,7 +41,11 @@ func (b *builder) download(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w; run apt-get update, or %s", err, help)
 	}
-	return b.fetch(ctx, name)
+	file, err := b.fetch(ctx, name)
+	if err != nil {
+		return "", fmt.Errorf("%w; run apt-get update, or %s", err, help)
+	}
+	return file, nil
 }
 
 // offer is the file of a package that apt would fetch.
