@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf16"
 
@@ -112,27 +115,37 @@ func (f *search) stick() (*stick, error) {
 	return st, f.partition(st)
 }
 
+// disksWith asks all disks at a time, since each may take its time to say
+// nothing.
 func (f *search) disksWith(id string) []*stick {
 	names, err := os.ReadDir(filepath.Join(f.sys, "class/block"))
 	if err != nil {
 		return nil
 	}
+	names = slices.DeleteFunc(names, func(n fs.DirEntry) bool {
+		_, err := os.Stat(filepath.Join(f.sys, "class/block", n.Name(), "partition"))
+		return err == nil || f.silent[n.Name()]
+	})
+	tables, errs := make([]*gpt.Table, len(names)), make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, n := range names {
+		wg.Go(func() {
+			tables[i], errs[i] = within(f.answer, func() (*gpt.Table, error) { return f.open(filepath.Join(f.dev, n.Name())) })
+		})
+	}
+	wg.Wait()
 	var out []*stick
-	for _, n := range names {
-		if _, err := os.Stat(filepath.Join(f.sys, "class/block", n.Name(), "partition")); err == nil || f.silent[n.Name()] {
-			continue
-		}
-		t, err := within(f.answer, func() (*gpt.Table, error) { return f.open(filepath.Join(f.dev, n.Name())) })
-		if errors.Is(err, errSilent) {
+	for i, n := range names {
+		if errors.Is(errs[i], errSilent) {
 			f.silent[n.Name()] = true
-			f.say("disk %s: %v; it is not asked again", n.Name(), err)
+			f.say("disk %s: %v; it is not asked again", n.Name(), errs[i])
 		}
-		if err != nil {
+		if errs[i] != nil {
 			continue
 		}
-		for _, p := range t.Partitions {
+		for _, p := range tables[i].Partitions {
 			if p.ID.String() == id {
-				out = append(out, &stick{disk: n.Name(), table: t})
+				out = append(out, &stick{disk: n.Name(), table: tables[i]})
 			}
 		}
 	}
