@@ -195,11 +195,15 @@ const (
 	signatureRoom = 64 << 10
 )
 
+// volumeBlocks is the size of a partition that holds so many bytes of files.
+func volumeBlocks(payload int64) uint64 {
+	return (uint64(fat32.Size(payload))/gpt.Sector + align - 1) / align * align
+}
+
 // partitions places the partitions. Their identifiers follow from what is
 // booted, signed or not, so that they name it.
 func partitions(plain []byte) gpt.Table {
-	blocks := func(bytes int64) uint64 { return (uint64(bytes)/gpt.Sector + align - 1) / align * align }
-	boot, results := blocks(fat32.Size(int64(len(plain))+signatureRoom)), blocks(fat32.Size(resultMiB<<20))
+	boot, results := volumeBlocks(int64(len(plain))+signatureRoom), volumeBlocks(resultMiB<<20)
 	return gpt.Table{
 		Disk: identifier("disk", plain), Sectors: align + boot + results + align,
 		Partitions: []gpt.Partition{

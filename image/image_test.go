@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -325,21 +326,11 @@ func TestCommandLinesThatWouldBeMeasuredDifferently(t *testing.T) {
 // The partition table is measured: a signature for Secure Boot must not move it,
 // however full the last block of the boot partition is.
 func TestASignatureDoesNotMoveThePartitions(t *testing.T) {
-	table := func(n int) []uint64 {
-		p := partitions(make([]byte, n)).Partitions
-		return []uint64{p[0].Last, p[1].First, p[1].Last}
-	}
-	// The least size at which the partition is one step larger.
-	small, large := 34<<20, 40<<20
-	require.NotEqual(t, table(small), table(large))
-	for large-small > 1 {
-		if mid := (small + large) / 2; slices.Equal(table(mid), table(small)) {
-			small = mid
-		} else {
-			large = mid
-		}
-	}
-	for _, n := range []int{small, large} {
+	// The largest size at which the partition is not one step larger.
+	const few = 34 << 20
+	edge := few + sort.Search(6<<20, func(n int) bool { return volumeBlocks(int64(few+n)) > volumeBlocks(few) }) - 1
+	require.Less(t, volumeBlocks(int64(edge)), volumeBlocks(int64(edge)+1))
+	for _, n := range []int{edge - signatureRoom, edge, edge + 1} {
 		p := partitions(make([]byte, n)).Partitions[0]
 		room := int64(p.Last-p.First+1) * gpt.Sector
 		require.GreaterOrEqual(t, room, fat32.Size(int64(n)+signatureRoom), "signed, it still fits")
