@@ -27,7 +27,8 @@ func captured(t testing.TB, name string) *evidence.Bundle {
 
 func TestRecordedBoots(t *testing.T) {
 	const (
-		compact = "firmware:bios/48DB5E17-707C-472D-91CD-1613E7EF51B0/9E21FD93-9C72-4C15-8C4B-E77F1DB2D792"
+		patched = "firmware:bios/48DB5E17-707C-472D-91CD-1613E7EF51B0/9E21FD93-9C72-4C15-8C4B-E77F1DB2D792/" +
+			"7CB8BDC9-F8EB-4F34-AAEA-3EE4AF6516A1/B95E9FDA-26DE-48D2-8807-1F9107AC5E3A"
 		secMain = "firmware:bios/763BED0D-DE9F-48F5-81F1-3E90E1B1A015/DF1CCEF6-F301-4A63-9661-FC6030DCC880"
 	)
 	refs := DraftReferences(nil, Read(captured(t, "baseline")))
@@ -39,7 +40,7 @@ func TestRecordedBoots(t *testing.T) {
 		"different-kernel": {},
 		"other-tpm":        {},
 		"missing-dimm":     {},
-		"fw-patched-dxe":   {compact: finding.CodeRegionDiffers},
+		"fw-patched-dxe":   {patched: finding.CodeRegionDiffers},
 		"fw-patched-sec":   {secMain: finding.CodeRegionDiffers},
 	}
 	for name, want := range tests {

@@ -6,6 +6,9 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+
+	"github.com/assay-hw/assay/internal/ffs"
+	"github.com/assay-hw/assay/internal/nvram"
 )
 
 // The tests build their images themselves, so that each says which bytes
@@ -33,20 +36,20 @@ func buildVolume(fs string, length int, body []byte) []byte {
 	copy(b[16:], guidBytes(fs))
 	binary.LittleEndian.PutUint64(b[32:], uint64(length))
 	copy(b[40:], "_FVH")
-	binary.LittleEndian.PutUint32(b[44:], erasePolarity)
+	binary.LittleEndian.PutUint32(b[44:], 1<<11)
 	binary.LittleEndian.PutUint16(b[48:], header)
 	b[55] = 2
 	binary.LittleEndian.PutUint32(b[56:], 1)
 	binary.LittleEndian.PutUint32(b[60:], uint32(length))
-	binary.LittleEndian.PutUint16(b[50:], -sum16(b[:header]))
+	seal(b)
 	copy(b[header:], body)
 	return b
 }
 
 // buildFile returns a file with its header, padded to eight bytes.
 func buildFile(guid string, kind byte, body []byte) []byte {
-	n := fileHeader + len(body)
-	b := make([]byte, fileHeader, n+8)
+	n := ffs.FileHeader + len(body)
+	b := make([]byte, ffs.FileHeader, n+8)
 	copy(b, guidBytes(guid))
 	b[18] = kind
 	b[20], b[21], b[22] = byte(n), byte(n>>8), byte(n>>16)
@@ -67,14 +70,14 @@ func buildFile(guid string, kind byte, body []byte) []byte {
 // fault-tolerant writer's areas.
 func buildStore(contents []byte) []byte {
 	body := bytes.Repeat([]byte{0xff}, 0x4000-72)
-	copy(body, guidBytes(guidAuthVariables))
+	copy(body, guidBytes("AAF32C78-947B-439A-A180-2E144EC37792"))
 	binary.LittleEndian.PutUint32(body[16:], 0x800)
 	copy(body[20:], []byte{0x5a, 0xfe, 0, 0, 0, 0, 0, 0})
-	copy(body[storeHeader:], contents)
+	copy(body[nvram.Header:], contents)
 	work := body[0x1000-72:]
-	copy(work, guidBytes(guidWorkBlock))
+	copy(work, guidBytes(string(guidWorkBlock)))
 	binary.LittleEndian.PutUint64(work[24:], 0x1000-workHeader)
-	return buildVolume(guidNVData, 0x4000, body)
+	return buildVolume(string(ffs.SystemNVData), 0x4000, body)
 }
 
 const (
@@ -90,13 +93,13 @@ func driver(guid, text string) []byte { return buildFile(guid, 0x07, []byte(text
 // volume that ends with free space.
 func board(files ...[]byte) []byte {
 	if files == nil {
-		files = [][]byte{driver(driverA, "first driver"), buildFile(logo, fileFreeform, []byte("logo")), driver(driverB, "second driver!")}
+		files = [][]byte{driver(driverA, "first driver"), buildFile(logo, byte(ffs.Freeform), []byte("logo")), driver(driverB, "second driver!")}
 	}
 	return slices.Concat(
 		buildStore([]byte("Boot0000")),
-		buildVolume(guidFFS2, 0x1000, slices.Concat(files...)),
+		buildVolume(string(ffs.FileSystem2), 0x1000, slices.Concat(files...)),
 		bytes.Repeat([]byte{0xff}, 0x400),
-		buildVolume(guidFFS3, 0x800, driver(driverC, "reset vector")),
+		buildVolume(string(ffs.FileSystem3), 0x800, driver(driverC, "reset vector")),
 	)
 }
 
@@ -136,4 +139,14 @@ func buildDescriptor(bios []byte) []byte {
 	copy(b[0x1000:], "management engine")
 	copy(b[0x3000:], bios)
 	return b
+}
+
+// seal sets the checksum of a volume's header.
+func seal(b []byte) {
+	binary.LittleEndian.PutUint16(b[50:], 0)
+	var sum uint16
+	for i := 0; i+1 < min(len(b), int(binary.LittleEndian.Uint16(b[48:]))); i += 2 {
+		sum += binary.LittleEndian.Uint16(b[i:])
+	}
+	binary.LittleEndian.PutUint16(b[50:], -sum)
 }

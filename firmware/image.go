@@ -5,8 +5,9 @@
 // each leaf outside the declared-volatile ranges has the declared bytes; what
 // measured boot never hashes (the reset vector, free space, padding) is
 // compared like code. It does not prove that the image is what the machine
-// runs: that is as good as the way it was read, and nothing compressed is
-// looked into here.
+// runs: that is as good as the way it was read. What compressed parts hold is
+// taken apart to name what differs; the compressed bytes themselves are compared
+// in any case, so that nothing depends on a decoder.
 package firmware
 
 import (
@@ -16,9 +17,12 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/ffs"
+	"github.com/assay-hw/assay/internal/nvram"
 	"github.com/assay-hw/assay/internal/strictjson"
 )
 
@@ -45,6 +49,18 @@ type Leaf struct {
 	Length      int64    `json:"length"`
 	SHA256      string   `json:"sha256,omitempty"`      // absent in references for volatile leaves
 	Executables []string `json:"executables,omitempty"` // sha256 of each executable's headers found in volatile bytes
+
+	Type         string `json:"type,omitempty"`         // what the part is: "volume", "DXE driver", "pe32", "variable"
+	Name         string `json:"name,omitempty"`         // what its maker or the specification calls it
+	Authenticode string `json:"authenticode,omitempty"` // sha256 digest of a PE image as firmware computes it
+	Encoding     string `json:"encoding,omitempty"`     // Inside is what the bytes expand to, not the bytes
+	Expanded     int64  `json:"expanded,omitempty"`     // how many bytes that is
+	Inside       []Leaf `json:"inside,omitempty"`       // parts, with offsets from this leaf's start or that of what it expands to
+
+	content []byte
+	file    *ffs.File
+	section *ffs.Section
+	store   nvram.Format
 }
 
 // Image is one flash image as read. Leaves are in offset order and cover every
@@ -58,7 +74,13 @@ type Image struct {
 	Leaves   []Leaf            `json:"leaves"`
 	Findings []finding.Finding `json:"findings,omitempty"` // what reading found: malformed side file, limits, bytes not understood
 
-	data []byte
+	data   []byte
+	names  map[string]int
+	bounds bounds
+
+	opening sync.Once
+	opened  []Leaf
+	inside  []finding.Finding
 }
 
 // maxLeaves bounds one image; the largest server images have a few thousand
@@ -132,10 +154,10 @@ func (m *Image) sideFile(b *evidence.Bundle, name string) {
 // Parse takes one image apart. It accepts any bytes: what has no known
 // structure becomes one unknown leaf.
 func Parse(name string, data []byte) *Image {
-	m := &Image{Name: name, Artifact: "firmware/" + name + ".rom", Size: int64(len(data)), SHA256: digest(data), data: data}
-	w := &walker{data: data, names: map[string]int{}}
+	m := &Image{Name: name, Artifact: "firmware/" + name + ".rom", Size: int64(len(data)), SHA256: digest(data), data: data, bounds: defaultBounds}
+	w := &walker{data: data, names: map[string]int{}, most: maxLeaves}
 	w.image()
-	m.Leaves = w.leaves
+	m.Leaves, m.names = w.leaves, w.names
 	for i := range m.Leaves {
 		l := &m.Leaves[i]
 		body := m.bytes(*l)
@@ -148,6 +170,13 @@ func Parse(name string, data []byte) *Image {
 		f := finding.New(finding.InputLimit, "firmware:"+name)
 		f.Want, f.Got = fmt.Sprintf("at most %d leaves", maxLeaves), "more"
 		f.Why = "the image has more parts than the limit; the rest was hashed as one piece"
+		m.Findings = append(m.Findings, f)
+	}
+	for _, c := range w.claims {
+		f := finding.New(finding.ParsersDisagree, "firmware:"+name+"/"+c.path)
+		f.Want, f.Got, f.Why = c.want, c.got, c.why
+		f.Sources = []finding.Source{finding.PartMemory}
+		f.Basis = []finding.Basis{{Artifact: m.Artifact, SHA256: m.SHA256, Offset: int64(c.offset), Length: int64(c.length)}}
 		m.Findings = append(m.Findings, f)
 	}
 	return m

@@ -16,6 +16,7 @@ import (
 
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/ffs"
 )
 
 // requirePartition is the promise that every other rule rests on: no byte of an
@@ -31,6 +32,31 @@ func requirePartition(t require.TestingT, m *Image) {
 		end += l.Length
 	}
 	require.Equal(t, m.Size, end)
+	for _, l := range m.Open() {
+		requireInside(t, l, names)
+	}
+}
+
+// requireInside is the same promise for what is inside of a leaf: of its bytes,
+// or of what they expand to.
+func requireInside(t require.TestingT, l Leaf, names map[string]bool) {
+	if len(l.Inside) == 0 {
+		return
+	}
+	var end int64
+	for _, c := range l.Inside {
+		require.Equal(t, end, c.Offset, "leaf %s", c.Path)
+		require.Positive(t, c.Length, "leaf %s", c.Path)
+		require.False(t, names[c.Path], "name %s stands twice", c.Path)
+		names[c.Path] = true
+		end += c.Length
+		requireInside(t, c, names)
+	}
+	if l.Encoding != "" {
+		require.Equal(t, l.Expanded, end, "leaf %s", l.Path)
+		return
+	}
+	require.Equal(t, l.Length, end, "leaf %s", l.Path)
 }
 
 func paths(m *Image, k Kind) []string {
@@ -46,18 +72,18 @@ func paths(m *Image, k Kind) []string {
 func TestLeavesOfABoard(t *testing.T) {
 	m := Parse("bios", board())
 	requirePartition(t, m)
-	require.Equal(t, []string{guidFFS2 + "/" + driverA, guidFFS2 + "/" + driverB, guidFFS3 + "/" + driverC}, paths(m, Code))
-	require.Equal(t, []string{guidFFS2 + "/" + logo}, paths(m, Data))
-	require.Equal(t, []string{guidNVData + "/store", guidNVData + "/ftw", guidNVData + "/spare"}, paths(m, Volatile))
-	require.Equal(t, []string{guidFFS2 + "/" + driverB + "+free", guidFFS3 + "/" + driverC + "+free"}, paths(m, Free))
-	require.Contains(t, paths(m, Padding), guidFFS2+"+gap")
+	require.Equal(t, []string{string(ffs.FileSystem2) + "/" + driverA, string(ffs.FileSystem2) + "/" + driverB, string(ffs.FileSystem3) + "/" + driverC}, paths(m, Code))
+	require.Equal(t, []string{string(ffs.FileSystem2) + "/" + logo}, paths(m, Data))
+	require.Equal(t, []string{string(ffs.SystemNVData) + "/store", string(ffs.SystemNVData) + "/ftw", string(ffs.SystemNVData) + "/spare"}, paths(m, Volatile))
+	require.Equal(t, []string{string(ffs.FileSystem2) + "/" + driverB + "+free", string(ffs.FileSystem3) + "/" + driverC + "+free"}, paths(m, Free))
+	require.Contains(t, paths(m, Padding), string(ffs.FileSystem2)+"+gap")
 	require.Empty(t, paths(m, Unknown))
 }
 
 func TestSecondVolumeOfOneNameKeepsItsOwnLeaves(t *testing.T) {
-	v := buildVolume(guidFFS2, 0x400, driver(driverA, "x"))
+	v := buildVolume(string(ffs.FileSystem2), 0x400, driver(driverA, "x"))
 	m := Parse("bios", append(bytes.Clone(v), v...))
-	require.Equal(t, []string{guidFFS2 + "/" + driverA, guidFFS2 + "#2/" + driverA}, paths(m, Code))
+	require.Equal(t, []string{string(ffs.FileSystem2) + "/" + driverA, string(ffs.FileSystem2) + "#2/" + driverA}, paths(m, Code))
 }
 
 func TestOneBrokenFileDoesNotHideTheOthers(t *testing.T) {
@@ -65,8 +91,8 @@ func TestOneBrokenFileDoesNotHideTheOthers(t *testing.T) {
 	bad[16]++
 	m := Parse("bios", board(driver(driverA, "a"), bad, driver(driverC, "c")))
 	requirePartition(t, m)
-	require.Contains(t, paths(m, Code), guidFFS2+"/"+driverC)
-	require.Equal(t, []string{guidFFS2 + "/" + driverA + "+gap#2"}, paths(m, Unknown))
+	require.Contains(t, paths(m, Code), string(ffs.FileSystem2)+"/"+driverC)
+	require.Equal(t, []string{string(ffs.FileSystem2) + "/" + driverA + "+gap#2"}, paths(m, Unknown))
 }
 
 func TestVolumeHeaderThatDoesNotHoldIsNoVolume(t *testing.T) {
@@ -81,11 +107,10 @@ func TestVolumeHeaderThatDoesNotHoldIsNoVolume(t *testing.T) {
 	}
 	for name, edit := range tests {
 		t.Run(name, func(t *testing.T) {
-			v := buildVolume(guidFFS2, 0x400, driver(driverA, "x"))
+			v := buildVolume(string(ffs.FileSystem2), 0x400, driver(driverA, "x"))
 			edit(v)
 			if name != "checksum" {
-				binary.LittleEndian.PutUint16(v[50:], 0)
-				binary.LittleEndian.PutUint16(v[50:], -sum16(v[:72]))
+				seal(v[:72]) // the last cases have no header of their own length
 			}
 			m := Parse("bios", v)
 			requirePartition(t, m)
@@ -97,7 +122,7 @@ func TestVolumeHeaderThatDoesNotHoldIsNoVolume(t *testing.T) {
 func TestSignatureInsideCodeIsNoVolume(t *testing.T) {
 	text := strings.Repeat("_FVH", 50)
 	m := Parse("bios", board(driver(driverA, text)))
-	require.Contains(t, paths(m, Code), guidFFS2+"/"+driverA)
+	require.Contains(t, paths(m, Code), string(ffs.FileSystem2)+"/"+driverA)
 	requirePartition(t, m)
 }
 
@@ -106,7 +131,7 @@ func TestVariablesAreVolatileOnlyWhereTheStoreSays(t *testing.T) {
 	b[72] ^= 1 // not a store that we know
 	m := Parse("bios", b)
 	require.Empty(t, paths(m, Volatile), "an unknown store must not become a place where anything goes")
-	require.Equal(t, []string{guidNVData + "/body"}, paths(m, Unknown))
+	require.Equal(t, []string{string(ffs.SystemNVData) + "/body"}, paths(m, Unknown))
 
 	b = buildStore(nil)
 	binary.LittleEndian.PutUint32(b[72+16:], 0x4000)
@@ -114,26 +139,25 @@ func TestVariablesAreVolatileOnlyWhereTheStoreSays(t *testing.T) {
 
 	b = buildStore(nil)
 	binary.LittleEndian.PutUint64(b[0x1000+24:], 1<<40)
-	require.Equal(t, []string{guidNVData + "/store"}, paths(Parse("bios", b), Volatile), "a work block larger than its volume is none")
+	require.Equal(t, []string{string(ffs.SystemNVData) + "/store"}, paths(Parse("bios", b), Volatile), "a work block larger than its volume is none")
 }
 
 func TestAMIVariablesAreOneVolatileFile(t *testing.T) {
-	m := Parse("bios", board(buildFile(guidNVARFile, fileRaw, []byte("NVAR....")), driver(driverA, "a")))
-	require.Contains(t, paths(m, Volatile), guidFFS2+"/"+guidNVARFile+"/variables")
-	require.Contains(t, paths(m, Header), guidFFS2+"/"+guidNVARFile+"/header")
+	m := Parse("bios", board(buildFile(string(ffs.NVARFile), byte(ffs.Raw), []byte("NVAR....")), driver(driverA, "a")))
+	require.Contains(t, paths(m, Volatile), string(ffs.FileSystem2)+"/"+string(ffs.NVARFile)+"/variables")
+	require.Contains(t, paths(m, Header), string(ffs.FileSystem2)+"/"+string(ffs.NVARFile)+"/header")
 }
 
 func TestLargeFileAndExtendedHeader(t *testing.T) {
 	f := buildFile(driverA, 0x07, append(make([]byte, 8), "body"...))
-	f[16] -= fileLarge
-	f[19] = fileLarge
-	binary.LittleEndian.PutUint64(f[24:], uint64(fileHeaderLarge+4))
-	f[16] -= fileHeaderLarge + 4
-	v := buildVolume(guidFFS3, 0x400, f)
+	f[16] -= 1
+	f[19] = 1
+	binary.LittleEndian.PutUint64(f[24:], uint64(32+4))
+	f[16] -= 32 + 4
+	v := buildVolume(string(ffs.FileSystem3), 0x400, f)
 	copy(v[0x200:], guidBytes(logo)) // extended header with the volume's name
 	binary.LittleEndian.PutUint16(v[52:], 0x200)
-	binary.LittleEndian.PutUint16(v[50:], 0)
-	binary.LittleEndian.PutUint16(v[50:], -sum16(v[:72]))
+	seal(v)
 	m := Parse("bios", v)
 	requirePartition(t, m)
 	require.Equal(t, []string{logo + "/" + driverA}, paths(m, Code))
@@ -145,7 +169,7 @@ func TestIntelDescriptorNamesItsRegions(t *testing.T) {
 	requirePartition(t, m)
 	require.Equal(t, "region:descriptor", m.Leaves[0].Path)
 	require.Equal(t, "region:me", m.Leaves[1].Path)
-	require.Contains(t, paths(m, Code), guidFFS2+"/"+driverA)
+	require.Contains(t, paths(m, Code), string(ffs.FileSystem2)+"/"+driverA)
 	require.Contains(t, paths(m, Padding), "region:me+gap", "room that no region claims is a leaf too")
 }
 
@@ -166,8 +190,8 @@ func TestAnythingElseIsOneUnknownLeafAndIsSaid(t *testing.T) {
 }
 
 func TestTooManyPartsAreCutOffAndSaid(t *testing.T) {
-	one := buildFile(driverA, filePad, nil)
-	m := Parse("bios", buildVolume(guidFFS2, (maxLeaves+9)*len(one)+72, bytes.Repeat(one, maxLeaves+9)))
+	one := buildFile(driverA, byte(ffs.Pad), nil)
+	m := Parse("bios", buildVolume(string(ffs.FileSystem2), (maxLeaves+9)*len(one)+72, bytes.Repeat(one, maxLeaves+9)))
 	requirePartition(t, m)
 	require.LessOrEqual(t, len(m.Leaves), maxLeaves)
 	require.Equal(t, finding.InputLimit, m.Findings[0].Code)
@@ -273,7 +297,7 @@ func corpusFile(t testing.TB, name string) []byte {
 func FuzzParse(f *testing.F) {
 	f.Add(board())
 	f.Add(buildDescriptor(make([]byte, 0x1000)))
-	f.Add(buildVolume(guidFFS2, 0x200, append(driver(driverA, "a"), teImage()...)))
+	f.Add(buildVolume(string(ffs.FileSystem2), 0x200, append(driver(driverA, "a"), teImage()...)))
 	f.Add(buildStore(peImage()))
 	f.Add([]byte("_FVH"))
 	f.Fuzz(func(t *testing.T, b []byte) {

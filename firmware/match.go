@@ -88,6 +88,9 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	}
 	best.sameVersion(version)
 	c.Findings = append(c.Findings, best.found...)
+	if best.opened {
+		c.Findings = append(c.Findings, m.Inside()...)
+	}
 	c.Coverage = append(c.Coverage, best.coverage)
 	if len(best.ref.Leaves) == 0 && best.ref.SHA256 == "" {
 		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: "the manifest declares no digest of this image"})
@@ -182,6 +185,11 @@ type comparer struct {
 	found    []finding.Finding
 	coverage Coverage
 	moved    []string
+	opened   bool // what is inside of the image was looked at
+
+	// Differences that another one explains: room that became smaller because
+	// something else grew. They count when there is no other.
+	room []finding.Finding
 }
 
 func (k *comparer) report(code finding.Code, path, want, got, why string, at, length int64) {
@@ -214,7 +222,7 @@ func (k *comparer) leaves() {
 	if k.ref.SHA256 == "" {
 		return
 	}
-	differing := slices.ContainsFunc(k.found, func(f finding.Finding) bool { return f.Code != finding.FlashPartDiffers })
+	differing := k.differing()
 	if !differing && !strings.EqualFold(k.ref.SHA256, k.stable) {
 		why := "the image outside its volatile ranges is not the declared one"
 		if len(k.moved) > 0 {
@@ -237,8 +245,10 @@ func (k *comparer) compareLeaves() {
 		declared[want.Path] = true
 		l, ok := got[want.Path]
 		if !ok {
-			k.report(codeFor(want.Kind), want.Path, leafValue(want), "missing",
-				fmt.Sprintf("the image has no %s at this place of its structure", nameOf(want)), 0, 0)
+			k.aside(want.Kind == Padding || want.Kind == Free, func() {
+				k.report(codeFor(want.Kind), want.Path, leafValue(want), "missing",
+					fmt.Sprintf("the image has no %s at this place of its structure", nameOf(want)), 0, 0)
+			})
 			continue
 		}
 		k.leaf(want, l)
@@ -248,12 +258,37 @@ func (k *comparer) compareLeaves() {
 			k.undeclared(l)
 		}
 	}
+	if !k.differing() {
+		k.found = append(k.found, k.room...)
+	}
+}
+
+// differing reports whether bytes were found that are not the declared ones.
+func (k *comparer) differing() bool {
+	return slices.ContainsFunc(k.found, func(f finding.Finding) bool { return f.Code != finding.FlashPartDiffers })
+}
+
+// aside reports what f reports, as room when the leaf is empty room.
+func (k *comparer) aside(empty bool, f func()) {
+	n := len(k.found)
+	f()
+	if empty {
+		k.room = append(k.room, k.found[n:]...)
+		k.found = k.found[:n]
+	}
+}
+
+// empty reports whether a leaf of the image is room without contents.
+func (k *comparer) empty(l Leaf) bool {
+	return (l.Kind == Padding || l.Kind == Free) && uniform(k.got.bytes(l))
 }
 
 func (k *comparer) undeclared(l Leaf) {
 	k.coverage.Unexpected++
-	k.report(codeFor(l.Kind), l.Path, "nothing", "sha256:"+l.SHA256,
-		fmt.Sprintf("the image has a %s that the manifest does not declare%s", nameOf(l), k.holdsCode(l)), l.Offset, l.Length)
+	k.aside(k.empty(l), func() {
+		k.report(codeFor(l.Kind), l.Path, "nothing", "sha256:"+l.SHA256,
+			fmt.Sprintf("the image has a %s that the manifest does not declare%s", nameOf(l), k.holdsCode(l)), l.Offset, l.Length)
+	})
 }
 
 // leaf compares one pair. A volatile leaf may have other bytes, but no other
@@ -265,12 +300,13 @@ func (k *comparer) leaf(want, l Leaf) {
 	}
 	k.coverage.Compared += l.Length
 	if !strings.EqualFold(want.SHA256, l.SHA256) || want.Length != l.Length {
-		worse := want.Kind
-		if l.Kind == Code {
-			worse = Code
+		if k.inside(want, l) {
+			return
 		}
-		k.report(codeFor(worse), l.Path, leafValue(want), "sha256:"+l.SHA256,
-			fmt.Sprintf("%s has other bytes than declared%s", nameOf(l), k.holdsCode(l)), l.Offset, l.Length)
+		k.aside(want.Kind == l.Kind && want.Length != l.Length && k.empty(l), func() {
+			k.report(worse(want, l), l.Path, leafValue(want), "sha256:"+l.SHA256,
+				fmt.Sprintf("%s has other bytes than declared%s", nameOf(l), k.holdsCode(l)), l.Offset, l.Length)
+		})
 		return
 	}
 	k.coverage.Matched++
@@ -305,8 +341,7 @@ func (k *comparer) sameVersion(version string) {
 	if version == "" || version != k.ref.Version {
 		return
 	}
-	differing := slices.ContainsFunc(k.found, func(f finding.Finding) bool { return f.Code != finding.FlashPartDiffers })
-	if differing {
+	if k.differing() {
 		k.report(finding.SameVersionOtherBytes, "", "sha256:"+k.ref.SHA256, "sha256:"+k.stable,
 			fmt.Sprintf("the firmware reports version %s like the reference and has other bytes", version), 0, k.got.Size)
 	}

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/ffs"
 )
 
 func draft(b []byte) []Reference { return DraftReferences(nil, []*Image{Parse("bios", b)}) }
@@ -41,25 +42,25 @@ func TestVariablesMayChange(t *testing.T) {
 }
 
 func TestPatchedDriverIsNamed(t *testing.T) {
-	got := board(driver(driverA, "first driveR"), buildFile(logo, fileFreeform, []byte("logo")), driver(driverB, "second driver!"))
+	got := board(driver(driverA, "first driveR"), buildFile(logo, byte(ffs.Freeform), []byte("logo")), driver(driverB, "second driver!"))
 	c := compare(draft(board()), got)
 	require.Len(t, c.Findings, 1)
 	f := c.Findings[0]
 	require.Equal(t, finding.CodeRegionDiffers, f.Code)
-	require.Equal(t, "firmware:bios/"+guidFFS2+"/"+driverA, f.Subject)
+	require.Equal(t, "firmware:bios/"+string(ffs.FileSystem2)+"/"+driverA, f.Subject)
 	require.Equal(t, finding.Critical, f.Severity)
 	require.Equal(t, finding.Proven, f.Confidence)
 	require.Equal(t, []finding.Source{finding.PartMemory}, f.Sources)
 	require.Equal(t, "firmware/bios.rom", f.Basis[0].Artifact)
-	require.Equal(t, int64(fileHeader+12), f.Basis[0].Length)
+	require.Equal(t, int64(ffs.FileHeader+12), f.Basis[0].Length)
 }
 
 func TestAddedAndRemovedDriversAreNamed(t *testing.T) {
 	want := board(driver(driverA, "a"), driver(driverB, "b"))
 	added := compare(draft(want), board(driver(driverA, "a"), driver(driverB, "b"), driver(driverC, "implant")))
-	require.Equal(t, finding.CodeRegionDiffers, told(added.Findings)["firmware:bios/"+guidFFS2+"/"+driverC])
+	require.Equal(t, finding.CodeRegionDiffers, told(added.Findings)["firmware:bios/"+string(ffs.FileSystem2)+"/"+driverC])
 	removed := compare(draft(want), board(driver(driverA, "a")))
-	require.Equal(t, finding.CodeRegionDiffers, told(removed.Findings)["firmware:bios/"+guidFFS2+"/"+driverB])
+	require.Equal(t, finding.CodeRegionDiffers, told(removed.Findings)["firmware:bios/"+string(ffs.FileSystem2)+"/"+driverB])
 }
 
 func TestBytesThatMeasuredBootDoesNotSee(t *testing.T) {
@@ -67,12 +68,12 @@ func TestBytesThatMeasuredBootDoesNotSee(t *testing.T) {
 		edit    func([]byte)
 		subject string
 	}{
-		"free space of a volume":  {func(b []byte) { b[0x4000+0x800] = 0x90 }, guidFFS2 + "/" + driverB + "+free"},
-		"gap between two volumes": {func(b []byte) { b[0x5000+0x10] = 0x90 }, guidFFS2 + "+gap"},
-		"gap after a file":        {func(b []byte) { b[0x4000+72+36] = 0 }, guidFFS2 + "/" + driverA + "+gap"},
-		"freeform file":           {func(b []byte) { b[0x4000+72+40+24] = 'L' }, guidFFS2 + "/" + logo},
-		"zero vector of a volume": {func(b []byte) { b[0x4000] = 0xe9 }, guidFFS2 + "/header"},
-		"log area of the store":   {func(b []byte) { b[0x900] = 0x90 }, guidNVData + "/store+gap"},
+		"free space of a volume":  {func(b []byte) { b[0x4000+0x800] = 0x90 }, string(ffs.FileSystem2) + "/" + driverB + "+free"},
+		"gap between two volumes": {func(b []byte) { b[0x5000+0x10] = 0x90 }, string(ffs.FileSystem2) + "+gap"},
+		"gap after a file":        {func(b []byte) { b[0x4000+72+36] = 0 }, string(ffs.FileSystem2) + "/" + driverA + "+gap"},
+		"freeform file":           {func(b []byte) { b[0x4000+72+40+24] = 'L' }, string(ffs.FileSystem2) + "/" + logo},
+		"zero vector of a volume": {func(b []byte) { b[0x4000] = 0xe9 }, string(ffs.FileSystem2) + "/header"},
+		"log area of the store":   {func(b []byte) { b[0x900] = 0x90 }, string(ffs.SystemNVData) + "/store+gap"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -94,7 +95,7 @@ func TestExecutableAmongVariables(t *testing.T) {
 			b := board()
 			copy(b[0x300:], image)
 			c := compare(draft(board()), b)
-			require.Equal(t, map[string]finding.Code{"firmware:bios/" + guidNVData + "/store": finding.ForeignBytes}, told(c.Findings))
+			require.Equal(t, map[string]finding.Code{"firmware:bios/" + string(ffs.SystemNVData) + "/store": finding.ForeignBytes}, told(c.Findings))
 			require.Equal(t, int64(0x300), c.Findings[0].Basis[0].Offset)
 			require.Empty(t, compare(draft(b), b).Findings, "the reference unit had it too")
 		})
@@ -114,7 +115,7 @@ func TestExecutableInFreeSpaceIsSaid(t *testing.T) {
 func TestVolatileRangeCannotGrow(t *testing.T) {
 	b := board()
 	b[72+17] = 0x0c // 0x800 to 0xc00
-	require.Contains(t, told(compare(draft(board()), b).Findings), "firmware:bios/"+guidNVData+"/store")
+	require.Contains(t, told(compare(draft(board()), b).Findings), "firmware:bios/"+string(ffs.SystemNVData)+"/store")
 }
 
 func TestMovedDriversAreNamed(t *testing.T) {
@@ -126,7 +127,7 @@ func TestMovedDriversAreNamed(t *testing.T) {
 	}
 	tight := func(files ...[]byte) []byte {
 		body := slices.Concat(files...)
-		return buildVolume(guidFFS2, 72+len(body), body)
+		return buildVolume(string(ffs.FileSystem2), 72+len(body), body)
 	}
 	c = compare(draft(tight(a, b, driver(driverC, "c"))), tight(b, a, driver(driverC, "c")))
 	require.Equal(t, map[string]finding.Code{"firmware:bios": finding.ImageDiffers}, told(c.Findings))

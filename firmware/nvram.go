@@ -1,11 +1,22 @@
 package firmware
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"strings"
+
+	"github.com/assay-hw/assay/internal/efi"
+	"github.com/assay-hw/assay/internal/ffs"
+	"github.com/assay-hw/assay/internal/nvram"
+)
 
 const (
-	storeHeader = 28 // VARIABLE_STORE_HEADER
-	workHeader  = 32 // EFI_FAULT_TOLERANT_WORKING_BLOCK_HEADER
-	workAlign   = 0x1000
+	workHeader = 32 // EFI_FAULT_TOLERANT_WORKING_BLOCK_HEADER
+	workAlign  = 0x1000
+
+	guidWorkBlock ffs.GUID = "9E58292B-7C68-497D-A0CE-6500FD9F1B95"
+
+	typeVariables = "variables" // a leaf that holds variables
+	typeVariable  = "variable"
 )
 
 // variableStore cuts a volume of variables the way edk2 lays it out: the
@@ -13,19 +24,16 @@ const (
 // area that takes a copy of the store. Only what the firmware writes at run
 // time is volatile; without a recognised structure nothing is.
 func (w *walker) variableStore(v volume, end int) {
-	b := w.data[w.pos:end]
-	if len(b) < storeHeader {
+	format, size := nvram.ParseHeader(w.data[w.pos:end])
+	if format == nvram.None {
 		w.add(v.path+"/body", Unknown, end)
 		return
 	}
-	size := int64(binary.LittleEndian.Uint32(b[16:]))
-	if g := guidAt(b); (g != guidVariables && g != guidAuthVariables) || size < storeHeader || size > int64(len(b)) {
-		w.add(v.path+"/body", Unknown, end)
-		return
+	stop := w.pos + size
+	w.add(v.path+"/store/header", Header, w.pos+nvram.Header)
+	if l := w.add(v.path+"/store", Volatile, stop); l != nil {
+		l.Type, l.store = typeVariables, format
 	}
-	stop := w.pos + int(size)
-	w.add(v.path+"/store/header", Header, w.pos+storeHeader)
-	w.add(v.path+"/store", Volatile, stop)
 	work, length, ok := w.workBlock(v, stop, end)
 	if !ok {
 		w.gap(v.path+"/store", end)
@@ -39,7 +47,7 @@ func (w *walker) variableStore(v volume, end int) {
 // workBlock finds the fault-tolerant writer's block on a block boundary.
 func (w *walker) workBlock(v volume, from, end int) (at, length int, ok bool) {
 	for at := v.start + (from-v.start+workAlign-1)&^(workAlign-1); at+workHeader <= end; at += workAlign {
-		if guidAt(w.data[at:]) != guidWorkBlock {
+		if ffs.GUIDAt(w.data[at:]) != guidWorkBlock {
 			continue
 		}
 		queue := binary.LittleEndian.Uint64(w.data[at+24:])
@@ -49,4 +57,30 @@ func (w *walker) workBlock(v volume, from, end int) (at, length int, ok bool) {
 		return at, workHeader + int(queue), true
 	}
 	return 0, 0, false
+}
+
+// variables lists what a store holds. All of it may change.
+func (o *opener) variables(l *Leaf) {
+	w := o.walker(l.content, "")
+	for _, v := range nvram.Parse(l.store, l.content) {
+		if w.full {
+			break
+		}
+		w.add(l.Path+"+gap", Volatile, v.Offset)
+		name := strings.ReplaceAll(efi.Printable(v.Name), "/", "%2F")
+		if name == "" {
+			name = "data"
+		}
+		if v.GUID != "" {
+			name += "-" + v.GUID
+		}
+		if !v.Live {
+			name += "+deleted"
+		}
+		if c := w.add(l.Path+"/"+name, Volatile, v.Offset+v.Length); c != nil {
+			c.Type, c.Name = typeVariable, efi.Printable(v.Name)
+		}
+	}
+	w.add(l.Path+"+free", Volatile, len(l.content))
+	o.adopt(l, w, l.Path, 0)
 }

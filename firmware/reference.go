@@ -35,11 +35,10 @@ func DraftReferences(versions map[string]string, units ...[]*Image) []Reference 
 				allowExecutables(&out[i], m)
 				continue
 			}
-			for _, l := range m.Leaves {
-				if l.Kind == Volatile {
-					l.SHA256 = ""
-				}
-				r.Leaves = append(r.Leaves, l)
+			for _, l := range m.Open() {
+				d := l.declared()
+				d.Inside = l.declaredInside()
+				r.Leaves = append(r.Leaves, d)
 			}
 			out = append(out, r)
 		}

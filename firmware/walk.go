@@ -2,28 +2,42 @@ package firmware
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
+
+	"github.com/assay-hw/assay/internal/ffs"
+	"github.com/assay-hw/assay/internal/ifd"
+	"github.com/assay-hw/assay/internal/nvram"
 )
 
-// walker cuts an image into leaves. It only ever moves forward: add takes the
-// bytes up to an end and nothing is added twice.
+// walker cuts a run of bytes into leaves: an image, or what a part of it
+// expands to. It only ever moves forward: add takes the bytes up to an end and
+// nothing is added twice.
 type walker struct {
 	data   []byte
 	pos    int
 	leaves []Leaf
-	names  map[string]int
+	names  map[string]int // shared by all walkers of an image: a path stands once
+	most   int            // leaves that may still be made
 	full   bool
+	prefix string  // before the names of volumes: the file that they are in
+	claims []claim // what the bytes say of themselves and cannot all be true
 }
 
-// add makes a leaf of the bytes from the current position up to end.
-func (w *walker) add(name string, kind Kind, end int) {
+// claim is a contradiction between two readings of the same bytes.
+type claim struct {
+	path, want, got, why string
+	offset, length       int
+}
+
+// add makes a leaf of the bytes from the current position up to end and
+// returns it, or nil when there are none.
+func (w *walker) add(name string, kind Kind, end int) *Leaf {
 	if end <= w.pos {
-		return
+		return nil
 	}
-	if len(w.leaves) >= maxLeaves-1 && end < len(w.data) {
+	if len(w.leaves) >= w.most-1 && end < len(w.data) {
 		w.full = true
-		name, kind, end = "rest", Unknown, len(w.data)
+		name, kind, end = w.prefix+"rest", Unknown, len(w.data)
 	}
 	w.names[name]++
 	if n := w.names[name]; n > 1 {
@@ -31,6 +45,7 @@ func (w *walker) add(name string, kind Kind, end int) {
 	}
 	w.leaves = append(w.leaves, Leaf{Path: name, Kind: kind, Offset: int64(w.pos), Length: int64(end - w.pos)})
 	w.pos = end
+	return &w.leaves[len(w.leaves)-1]
 }
 
 // gap adds bytes that belong to no structure: padding when they are all erased
@@ -47,47 +62,70 @@ func (w *walker) gap(after string, end int) {
 // image cuts the whole image: along the Intel descriptor's regions when there
 // is one, else as one area of volumes.
 func (w *walker) image() {
-	regions := descriptorRegions(w.data)
+	regions := w.regions()
 	if regions == nil {
 		w.volumes("image", len(w.data))
 		return
 	}
 	last := "image"
 	for _, r := range regions {
-		w.gap(last, r.start)
-		last = "region:" + r.name
-		if r.volumes {
-			w.volumes(last, r.end)
+		w.gap(last, r.Start)
+		last = "region:" + r.Name
+		if r.HoldsBIOS() {
+			w.volumes(last, r.End)
 			continue
 		}
-		w.add(last, r.kind, r.end)
+		kind := Unknown
+		if r.Name == "descriptor" {
+			kind = Header
+		}
+		w.add(last, kind, r.End)
 	}
 	w.gap(last, len(w.data))
 }
 
-var volumeSignature = []byte("_FVH")
+// regions returns the map of an Intel flash descriptor, or nil when there is
+// none, or when its regions overlap or leave the image: such a map is not
+// followed, and the image is one area.
+func (w *walker) regions() []ifd.Region {
+	d, ok := ifd.Parse(w.data)
+	if !ok {
+		return nil
+	}
+	end := 0
+	for _, r := range d.Regions {
+		if r.Start < end || r.End > len(w.data) {
+			w.claims = append(w.claims, claim{
+				path: "region:" + r.Name, want: "regions side by side inside the image", got: fmt.Sprintf("0x%x to 0x%x", r.Start, r.End),
+				why: "the flash descriptor's map has regions that overlap or leave the image; it was not followed", offset: 0, length: ifd.Size,
+			})
+			return nil
+		}
+		end = r.End
+	}
+	return d.Regions
+}
 
 // volumes finds firmware volumes up to end, whatever lies between them.
 func (w *walker) volumes(after string, end int) {
 	found := false
 	for search := w.pos; w.pos < end && !w.full; {
-		i := bytes.Index(w.data[min(search, end):end], volumeSignature)
+		i := bytes.Index(w.data[min(search, end):end], []byte(ffs.Signature))
 		if i < 0 {
 			break
 		}
-		at := search + i - volumeSignatureAt
-		search += i + len(volumeSignature)
+		at := search + i - ffs.SignatureAt
+		search += i + len(ffs.Signature)
 		if at < w.pos {
 			continue
 		}
-		v, ok := parseVolume(w.data[at:end])
+		v, ok := ffs.ParseVolume(w.data[at:end])
 		if !ok {
 			continue
 		}
 		found = true
 		w.gap(after, at)
-		w.volumeSeen(v, at)
-		after = w.lastVolume(v)
+		after = w.volume(volume{Volume: v, start: at})
 		search = max(search, w.pos)
 	}
 	if !found && w.pos < end {
@@ -97,115 +135,121 @@ func (w *walker) volumes(after string, end int) {
 	w.gap(after, end)
 }
 
-// volumeSeen adds one volume. Volumes of one name are told apart by their
-// order.
-func (w *walker) volumeSeen(v volume, at int) {
-	key := "volume:" + v.name
-	w.names[key]++
-	v.path = w.lastVolume(v)
-	v.start = at
-	end := at + v.length
-	w.add(v.path+"/header", Header, at+v.headerLength)
-	switch v.content {
-	case files:
+// volume is a volume at its place. Its path is the name of the extended header,
+// or else the file system's GUID.
+type volume struct {
+	ffs.Volume
+	path  string
+	start int
+}
+
+// volume adds one volume and returns its path. Volumes of one name are told
+// apart by their order.
+func (w *walker) volume(v volume) string {
+	v.path = w.prefix + string(v.FileSystem)
+	if v.Name != "" {
+		v.path = w.prefix + string(v.Name)
+	}
+	w.names["volume:"+v.path]++
+	if n := w.names["volume:"+v.path]; n > 1 {
+		v.path = fmt.Sprintf("%s#%d", v.path, n)
+	}
+	end := v.start + v.Length
+	if l := w.add(v.path+"/header", Header, v.start+v.Header); l != nil {
+		l.Type = typeVolume
+	}
+	switch {
+	case v.HasFiles():
 		w.files(v, end)
-	case variables:
+	case v.FileSystem == ffs.SystemNVData:
 		w.variableStore(v, end)
 	default:
 		w.add(v.path+"/body", Unknown, end)
 	}
+	return v.path
 }
 
-// lastVolume names the newest volume of a name.
-func (w *walker) lastVolume(v volume) string {
-	if n := w.names["volume:"+v.name]; n > 1 {
-		return fmt.Sprintf("%s#%d", v.name, n)
-	}
-	return v.name
-}
+// typeVolume is the type of the leaf that begins a volume.
+const typeVolume = "volume"
 
-// content says how the bytes of a volume are organised.
-type content uint8
-
-const (
-	opaque content = iota
-	files
-	variables
-)
-
-// volume is one EFI_FIRMWARE_VOLUME_HEADER (UEFI PI 1.8, volume 3, 3.2.1).
-type volume struct {
-	name         string // FvName of the extended header, else the file system's GUID
-	path         string
-	start        int
-	length       int
-	headerLength int
-	erased       byte
-	content      content
-}
-
-const (
-	volumeSignatureAt = 40
-	volumeHeaderMin   = 56 + 8 // fixed part and the block map's end
-	volumeHeaderMax   = 512    // room for 56 runs of blocks; a signature is found often, so this bounds the work
-	erasePolarity     = 1 << 11
-)
-
-// parseVolume checks a header at the start of b: sizes, block map and checksum
-// must all hold, since "_FVH" also occurs inside code.
-func parseVolume(b []byte) (volume, bool) {
-	if len(b) < volumeHeaderMin {
-		return volume{}, false
-	}
-	length := binary.LittleEndian.Uint64(b[32:])
-	header := int(binary.LittleEndian.Uint16(b[48:]))
-	revision := b[55]
-	if header < volumeHeaderMin || header > volumeHeaderMax || header%2 != 0 || revision < 1 || revision > 2 ||
-		length < uint64(header) || length > uint64(len(b)) {
-		return volume{}, false
-	}
-	if !blockMapHolds(b[56:header], length) || sum16(b[:header]) != 0 {
-		return volume{}, false
-	}
-	v := volume{length: int(length), headerLength: header}
-	if binary.LittleEndian.Uint32(b[44:])&erasePolarity != 0 {
-		v.erased = 0xff
-	}
-	fs := guidAt(b[16:])
-	v.name = fs
-	switch fs {
-	case guidFFS1, guidFFS2, guidFFS3, guidFFSApple:
-		v.content = files
-	case guidNVData:
-		v.content = variables
-	}
-	if ext := int(binary.LittleEndian.Uint16(b[52:])); revision == 2 && ext >= header && ext+20 <= v.length {
-		v.name = guidAt(b[ext:])
-	}
-	return v, true
-}
-
-// blockMapHolds checks that the block map ends inside the header and adds up
-// to the volume's length.
-func blockMapHolds(b []byte, length uint64) bool {
-	var sum uint64
-	for ; len(b) >= 8; b = b[8:] {
-		n, size := uint64(binary.LittleEndian.Uint32(b)), uint64(binary.LittleEndian.Uint32(b[4:]))
-		if n == 0 && size == 0 {
-			return sum == length
+// files adds one leaf per file, what lies between files, and the free space.
+// After a header that does not hold, the walk goes on at the next one that
+// does: one bad file must not hide the others.
+func (w *walker) files(v volume, end int) {
+	last := v.path + "/header"
+	for w.pos < end && !w.full {
+		next := v.start + (w.pos-v.start+7)&^7
+		if next >= end {
+			break
 		}
-		if sum += n * size; sum > length {
-			return false
+		w.gap(last, next)
+		if allAre(w.data[next:min(next+ffs.FileHeader, end)], v.Erased) {
+			w.add(last+"+free", Free, end)
+			return
 		}
+		f, ok := v.ParseFile(w.data[next:end])
+		if !ok {
+			w.gap(last, w.resync(v, next, end))
+			continue
+		}
+		last = w.file(v, f, last)
 	}
-	return false
+	w.gap(last, end)
 }
 
-func sum16(b []byte) (s uint16) {
-	for ; len(b) >= 2; b = b[2:] {
-		s += binary.LittleEndian.Uint16(b)
+// file adds a file and returns the name that what follows is called after.
+func (w *walker) file(v volume, f ffs.File, last string) string {
+	start, end := w.pos, w.pos+f.Length
+	if f.Type == ffs.Pad {
+		w.add(last+"+pad", Padding, end)
+		return last
 	}
-	return s
+	if x := v.start + v.Extended; v.Extended > 0 && x < end && x+extendedMin > start {
+		w.claims = append(w.claims, claim{
+			path: v.path + "/" + string(f.GUID), want: "the extended header in a pad file or before all files", got: "in this file",
+			why: "the volume's extended header and a file claim the same bytes", offset: start, length: f.Length,
+		})
+	}
+	name := v.path + "/" + string(f.GUID)
+	if f.GUID == ffs.NVARFile {
+		w.add(name+"/header", Header, w.pos+f.Header)
+		if l := w.add(name+"/variables", Volatile, end); l != nil {
+			l.Type, l.store = typeVariables, nvram.NVAR
+		}
+		return name
+	}
+	if l := w.add(name, kindOfFile(f.Type), end); l != nil && !w.full {
+		l.Type = f.Type.String()
+		l.file = &f
+	}
+	return name
+}
+
+const extendedMin = 20
+
+func kindOfFile(t ffs.FileType) Kind {
+	switch {
+	case t == ffs.Pad:
+		return Padding
+	case t == ffs.Freeform:
+		return Data
+	case t == ffs.Raw, t >= ffs.SecCore && t <= ffs.LastKnown:
+		return Code // a raw file holds the reset vector of many volumes
+	}
+	return Unknown
+}
+
+// resync finds the next plausible file header after a broken one.
+func (w *walker) resync(v volume, from, end int) int {
+	for at := from + 8; at < end; at += 8 {
+		if allAre(w.data[at:min(at+ffs.FileHeader, end)], v.Erased) {
+			return at
+		}
+		if f, ok := v.ParseFile(w.data[at:end]); ok && kindOfFile(f.Type) != Unknown {
+			return at
+		}
+	}
+	return end
 }
 
 // uniform reports whether all bytes are 0xff or all are zero.
@@ -220,24 +264,4 @@ func allAre(b []byte, v byte) bool {
 		}
 	}
 	return true
-}
-
-// The GUIDs that decide how bytes are read, as UEFI PI 1.8 and edk2 print them.
-const (
-	guidFFS1     = "7A9354D9-0468-444A-81CE-0BF617D890DF"
-	guidFFS2     = "8C8CE578-8A3D-4F1C-9935-896185C32DD3"
-	guidFFS3     = "5473C07A-3DCB-4DCA-BD6F-1E9689E7349A"
-	guidFFSApple = "04ADEEAD-61FF-4D31-B6BA-64F8BF901F5A"
-	guidNVData   = "FFF12B8D-7696-4C8B-A985-2747075B4F50"
-
-	guidVariables     = "DDCF3616-3275-4164-98B6-FE85707FFE7D"
-	guidAuthVariables = "AAF32C78-947B-439A-A180-2E144EC37792"
-	guidWorkBlock     = "9E58292B-7C68-497D-A0CE-6500FD9F1B95"
-	guidNVARFile      = "CEF5B9A3-476D-497F-9FDC-E98143E0422C"
-)
-
-// guidAt prints the first 16 bytes as an EFI_GUID.
-func guidAt(b []byte) string {
-	return fmt.Sprintf("%08X-%04X-%04X-%04X-%012X", binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint16(b[4:]),
-		binary.LittleEndian.Uint16(b[6:]), b[8:10], b[10:16])
 }

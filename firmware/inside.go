@@ -1,0 +1,142 @@
+package firmware
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/assay-hw/assay/finding"
+)
+
+// holdsFiles reports whether a leaf has files of nested volumes inside.
+func (l Leaf) holdsFiles() bool {
+	return slices.ContainsFunc(l.Inside, func(c Leaf) bool { return c.Type == typeVolume || c.holdsFiles() })
+}
+
+// module reports whether a leaf is compared as one: it has no parts, or they
+// are the sections of one file.
+func (l Leaf) module() bool { return len(l.Inside) == 0 || l.file != nil && !l.holdsFiles() }
+
+// eachModule calls f for the modules in a leaf, in order. streams is false for
+// what is known by what it expands to.
+func (l Leaf) eachModule(f func(Leaf)) {
+	if l.module() {
+		f(l)
+		return
+	}
+	for _, c := range l.Inside {
+		c.eachModule(f)
+	}
+}
+
+// consequence reports whether a leaf only shows that another one changed: the
+// headers around it, which hold its length, and room that is empty.
+func (l Leaf) consequence() bool {
+	switch l.Kind {
+	case Header:
+		return l.Type != typeVolume && strings.Contains(l.Path, "/")
+	case Padding, Free:
+		return l.content == nil || uniform(l.content)
+	}
+	return false
+}
+
+// declaredInside lists what a manifest declares of the inside of an opened
+// leaf: the files of nested volumes and everything beside them that is not
+// empty. Sections of a file belong to it.
+func (l Leaf) declaredInside() []Leaf {
+	if !l.holdsFiles() {
+		return nil
+	}
+	var out []Leaf
+	l.eachModule(func(c Leaf) {
+		if !c.consequence() {
+			out = append(out, c.declared())
+		}
+	})
+	return out
+}
+
+// declared is a leaf as a manifest has it.
+func (l Leaf) declared() Leaf {
+	d := Leaf{Path: l.Path, Kind: l.Kind, Offset: l.Offset, Length: l.Length, SHA256: l.SHA256, Executables: l.Executables, Type: l.Type, Name: l.Name}
+	if l.Kind == Volatile {
+		d.SHA256 = ""
+	}
+	return d
+}
+
+// inside compares what a leaf of the image holds with what is declared of it,
+// and names the modules that differ. It reports whether it found any: the bytes
+// differ in any case, and when nothing inside explains that, the leaf does.
+func (k *comparer) inside(want, l Leaf) bool {
+	if len(want.Inside) == 0 {
+		return false
+	}
+	i := slices.IndexFunc(k.got.Leaves, func(o Leaf) bool { return o.Path == l.Path })
+	opened := k.got.Open()[i]
+	if !opened.holdsFiles() {
+		return false
+	}
+	k.opened = true
+	declared := map[string]Leaf{}
+	for _, w := range want.Inside {
+		declared[w.Path] = w
+	}
+	before := len(k.found)
+	seen := map[string]bool{}
+	opened.eachModule(func(c Leaf) {
+		seen[c.Path] = true
+		w, ok := declared[c.Path]
+		switch {
+		case ok && strings.EqualFold(w.SHA256, c.SHA256) && w.Length == c.Length, ok && w.Kind == Volatile && c.Kind == Volatile && sameExecutables(w, c):
+		case ok:
+			k.reportInside(worse(w, c), c.Path, leafValue(w), "sha256:"+c.SHA256, fmt.Sprintf("%s has other bytes than declared", describe(c)), c, l)
+		case !c.consequence():
+			k.coverage.Unexpected++
+			k.reportInside(codeFor(c.Kind), c.Path, "nothing", "sha256:"+c.SHA256, fmt.Sprintf("the image has a %s that the manifest does not declare", describe(c)), c, l)
+		}
+	})
+	for _, w := range want.Inside {
+		if !seen[w.Path] && !w.consequence() {
+			k.reportInside(codeFor(w.Kind), w.Path, leafValue(w), "missing", fmt.Sprintf("the image has no %s at this place of its structure", describe(w)), w, l)
+		}
+	}
+	return len(k.found) > before
+}
+
+func sameExecutables(want, got Leaf) bool {
+	return !slices.ContainsFunc(got.Executables, func(sum string) bool { return !slices.Contains(want.Executables, sum) })
+}
+
+// reportInside reports a difference inside of the leaf outer, whose bytes are
+// the evidence.
+func (k *comparer) reportInside(code finding.Code, path, want, got, why string, l, outer Leaf) {
+	if l.Kind != Code && l.content != nil {
+		if at, n := nextExecutable(l.content); n > 0 {
+			why += fmt.Sprintf(", with an executable image at its offset 0x%x", at)
+		}
+	}
+	k.report(code, path, want, got, why+"; it is inside of "+describe(outer), outer.Offset, outer.Length)
+}
+
+func worse(a, b Leaf) finding.Code {
+	if b.Kind == Code {
+		return codeFor(Code)
+	}
+	return codeFor(a.Kind)
+}
+
+// describe says what a leaf is: its type, its name and what it is called after.
+func describe(l Leaf) string {
+	what := l.Type
+	if what == "" {
+		what = string(l.Kind)
+	}
+	if l.Name != "" {
+		what += " " + l.Name
+	}
+	return what + " (" + last(l.Path) + ")"
+}
+
+func last(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

@@ -1,0 +1,316 @@
+package firmware
+
+import (
+	"bytes"
+	"crypto"
+	_ "crypto/sha256" // Authenticode digests
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/authenticode"
+	"github.com/assay-hw/assay/internal/efi"
+	"github.com/assay-hw/assay/internal/ffs"
+)
+
+// bounds limit what is done to take one image apart. They count work, not
+// time, so that equal images always give equal leaves.
+type bounds struct {
+	depth    int // leaves inside leaves
+	leaves   int
+	expanded int // bytes that all streams together may expand to
+	work     int // bytes hashed and expanded; parts inside parts are hashed again
+}
+
+// The largest server images have some thousand files, a handful of volumes
+// inside each other, and expand to two or three times their size.
+var defaultBounds = bounds{depth: 40, leaves: maxLeaves, expanded: 128 << 20, work: 1 << 30}
+
+// opener takes the leaves of an image apart down to its sections.
+type opener struct {
+	names map[string]int
+	left  bounds
+	top   Leaf // the leaf of the image that is being opened
+	found []problem
+	noted map[finding.Code]bool
+}
+
+// problem is something that opening a leaf met.
+type problem struct {
+	code           finding.Code
+	path           string
+	want, got, why string
+	offset, length int64 // of the leaf in the image
+}
+
+// Open returns the leaves with everything that is inside of them: the sections
+// of files, what compressed sections expand to, the volumes in those, variables.
+// The leaves inside of one cover every byte of it, or of what it expands to,
+// exactly once. What cannot be opened stays whole.
+func (m *Image) Open() []Leaf {
+	m.opening.Do(func() {
+		o := &opener{names: m.names, left: m.bounds, noted: map[finding.Code]bool{}}
+		o.left.leaves -= len(m.Leaves)
+		m.opened = slices.Clone(m.Leaves)
+		for i := range m.opened {
+			l := &m.opened[i]
+			l.content = m.bytes(*l)
+			o.top = *l
+			o.open(l, l.Path, 0)
+		}
+		m.inside = o.findings(m)
+	})
+	return m.opened
+}
+
+// Inside returns what Open found about the image: limits that were met, bytes
+// that could not be expanded or understood.
+func (m *Image) Inside() []finding.Finding {
+	m.Open()
+	return m.inside
+}
+
+func (o *opener) findings(m *Image) []finding.Finding {
+	var out []finding.Finding
+	for _, p := range o.found {
+		f := finding.New(p.code, "firmware:"+m.Name+"/"+p.path)
+		f.Want, f.Got, f.Why = p.want, p.got, p.why
+		f.Sources = []finding.Source{finding.PartMemory}
+		f.Basis = []finding.Basis{{Artifact: m.Artifact, SHA256: m.SHA256, Offset: p.offset, Length: p.length}}
+		out = append(out, f)
+	}
+	return finding.Sort(out)
+}
+
+func (o *opener) problem(code finding.Code, path, want, got, why string) {
+	if code == finding.InputLimit { // one of them stops everything of its kind
+		if o.noted[code] {
+			return
+		}
+		o.noted[code] = true
+	}
+	o.found = append(o.found, problem{code, path, want, got, why, o.top.Offset, o.top.Length})
+}
+
+// spend takes n bytes of work from the budget.
+func (o *opener) spend(path string, n int) bool {
+	if n > o.left.work {
+		o.problem(finding.InputLimit, path, "an image that is taken apart within its budget", "more work", "the image has too much inside of it; the rest was hashed as one piece")
+		return false
+	}
+	o.left.work -= n
+	return true
+}
+
+// open takes one leaf apart. id is the path of the file that it belongs to:
+// volumes inside are named after it, whatever sections lie between. It returns
+// what the leaf's contents call themselves.
+func (o *opener) open(l *Leaf, id string, depth int) (name string) {
+	if depth > o.left.depth {
+		o.problem(finding.InputLimit, l.Path, fmt.Sprintf("at most %d parts inside each other", o.left.depth), "more",
+			"the image has parts nested deeper than any honest one; the rest was hashed as one piece")
+		return ""
+	}
+	switch {
+	case l.file != nil:
+		o.file(l, depth)
+	case l.section != nil:
+		name = o.section(l, id, depth)
+	case l.Type == typeVariables:
+		o.variables(l)
+	case l.Kind == Padding, l.Kind == Unknown, l.Kind == Free:
+		o.raw(l, l.Path+"/", 0, depth)
+	}
+	return name
+}
+
+func (o *opener) walker(b []byte, prefix string) *walker {
+	return &walker{data: b, names: o.names, prefix: prefix, most: max(o.left.leaves, 2)}
+}
+
+// adopt makes the walker's leaves those inside of l and opens them.
+func (o *opener) adopt(l *Leaf, w *walker, id string, depth int) (name string) {
+	if w.full {
+		o.problem(finding.InputLimit, l.Path, fmt.Sprintf("at most %d leaves", maxLeaves), "more", "the image has more parts than the limit; the rest was hashed as one piece")
+	}
+	for _, c := range w.claims {
+		o.problem(finding.ParsersDisagree, c.path, c.want, c.got, c.why)
+	}
+	o.left.leaves -= len(w.leaves)
+	l.Inside = w.leaves
+	for i := range l.Inside {
+		c := &l.Inside[i]
+		c.content = w.data[c.Offset : c.Offset+c.Length]
+		n := o.open(c, id, depth+1)
+		if name == "" {
+			name = n
+		}
+		if (len(c.Inside) == 0 || c.file != nil || c.Encoding != "") && c.SHA256 == "" && o.spend(c.Path, len(c.content)) {
+			c.SHA256 = digest(c.content)
+		}
+		if c.Kind == Volatile && c.Type != typeVariable {
+			c.Executables = executables(c.content)
+		}
+	}
+	return name
+}
+
+func (o *opener) file(l *Leaf, depth int) {
+	f := l.file
+	switch {
+	case f.Type.HasSections():
+		w := o.walker(l.content, l.Path+"/")
+		w.add(l.Path+"/header", Header, f.Header)
+		w.sections(l.Path, l.Kind)
+		l.Name = o.adopt(l, w, l.Path, depth)
+	case f.Type == ffs.Raw:
+		o.raw(l, l.Path+"/", f.Header, depth)
+	}
+	if l.Name == "" {
+		l.Name = ffs.NameOf(f.GUID)
+	}
+}
+
+// sections adds one leaf per section from the current position to the end. What
+// follows a section that does not hold is one leaf.
+func (w *walker) sections(path string, kind Kind) {
+	start, last := w.pos, path+"/header"
+	for w.pos < len(w.data) && !w.full {
+		next := start + (w.pos-start+ffs.SectionAlign-1)&^(ffs.SectionAlign-1)
+		if next >= len(w.data) {
+			break
+		}
+		w.gap(last, next)
+		s, ok := ffs.ParseSection(w.data[next:])
+		if !ok {
+			break
+		}
+		l := w.add(path+"/"+s.Type.String(), kindOfSection(s.Type, kind), next+s.Length)
+		if l != nil && !w.full {
+			l.Type, l.section, last = s.Type.String(), &s, l.Path
+		}
+	}
+	w.gap(last, len(w.data))
+}
+
+func kindOfSection(t ffs.SectionType, file Kind) Kind {
+	switch t {
+	case ffs.UserInterface, ffs.Version, ffs.DXEDepex, ffs.PEIDepex, ffs.MMDepex:
+		return Data
+	case ffs.RawSection, ffs.Subtype:
+		return file
+	}
+	return Code
+}
+
+// section opens what a section holds and returns the name that it gives.
+func (o *opener) section(l *Leaf, id string, depth int) (name string) {
+	s := l.section
+	body := l.content[s.Data:]
+	switch s.Type {
+	case ffs.UserInterface:
+		name = efi.Text(body[:min(len(body), maxName)])
+	case ffs.PE32:
+		if o.spend(l.Path, len(body)) {
+			if sum, err := authenticode.Digest(body, crypto.SHA256); err == nil {
+				l.Authenticode = hex.EncodeToString(sum)
+			}
+		}
+	case ffs.RawSection, ffs.Subtype:
+		o.raw(l, id+"/", s.Data, depth)
+	case ffs.VolumeSection:
+		w := o.walker(l.content, id+"/")
+		w.add(l.Path+"/header", Header, s.Data)
+		w.volumes(l.Path, len(w.data))
+		o.adopt(l, w, id, depth)
+	case ffs.Compression, ffs.GUIDDefined, ffs.Disposable:
+		w := o.walker(l.content, id+"/")
+		w.add(l.Path+"/header", Header, s.Data)
+		e := encodingOf(*s)
+		if e == plain {
+			w.sections(l.Path, l.Kind)
+			return o.adopt(l, w, id, depth)
+		}
+		return o.encoded(l, w, e, id, depth)
+	}
+	return name
+}
+
+// maxName bounds the text of a user interface section, in bytes of UTF-16.
+const maxName = 256
+
+// encoded opens a section whose contents have to be expanded: its header, the
+// stream, and what lies behind the stream.
+func (o *opener) encoded(l *Leaf, w *walker, e encoding, id string, depth int) (name string) {
+	stream := l.content[l.section.Data:]
+	out, used, e, err := o.expand(l.Path, e, stream)
+	const tail = 16 // encoders leave a few bytes that no decoder reads
+	if err != nil || len(stream)-used <= tail {
+		used = len(stream)
+	}
+	w.add(l.Path+"/stream", Code, l.section.Data+used)
+	w.gap(l.Path+"/stream", len(w.data))
+	o.adopt(l, w, id, depth)
+	if err != nil || len(out) == 0 {
+		return ""
+	}
+	i := slices.IndexFunc(l.Inside, func(c Leaf) bool { return c.Kind == Code })
+	if i < 0 {
+		return ""
+	}
+	c := &l.Inside[i]
+	c.Encoding, c.Expanded = string(e), int64(len(out))
+	if want := l.section.Expanded; l.section.Type == ffs.Compression && int64(want) != c.Expanded {
+		o.problem(finding.ParsersDisagree, l.Path, fmt.Sprintf("%d bytes", want), fmt.Sprintf("%d bytes", c.Expanded),
+			"the section's header gives another length for its contents than the stream")
+	}
+	body := o.walker(out, id+"/")
+	body.sections(l.Path, l.Kind)
+	return o.adopt(c, body, id, depth+1)
+}
+
+// expand decodes a stream within the budget and reports why it could not.
+func (o *opener) expand(path string, e encoding, stream []byte) (out []byte, used int, found encoding, err error) {
+	limit := min(o.left.expanded, o.left.work-len(stream))
+	if limit <= 0 {
+		o.spend(path, o.left.work+1)
+		return nil, 0, e, errLimit
+	}
+	out, used, found, err = decode(e, stream, limit)
+	o.left.expanded -= len(out)
+	o.left.work -= len(stream) + len(out)
+	switch {
+	case err == nil:
+	case errors.Is(err, errNotKnown):
+		o.problem(finding.BytesNotUnderstood, path, "a known encoding", fmt.Sprintf("%d bytes", len(stream)),
+			"the section's contents are stored in a way that is not known here; they are compared as they stand")
+	case tooLong(err):
+		o.problem(finding.InputBomb, path, fmt.Sprintf("at most %d bytes", limit), "more", "the section would expand beyond the limit; it was not expanded: "+err.Error())
+	default:
+		o.problem(finding.InputMalformed, path, "a stream that can be expanded", "malformed", "the section's contents cannot be expanded: "+err.Error())
+	}
+	return out, used, found, err
+}
+
+// raw looks for volumes in bytes that have no structure of their own, as
+// vendors and those who hide something put them there.
+func (o *opener) raw(l *Leaf, prefix string, header, depth int) {
+	if !bytes.Contains(l.content, []byte(ffs.Signature)) || !o.spend(l.Path, len(l.content)) {
+		return
+	}
+	names := map[string]int{} // a try must not take names
+	attempt := &walker{data: l.content, names: names, most: 1 << 16}
+	attempt.add("header", Header, header)
+	attempt.volumes("rest", len(l.content))
+	if !slices.ContainsFunc(attempt.leaves, func(c Leaf) bool { return c.Type == typeVolume }) {
+		return
+	}
+	w := o.walker(l.content, prefix)
+	if header > 0 {
+		w.add(l.Path+"/header", Header, header)
+	}
+	w.volumes(l.Path+"/raw", len(l.content))
+	o.adopt(l, w, l.Path, depth)
+}
