@@ -35,6 +35,7 @@ type DraftOptions struct {
 	Version  int64
 	Now      time.Time
 	Validity time.Duration // default: two years
+	Decoders []firmware.Decoder // as in Case
 }
 
 // unit is one known-good machine, or one boot of it.
@@ -56,7 +57,7 @@ func Draft(bundles []*evidence.Bundle, opt DraftOptions) (*manifest.Manifest, []
 	}
 	d := &drafter{opt: opt}
 	for _, b := range bundles {
-		d.units = append(d.units, unit{bundle: b, inventory: bom.Read(b), boot: attest.Observe(b), images: firmware.Read(b), devices: spdm.Observe(b)})
+		d.units = append(d.units, unit{bundle: b, inventory: bom.Read(b), boot: attest.Observe(b), images: firmware.Read(b, opt.Decoders...), devices: spdm.Observe(b)})
 	}
 	d.scannerBoots()
 	if err := d.platform(); err != nil {

@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"."},
 	{"collect/redfish"},
 	{"manifest", "collect"},
-	{"bom", "attest", "attest/spdm", "firmware", "collect/tpm"},
+	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm"},
 	{"evidence"},
 	{"finding"},
 	{"image/layout"},

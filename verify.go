@@ -38,6 +38,7 @@ type Case struct {
 	BOM      *PartList            // compared too, though unsigned; nil is none
 	Nonce    []byte               // nil when none was given
 	Now      time.Time
+	Decoders []firmware.Decoder // for encodings in firmware images beyond those built in
 }
 
 // PartList is a bill of materials that nobody signed. It can only add
@@ -138,7 +139,7 @@ func (a *appraisal) readEvidence() {
 	a.found = append(a.found, b.Check()...)
 	a.inventory = bom.Read(b)
 	a.observed = attest.Observe(b)
-	a.images = firmware.Read(b)
+	a.images = firmware.Read(b, a.Decoders...)
 	a.devices = spdm.Observe(b)
 	for _, m := range a.images {
 		a.found = append(a.found, m.Findings...)

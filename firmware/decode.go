@@ -3,12 +3,10 @@ package firmware
 import (
 	"bytes"
 	"compress/zlib"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/andybalholm/brotli"
+	"slices"
 
 	"github.com/assay-hw/assay/internal/eficomp"
 	"github.com/assay-hw/assay/internal/ffs"
@@ -25,7 +23,6 @@ const (
 	lzmaX86     encoding = "lzma-x86"     // the same behind the filter for x86 code
 	efiStandard encoding = "efi"          // UEFI 2.10, 19.2
 	tiano       encoding = "tiano"        // the same with a larger window
-	brotliEDK2  encoding = "brotli"       // edk2 BrotliCustomDecompressLib
 	zlibAMD     encoding = "zlib"         // AMD, behind a header of 256 bytes
 	standard    encoding = "efi or tiano" // the section does not say which
 )
@@ -39,8 +36,6 @@ func guided(g ffs.GUID) encoding {
 		return lzmaX86
 	case "A31280AD-481E-41B6-95E8-127F4C984779":
 		return tiano
-	case "3D532050-5CDA-4FD0-879E-0F7F630D5AFB":
-		return brotliEDK2
 	case "CE3233F5-2CD6-4D87-9152-4A238BB6D1C4", "991EFAC0-E260-416B-A4B8-3B153072B804":
 		return zlibAMD
 	case "FC1BCDB0-7D31-49AA-936A-A4600D9DD083", // CRC32
@@ -90,10 +85,8 @@ func decode(e encoding, b []byte, limit int) (out []byte, used int, found encodi
 		return out, used, e, err
 	case standard, tiano, efiStandard:
 		return decodeEither(e, b, limit)
-	case brotliEDK2:
-		out, used, err = expand(b, limit, 16, func(r io.Reader) (io.Reader, error) { return brotli.NewReader(r), nil })
 	case zlibAMD:
-		out, used, err = expand(b, limit, 256, func(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) })
+		out, used, err = inflate(b, limit)
 	default:
 		err = errNotKnown
 	}
@@ -136,24 +129,47 @@ func sectionsHold(b []byte) bool {
 	return at > 0
 }
 
-// expand reads a stream behind a header through a bounded reader. The result
-// grows with what comes; the header's length is only held against it.
-func expand(b []byte, limit, header int, open func(io.Reader) (io.Reader, error)) (out []byte, used int, err error) {
-	if len(b) < header {
-		return nil, 0, fmt.Errorf("%d bytes are too few for a header of %d", len(b), header)
+const zlibHeader = 256 // zeros and the stream's length
+
+// inflate reads AMD's streams through a bounded reader: the result grows with
+// what comes.
+func inflate(b []byte, limit int) (out []byte, used int, err error) {
+	if len(b) < zlibHeader {
+		return nil, 0, fmt.Errorf("%d bytes are too few for a header of %d", len(b), zlibHeader)
 	}
-	if claim := binary.LittleEndian.Uint64(b); header == 16 && claim > uint64(limit) {
-		return nil, 0, fmt.Errorf("claims %d bytes: %w of %d", claim, errLimit, limit)
-	}
-	r := bytes.NewReader(b[header:])
-	x, err := open(r)
+	r := bytes.NewReader(b[zlibHeader:])
+	z, err := zlib.NewReader(r)
 	if err != nil {
 		return nil, 0, err
 	}
 	var buf bytes.Buffer
-	n, err := io.Copy(&buf, io.LimitReader(x, int64(limit)+1))
+	n, err := io.Copy(&buf, io.LimitReader(z, int64(limit)+1))
 	if n > int64(limit) {
 		return nil, 0, fmt.Errorf("%w of %d bytes", errLimit, limit)
 	}
 	return buf.Bytes(), len(b) - r.Len(), err
+}
+
+// Decoder expands what GUID-defined sections of one kind hold. A program brings
+// those that need a library: what has no decoder is compared as it stands.
+type Decoder struct {
+	GUID string // upper case
+	Name string
+	// Decode returns the result, cut one byte behind the limit when it is longer,
+	// and how many bytes of the stream it takes.
+	Decode func(stream []byte, limit int) (out []byte, used int, err error)
+}
+
+// decode expands the contents of a section.
+func (o *opener) decode(s ffs.Section, stream []byte, limit int) (out []byte, used int, found encoding, err error) {
+	e := encodingOf(s)
+	i := slices.IndexFunc(o.decoders, func(d Decoder) bool { return ffs.GUID(d.GUID) == s.GUID })
+	if e != unknown || i < 0 {
+		return decode(e, stream, limit)
+	}
+	d := o.decoders[i]
+	if out, used, err = d.Decode(stream, limit); len(out) > limit {
+		out, err = nil, fmt.Errorf("%w of %d bytes", errLimit, limit)
+	}
+	return out, used, encoding(d.Name), err
 }

@@ -74,9 +74,10 @@ type Image struct {
 	Leaves   []Leaf            `json:"leaves"`
 	Findings []finding.Finding `json:"findings,omitempty"` // what reading found: malformed side file, limits, bytes not understood
 
-	data   []byte
-	names  map[string]int
-	bounds bounds
+	data     []byte
+	names    map[string]int
+	bounds   bounds
+	decoders []Decoder
 
 	opening sync.Once
 	opened  []Leaf
@@ -89,7 +90,7 @@ const maxLeaves = 1 << 16
 
 // Read takes apart every firmware/*.rom of a bundle, in path order. Images that
 // the collector could not read are returned too, with the reason.
-func Read(b *evidence.Bundle) []*Image {
+func Read(b *evidence.Bundle, decoders ...Decoder) []*Image {
 	var out []*Image
 	for _, a := range b.Artifacts() {
 		name, ok := strings.CutPrefix(a.Path, "firmware/")
@@ -102,7 +103,7 @@ func Read(b *evidence.Bundle) []*Image {
 			out = append(out, &Image{Name: name, Artifact: a.Path, Reason: notRead(a)})
 			continue
 		}
-		m := Parse(name, data)
+		m := Parse(name, data, decoders...)
 		m.Artifact = a.Path
 		m.sideFile(b, strings.TrimSuffix(a.Path, ".rom")+".json")
 		m.notUnderstood()
@@ -152,9 +153,10 @@ func (m *Image) sideFile(b *evidence.Bundle, name string) {
 }
 
 // Parse takes one image apart. It accepts any bytes: what has no known
-// structure becomes one unknown leaf.
-func Parse(name string, data []byte) *Image {
-	m := &Image{Name: name, Artifact: "firmware/" + name + ".rom", Size: int64(len(data)), SHA256: digest(data), data: data, bounds: defaultBounds}
+// structure becomes one unknown leaf. What compressed parts hold is only looked
+// at when it is asked for.
+func Parse(name string, data []byte, decoders ...Decoder) *Image {
+	m := &Image{Name: name, Artifact: "firmware/" + name + ".rom", Size: int64(len(data)), SHA256: digest(data), data: data, bounds: defaultBounds, decoders: decoders}
 	w := &walker{data: data, names: map[string]int{}, most: maxLeaves}
 	w.image()
 	m.Leaves, m.names = w.leaves, w.names

@@ -35,6 +35,8 @@ type opener struct {
 	top   Leaf // the leaf of the image that is being opened
 	found []problem
 	noted map[finding.Code]bool
+
+	decoders []Decoder
 }
 
 // problem is something that opening a leaf met.
@@ -51,7 +53,7 @@ type problem struct {
 // exactly once. What cannot be opened stays whole.
 func (m *Image) Open() []Leaf {
 	m.opening.Do(func() {
-		o := &opener{names: m.names, left: m.bounds, noted: map[finding.Code]bool{}}
+		o := &opener{names: m.names, left: m.bounds, noted: map[finding.Code]bool{}, decoders: m.decoders}
 		o.left.leaves -= len(m.Leaves)
 		m.opened = slices.Clone(m.Leaves)
 		for i := range m.opened {
@@ -228,12 +230,11 @@ func (o *opener) section(l *Leaf, id string, depth int) (name string) {
 	case ffs.Compression, ffs.GUIDDefined, ffs.Disposable:
 		w := o.walker(l.content, id+"/")
 		w.add(l.Path+"/header", Header, s.Data)
-		e := encodingOf(*s)
-		if e == plain {
+		if encodingOf(*s) == plain {
 			w.sections(l.Path, l.Kind)
 			return o.adopt(l, w, id, depth)
 		}
-		return o.encoded(l, w, e, id, depth)
+		return o.encoded(l, w, id, depth)
 	}
 	return name
 }
@@ -243,9 +244,9 @@ const maxName = 256
 
 // encoded opens a section whose contents have to be expanded: its header, the
 // stream, and what lies behind the stream.
-func (o *opener) encoded(l *Leaf, w *walker, e encoding, id string, depth int) (name string) {
+func (o *opener) encoded(l *Leaf, w *walker, id string, depth int) (name string) {
 	stream := l.content[l.section.Data:]
-	out, used, e, err := o.expand(l.Path, e, stream)
+	out, used, e, err := o.expand(l.Path, *l.section, stream)
 	const tail = 16 // encoders leave a few bytes that no decoder reads
 	if err != nil || len(stream)-used <= tail {
 		used = len(stream)
@@ -272,13 +273,13 @@ func (o *opener) encoded(l *Leaf, w *walker, e encoding, id string, depth int) (
 }
 
 // expand decodes a stream within the budget and reports why it could not.
-func (o *opener) expand(path string, e encoding, stream []byte) (out []byte, used int, found encoding, err error) {
+func (o *opener) expand(path string, s ffs.Section, stream []byte) (out []byte, used int, found encoding, err error) {
 	limit := min(o.left.expanded, o.left.work-len(stream))
 	if limit <= 0 {
 		o.spend(path, o.left.work+1)
-		return nil, 0, e, errLimit
+		return nil, 0, unknown, errLimit
 	}
-	out, used, found, err = decode(e, stream, limit)
+	out, used, found, err = o.decode(s, stream, limit)
 	o.left.expanded -= len(out)
 	o.left.work -= len(stream) + len(out)
 	switch {

@@ -61,6 +61,7 @@ has, and what could not be declared complete. Review the draft before signing.`,
 			}
 			bundles = append(bundles, b)
 		}
+		opt.Decoders = firmwareDecoders()
 		m, notes, err := assay.Draft(bundles, opt)
 		if err != nil {
 			return unreadable(err)

@@ -57,7 +57,7 @@ themselves, what the sources contradict, and what could not be collected.`,
 		}
 		v := inspection{
 			Sealed: b.Sealed(), Index: b.Index(), SHA256: fmt.Sprintf("%x", digest), Parts: bom.Read(b),
-			Firmware: firmware.Read(b), Devices: spdm.Observe(b).Devices, NotCollected: b.NotCollected(),
+			Firmware: firmware.Read(b, firmwareDecoders()...), Devices: spdm.Observe(b).Devices, NotCollected: b.NotCollected(),
 		}
 		if l := attest.Observe(b).Log(); l != nil {
 			v.Events = l.Events()

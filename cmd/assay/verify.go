@@ -75,6 +75,7 @@ func (o *appraisalOptions) references(env *environment) (c assay.Case, err error
 	if len(o.golden) == 0 {
 		return c, usage("--golden is missing: name the manifest to verify against")
 	}
+	c.Decoders = firmwareDecoders()
 	if c.Now, err = o.now.time(env); err != nil {
 		return c, err
 	}
