@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/ffs"
 )
 
 // captured opens one of the recorded boots that lie beside the repository.
@@ -86,4 +88,65 @@ func TestImageWithHiddenUnmeasuredBytes(t *testing.T) {
 	for _, f := range c.Findings {
 		require.Equal(t, finding.ForeignBytes, f.Code, f.Subject)
 	}
+}
+
+// Two other programs agree on the modules of these images and their digests;
+// the lists came with the images (fiano, UEFIExtract and chipsec).
+func TestModulesOfOVMF(t *testing.T) {
+	for _, name := range []string{"debian-OVMF_CODE_4M", "debian-OVMF_CODE_4M.secboot"} {
+		t.Run(name, func(t *testing.T) {
+			want := moduleList(t, name+".fd.modules.tsv")
+			m := Parse("bios", ovmf(t, strings.TrimPrefix(name, "debian-")+".fd"))
+			requirePartition(t, m)
+			require.Empty(t, m.Inside())
+			got := map[string]int{}
+			for _, l := range everything(m.Open()) {
+				if l.file != nil {
+					got[l.SHA256+" "+l.Name]++
+				}
+			}
+			require.NotEmpty(t, want)
+			for _, f := range want {
+				require.NotZero(t, got[f.sha256+" "+f.name], "%s %s", f.path, f.name)
+				got[f.sha256+" "+f.name]--
+			}
+		})
+	}
+}
+
+type listed struct{ path, sha256, name string }
+
+// moduleList reads the files of a golden module list, pads left out.
+func moduleList(t *testing.T, name string) []listed {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "..", "shared", "corpus", "firmware", "uefi", name))
+	if err != nil {
+		t.Skip("needs ../shared/corpus/firmware/uefi/" + name)
+	}
+	var out []listed
+	for _, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
+		f := strings.Split(line, "\t")
+		if f[0] != "FILE" || strings.HasSuffix(f[3], "PAD") {
+			continue
+		}
+		l := listed{path: f[1] + "/" + f[2], sha256: f[5]}
+		if len(f) > 6 {
+			l.name = f[6]
+		}
+		if l.name == "" {
+			l.name = ffs.NameOf(ffs.GUID(f[2]))
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// ovmf is an image of Debian's package ovmf.
+func ovmf(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("/usr/share/OVMF", name))
+	if err != nil {
+		t.Skip("needs Debian's package ovmf")
+	}
+	return b
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ulikunitz/xz/lzma"
+
 	"github.com/assay-hw/assay/internal/ffs"
 	"github.com/assay-hw/assay/internal/nvram"
 )
@@ -149,4 +151,67 @@ func seal(b []byte) {
 		sum += binary.LittleEndian.Uint16(b[i:])
 	}
 	binary.LittleEndian.PutUint16(b[50:], -sum)
+}
+
+// section returns a section with its header, padded to four bytes.
+func section(t ffs.SectionType, body []byte) []byte {
+	n := 4 + len(body)
+	b := append([]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(t)}, body...)
+	for len(b)%4 != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// ui is a section with a name.
+func ui(name string) []byte {
+	var b []byte
+	for _, c := range name + "\x00" {
+		b = append(b, byte(c), 0)
+	}
+	return section(ffs.UserInterface, b)
+}
+
+// guidedSection is a section whose contents are stored as its GUID says.
+func guidedSection(guid string, attributes byte, body []byte) []byte {
+	return section(ffs.GUIDDefined, slices.Concat(guidBytes(guid), []byte{24, 0, attributes, 0}, body))
+}
+
+const (
+	guidLZMA  = "EE4E5898-3914-4259-9D6E-DC7BD79403CF"
+	guidTiano = "A31280AD-481E-41B6-95E8-127F4C984779"
+	guidZlib  = "CE3233F5-2CD6-4D87-9152-4A238BB6D1C4"
+	guidCRC32 = "FC1BCDB0-7D31-49AA-936A-A4600D9DD083"
+	outerFile = "9E21FD93-9C72-4C15-8C4B-E77F1DB2D792"
+)
+
+// compressLZMA writes the stream as edk2's tools do: with its length and
+// without an end marker.
+func compressLZMA(b []byte) []byte {
+	var buf bytes.Buffer
+	c := lzma.WriterConfig{SizeInHeader: true, Size: int64(len(b))}
+	w, err := c.NewWriter(&buf)
+	if err == nil {
+		_, err = w.Write(b)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		panic(err)
+	}
+	return buf.Bytes()
+}
+
+// named is a driver with a section of code and a name.
+func named(guid, name, text string) []byte {
+	return buildFile(guid, 0x07, slices.Concat(section(ffs.PE32, []byte(text)), ui(name)))
+}
+
+// nested is a volume with one file that holds a compressed volume of drivers.
+func nested(drivers ...[]byte) []byte {
+	inner := buildVolume(string(ffs.FileSystem3), 0x2000, slices.Concat(drivers...))
+	body := slices.Concat(section(ffs.RawSection, make([]byte, 12)), section(ffs.VolumeSection, inner))
+	file := buildFile(outerFile, byte(ffs.VolumeImage), guidedSection(guidLZMA, ffs.ProcessingRequired, compressLZMA(body)))
+	return buildVolume(string(ffs.FileSystem2), 0x4000, file)
 }

@@ -274,7 +274,8 @@ func TestHostileImages(t *testing.T) {
 		}
 		for _, e := range entries {
 			t.Run(dir+"/"+e.Name(), func(t *testing.T) {
-				requirePartition(t, Parse("bios", corpusFile(t, filepath.Join(root, e.Name()))))
+				data := corpusFile(t, filepath.Join(root, e.Name()))
+				bounded(t, func() { requirePartition(t, Parse("bios", data)) })
 			})
 		}
 	}
@@ -300,6 +301,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(buildVolume(string(ffs.FileSystem2), 0x200, append(driver(driverA, "a"), teImage()...)))
 	f.Add(buildStore(peImage()))
 	f.Add([]byte("_FVH"))
+	f.Add(nested(named(driverA, "FirstDxe", "one")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := Parse("bios", b)
 		requirePartition(t, m)
