@@ -16,12 +16,14 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/ffs"
+	"github.com/assay-hw/assay/internal/ifd"
 	"github.com/assay-hw/assay/internal/nvram"
 	"github.com/assay-hw/assay/internal/strictjson"
 )
@@ -106,7 +108,7 @@ func Read(b *evidence.Bundle, decoders ...Decoder) []*Image {
 		m := Parse(name, data, decoders...)
 		m.Artifact = a.Path
 		m.sideFile(b, strings.TrimSuffix(a.Path, ".rom")+".json")
-		m.notUnderstood()
+		m.Findings = m.Observed()
 		out = append(out, m)
 	}
 	return out
@@ -186,9 +188,9 @@ func Parse(name string, data []byte, decoders ...Decoder) *Image {
 
 func (m *Image) bytes(l Leaf) []byte { return m.data[l.Offset : l.Offset+l.Length] }
 
-// notUnderstood reports, once per image, how much was hashed without knowing
-// what it is.
-func (m *Image) notUnderstood() {
+// Observed returns the image's findings with one more, when there are bytes
+// whose structure is not known: how many were compared as a whole.
+func (m *Image) Observed() []finding.Finding {
 	var n, leaves int64
 	first := int64(-1)
 	for _, l := range m.Leaves {
@@ -200,15 +202,18 @@ func (m *Image) notUnderstood() {
 		}
 	}
 	if n == 0 {
-		return
+		return m.Findings
 	}
 	f := finding.New(finding.BytesNotUnderstood, "firmware:"+m.Name)
 	f.Want, f.Got = "0 bytes", fmt.Sprintf("%d bytes", n)
 	f.Why = fmt.Sprintf("%d of %d bytes in %d places have no structure known here; they are compared as a whole", n, m.Size, leaves)
 	f.Sources = []finding.Source{finding.PartMemory}
 	f.Basis = []finding.Basis{{Artifact: m.Artifact, SHA256: m.SHA256, Offset: first, Length: n}}
-	m.Findings = append(m.Findings, f)
+	return append(slices.Clone(m.Findings), f)
 }
+
+// Descriptor returns the Intel flash descriptor that the image begins with.
+func (m *Image) Descriptor() (ifd.Descriptor, bool) { return ifd.Parse(m.data) }
 
 // StableSHA256 is the digest of the image without its volatile ranges: SHA-256
 // over every other leaf in offset order, each as its offset and length (two

@@ -13,14 +13,17 @@ func (l Leaf) holdsFiles() bool {
 	return slices.ContainsFunc(l.Inside, func(c Leaf) bool { return c.Type == typeVolume || c.holdsFiles() })
 }
 
-// module reports whether a leaf is compared as one: it has no parts, or they
+// Module reports whether a leaf is compared as one: it has no parts, or they
 // are the sections of one file.
-func (l Leaf) module() bool { return len(l.Inside) == 0 || l.file != nil && !l.holdsFiles() }
+func (l Leaf) Module() bool { return len(l.Inside) == 0 || l.file != nil && !l.holdsFiles() }
 
-// eachModule calls f for the modules in a leaf, in order. streams is false for
-// what is known by what it expands to.
+// Content returns the leaf's bytes, which must not be changed. Only leaves from
+// Open have them.
+func (l Leaf) Content() []byte { return l.content }
+
+// eachModule calls f for the modules in a leaf, in order.
 func (l Leaf) eachModule(f func(Leaf)) {
-	if l.module() {
+	if l.Module() {
 		f(l)
 		return
 	}
@@ -29,14 +32,17 @@ func (l Leaf) eachModule(f func(Leaf)) {
 	}
 }
 
-// consequence reports whether a leaf only shows that another one changed: the
-// headers around it, which hold its length, and room that is empty.
-func (l Leaf) consequence() bool {
+// Surrounds reports whether a leaf is only what is around others: the headers
+// of files and sections, which hold their length, and room that is empty. It
+// changes when they do.
+func (l Leaf) Surrounds() bool {
 	switch l.Kind {
 	case Header:
 		return l.Type != typeVolume && strings.Contains(l.Path, "/")
 	case Padding, Free:
 		return l.content == nil || uniform(l.content)
+	case Volatile:
+		return l.Type == "" && l.content != nil && uniform(l.content) // between variables
 	}
 	return false
 }
@@ -50,7 +56,7 @@ func (l Leaf) declaredInside() []Leaf {
 	}
 	var out []Leaf
 	l.eachModule(func(c Leaf) {
-		if !c.consequence() {
+		if !c.Surrounds() {
 			out = append(out, c.declared())
 		}
 	})
@@ -92,13 +98,13 @@ func (k *comparer) inside(want, l Leaf) bool {
 		case ok && strings.EqualFold(w.SHA256, c.SHA256) && w.Length == c.Length, ok && w.Kind == Volatile && c.Kind == Volatile && sameExecutables(w, c):
 		case ok:
 			k.reportInside(worse(w, c), c.Path, leafValue(w), "sha256:"+c.SHA256, fmt.Sprintf("%s has other bytes than declared", describe(c)), c, l)
-		case !c.consequence():
+		case !c.Surrounds():
 			k.coverage.Unexpected++
 			k.reportInside(codeFor(c.Kind), c.Path, "nothing", "sha256:"+c.SHA256, fmt.Sprintf("the image has a %s that the manifest does not declare", describe(c)), c, l)
 		}
 	})
 	for _, w := range want.Inside {
-		if !seen[w.Path] && !w.consequence() {
+		if !seen[w.Path] && !w.Surrounds() {
 			k.reportInside(codeFor(w.Kind), w.Path, leafValue(w), "missing", fmt.Sprintf("the image has no %s at this place of its structure", describe(w)), w, l)
 		}
 	}

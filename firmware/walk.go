@@ -2,6 +2,7 @@ package firmware
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 
 	"github.com/assay-hw/assay/internal/ffs"
@@ -156,7 +157,7 @@ func (w *walker) volume(v volume) string {
 	}
 	end := v.start + v.Length
 	if l := w.add(v.path+"/header", Header, v.start+v.Header); l != nil {
-		l.Type = typeVolume
+		l.Type, l.Name = typeVolume, ffs.NameOf(cmp.Or(v.Name, v.FileSystem))
 	}
 	switch {
 	case v.HasFiles():

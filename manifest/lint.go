@@ -184,16 +184,25 @@ func (l *linter) firmwareContradictions() {
 		var end int64
 		names := map[string]bool{}
 		for _, leaf := range leaves {
-			if names[leaf.Path] {
-				l.report(finding.ManifestContradiction, at, "one leaf", leaf.Path, "two leaves have one name")
-			}
-			names[leaf.Path] = true
+			l.names(at, names, leaf)
 			if leaf.Offset < end || r.Size > 0 && leaf.Length > r.Size-leaf.Offset {
 				l.report(finding.ManifestContradiction, at, "leaves side by side inside the image", leaf.Path, "the leaf overlaps another one or ends outside the image")
 				break
 			}
 			end = leaf.Offset + leaf.Length
 		}
+	}
+}
+
+// names checks that no leaf, and nothing inside of one, has a name that stands
+// already.
+func (l *linter) names(at string, seen map[string]bool, leaf firmware.Leaf) {
+	if seen[leaf.Path] {
+		l.report(finding.ManifestContradiction, at, "one leaf", leaf.Path, "two leaves have one name")
+	}
+	seen[leaf.Path] = true
+	for _, c := range leaf.Inside {
+		l.names(at, seen, c)
 	}
 }
 

@@ -96,6 +96,9 @@ func TestSelfContradiction(t *testing.T) {
 			l.Offset, l.Length = 16, 0
 			m.Firmware[0].Leaves = append(m.Firmware[0].Leaves, l)
 		},
+		"leaf inside twice": func(m *Manifest) {
+			m.Firmware[0].Leaves[0].Inside = []firmware.Leaf{{Path: "image/a"}, {Path: "image/a"}}
+		},
 		"removed and set too": func(m *Manifest) { m.Delta = &Delta{Actor: "x", Remove: []string{"nic"}} },
 	} {
 		m := sample()

@@ -1,12 +1,250 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/firmware/brotli"
+	"github.com/assay-hw/assay/internal/ifd"
+	"github.com/assay-hw/assay/report"
 )
 
 // firmwareDecoders are the encodings that need a library too large for the
 // bootable scanner.
 func firmwareDecoders() []firmware.Decoder {
 	return []firmware.Decoder{{GUID: brotli.GUID, Name: "brotli", Decode: brotli.Decode}}
+}
+
+func newFirmwareCommand(env *environment) *cobra.Command {
+	return group("firmware", "Take firmware images apart and compare them",
+		"  assay firmware list bios.rom\n  assay firmware diff golden.rom bios.rom",
+		newFirmwareListCommand(env), newFirmwareDiffCommand(env), newFirmwareExtractCommand(env), newFirmwarePredictCommand(env))
+}
+
+// maxImage bounds a firmware image; the largest flash parts of servers hold
+// 128 MiB with the management controller's.
+const maxImage = 128 << 20
+
+// openImage reads a firmware image from a file.
+func openImage(path string) (*firmware.Image, error) {
+	data, err := readInput(path, maxImage)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) == 0 {
+		return nil, unreadable(fmt.Errorf("%s: the file is empty", path))
+	}
+	m := firmware.Parse(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), data, firmwareDecoders()...)
+	m.Artifact = path
+	return m, nil
+}
+
+// firmwareList is what firmware list prints in JSON.
+type firmwareList struct {
+	Name       string            `json:"name"`
+	Size       int64             `json:"size"`
+	SHA256     string            `json:"sha256"`
+	Stable     string            `json:"stableSha256"` // without volatile ranges
+	Descriptor *ifd.Descriptor   `json:"descriptor,omitempty"`
+	Leaves     []firmware.Leaf   `json:"leaves"`
+	Findings   []finding.Finding `json:"findings"`
+}
+
+func newFirmwareListCommand(env *environment) *cobra.Command {
+	var out outputOptions
+	cmd := &cobra.Command{
+		Use:   "list IMAGE",
+		Short: "List what a firmware image is made of, down to modules and variables",
+		Long: `Takes an image apart: flash regions, firmware volumes, files with the names that
+engineers know, compressed sections with what they hold, variables, and every byte
+between them. Offsets are those in the image, or in what a compressed section
+expands to. Headers, sections and empty room are listed with --all and in JSON.
+
+Exits 0 when the image was read, whatever is in it, and 65 when it was refused.`,
+		Example: "  assay firmware list bios.rom\n  assay firmware list bios.rom --format json",
+		Args:    exactly(1),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if err := out.check("text", "json"); err != nil {
+			return err
+		}
+		m, err := openImage(args[0])
+		if err != nil {
+			return err
+		}
+		l := firmwareList{Name: m.Name, Size: m.Size, SHA256: m.SHA256, Stable: m.StableSHA256(), Leaves: m.Open()}
+		l.Findings = finding.Sort(append(m.Observed(), m.Inside()...))
+		if d, ok := m.Descriptor(); ok {
+			l.Descriptor = &d
+		}
+		var b bytes.Buffer
+		if out.format == "json" {
+			if l.Findings == nil {
+				l.Findings = []finding.Finding{}
+			}
+			err = asJSON(&b, l)
+		} else {
+			l.text(&b, out.style(env))
+		}
+		if err != nil {
+			return err
+		}
+		return out.write(env, b.Bytes())
+	}
+	out.addFlags(cmd.Flags(), "text", "json")
+	return cmd
+}
+
+func (l firmwareList) text(w io.Writer, style report.Style) {
+	fmt.Fprintf(w, "%s: %d bytes, sha256:%s\n", report.Plain(l.Name), l.Size, l.SHA256)
+	if d := l.Descriptor; d != nil {
+		for i, n := range d.Components {
+			fmt.Fprintf(w, "  flash part %d: %d MiB\n", i+1, n>>20)
+		}
+		for _, m := range d.Masters {
+			fmt.Fprintf(w, "  %s may read %s and write %s\n", m.Name, words(m.Read), words(m.Write))
+		}
+	}
+	for _, leaf := range l.Leaves {
+		writeLeaf(w, leaf, 0, style.All)
+	}
+	if len(l.Findings) > 0 {
+		fmt.Fprintln(w)
+		report.Findings(w, l.Findings, style)
+	}
+}
+
+func words(s []string) string {
+	if len(s) == 0 {
+		return "nothing"
+	}
+	return strings.Join(s, ", ")
+}
+
+// writeLeaf prints a leaf and what is inside of it. Without all, what surrounds
+// modules is left out, and so are the sections of a module.
+func writeLeaf(w io.Writer, l firmware.Leaf, depth int, all bool) {
+	if all || !l.Surrounds() || l.Inside != nil {
+		fmt.Fprintf(w, "%s%08x +%-8x %-9s %s\n", strings.Repeat("  ", depth), l.Offset, l.Length, l.Kind, report.Plain(leafText(l)))
+	}
+	if !all && l.Module() {
+		return
+	}
+	for _, c := range l.Inside {
+		writeLeaf(w, c, depth+1, all)
+	}
+}
+
+func leafText(l firmware.Leaf) string {
+	var b strings.Builder
+	if l.Type != "" {
+		fmt.Fprintf(&b, "%s ", l.Type)
+	}
+	if l.Name != "" && l.Type != "variable" {
+		fmt.Fprintf(&b, "%s ", l.Name)
+	}
+	b.WriteString(lastName(l))
+	if l.Encoding != "" {
+		fmt.Fprintf(&b, " %s to %d bytes", l.Encoding, l.Expanded)
+	}
+	if l.SHA256 != "" && l.Type != "volume" {
+		fmt.Fprintf(&b, " sha256:%.16s", l.SHA256)
+	}
+	return b.String()
+}
+
+// lastName is the last part of a leaf's path; a volume is named by the part
+// before its header.
+func lastName(l firmware.Leaf) string {
+	p := strings.TrimSuffix(l.Path, "/header")
+	return p[strings.LastIndexByte(p, '/')+1:]
+}
+
+// firmwareDifference is what firmware diff prints in JSON.
+type firmwareDifference struct {
+	Old     string            `json:"old"` // sha256 of the images
+	New     string            `json:"new"`
+	Changes []firmware.Change `json:"changes"`
+}
+
+func newFirmwareDiffCommand(env *environment) *cobra.Command {
+	var out outputOptions
+	var stable bool
+	cmd := &cobra.Command{
+		Use:   "diff A B",
+		Short: "Compare two firmware images part by part and name the modules that differ",
+		Long: `Compares two images by what their parts are, not by where they lie: modules and
+variables that were added, removed, changed or moved, inside of compressed volumes
+too. Exits 1 when they differ and 0 when not. With --ignore-volatile, variables and
+what else firmware writes at run time may differ.`,
+		Example: "  assay firmware diff golden.rom bios.rom",
+		Args:    exactly(2),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if err := out.check("text", "json"); err != nil {
+			return err
+		}
+		var ms [2]*firmware.Image
+		for i, a := range args {
+			m, err := openImage(a)
+			if err != nil {
+				return err
+			}
+			ms[i] = m
+		}
+		d := firmwareDifference{Old: ms[0].SHA256, New: ms[1].SHA256, Changes: []firmware.Change{}}
+		for _, c := range firmware.Diff(ms[0], ms[1]) {
+			if !stable || c.Kind != firmware.Volatile {
+				d.Changes = append(d.Changes, c)
+			}
+		}
+		return d.write(env, &out)
+	}
+	out.addFlags(cmd.Flags(), "text", "json")
+	cmd.Flags().BoolVar(&stable, "ignore-volatile", false, "variables and what else firmware writes at run time may differ")
+	return cmd
+}
+
+func (d firmwareDifference) write(env *environment, out *outputOptions) error {
+	var b bytes.Buffer
+	if out.format == "json" {
+		if err := asJSON(&b, d); err != nil {
+			return err
+		}
+	} else {
+		for _, c := range d.Changes {
+			fmt.Fprintf(&b, "%-8s %s\n", c.Change, report.Plain(strings.TrimSpace(c.Type+" "+c.Name)+" "+c.Path))
+			if c.From != "" {
+				fmt.Fprintf(&b, "         from %s\n", report.Plain(c.From))
+			}
+			if len(c.Sections) > 0 {
+				fmt.Fprintf(&b, "         in %s\n", report.Plain(strings.Join(c.Sections, ", ")))
+			}
+			fmt.Fprintf(&b, "         %s %s -> %s\n", c.Kind, short(c.Old), short(c.New))
+		}
+		if len(d.Changes) == 0 {
+			fmt.Fprintln(&b, "no differences")
+		}
+	}
+	if err := out.write(env, b.Bytes()); err != nil {
+		return err
+	}
+	if len(d.Changes) > 0 {
+		return &exitError{code: 1}
+	}
+	return nil
+}
+
+func short(sum string) string {
+	if sum == "" {
+		return "none"
+	}
+	return "sha256:" + sum[:16]
 }

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-hw/assay/firmware"
+	"github.com/assay-hw/assay/report"
+)
+
+func newFirmwarePredictCommand(env *environment) *cobra.Command {
+	var out outputOptions
+	cmd := &cobra.Command{
+		Use:   "predict IMAGE",
+		Short: "What a machine that boots this image will measure, and what cannot be said",
+		Long: `Predicts events and registers (SHA-256) from an image by the rules of edk2: the
+volumes in PCR 0 and, from the variables in the image, the state of Secure Boot in
+PCR 7. Volumes with code that nothing measures are listed too. Measurements of
+processors' own boot (Boot Guard, PSP) are not predicted.`,
+		Example: "  assay firmware predict bios.rom",
+		Args:    exactly(1),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if err := out.check("text", "json"); err != nil {
+			return err
+		}
+		m, err := openImage(args[0])
+		if err != nil {
+			return err
+		}
+		p := firmware.Predict(m)
+		var b bytes.Buffer
+		if out.format == "json" {
+			if err := asJSON(&b, p); err != nil {
+				return err
+			}
+		} else {
+			writePrediction(&b, p)
+		}
+		return out.write(env, b.Bytes())
+	}
+	out.addFlags(cmd.Flags(), "text", "json")
+	return cmd
+}
+
+func writePrediction(w io.Writer, p *firmware.Prediction) {
+	for _, e := range p.Events {
+		sum := "not predictable"
+		if e.SHA256 != "" {
+			sum = "sha256:" + e.SHA256
+		}
+		fmt.Fprintf(w, "PCR %-2d %-30s %s\n       %s, %d bytes; %s\n", e.PCR, e.Type, sum, report.Plain(e.Source), e.Length, e.Rule)
+	}
+	for _, r := range p.Registers {
+		fmt.Fprintf(w, "PCR %-2d is sha256:%s after these events\n", r.PCR, r.SHA256)
+	}
+	for _, u := range p.Unmeasured {
+		fmt.Fprintf(w, "no event is over the bytes of volume %s\n", report.Plain(u))
+	}
+	for _, n := range p.NotPredicted {
+		fmt.Fprintf(w, "not predicted: %s: %s\n", report.Plain(n.What), report.Plain(n.Reason))
+	}
+}
+
+func newFirmwareExtractCommand(env *environment) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "extract IMAGE DIR",
+		Short: "Write the parts of a firmware image into files",
+		Long: `Writes every file of the image and its sections, and every other part, into DIR,
+in folders named after what holds them. DIR must be new or empty; names that a file
+system might take otherwise are changed, and nothing is written outside of DIR.`,
+		Example: "  assay firmware extract bios.rom parts/",
+		Args:    exactly(2),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		m, err := openImage(args[0])
+		if err != nil {
+			return err
+		}
+		n, err := extract(m.Open(), args[1])
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(env.stdout, "%d files in %s\n", n, args[1])
+		return err
+	}
+	return cmd
+}
+
+// extract writes leaves into a new or empty directory.
+func extract(leaves []firmware.Leaf, dir string) (int, error) {
+	failed := func(err error) error { return &exitError{exitIO, fmt.Errorf("extract: %w", err)} }
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return 0, failed(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, failed(err)
+	}
+	if len(entries) > 0 {
+		return 0, usage("%s is not empty; name a new directory", dir)
+	}
+	root, err := os.OpenRoot(dir) // follows no link out of the directory
+	if err != nil {
+		return 0, failed(err)
+	}
+	defer root.Close()
+	x := &extractor{root: root}
+	for _, l := range leaves {
+		if err := x.leaf(l); err != nil {
+			return x.written, failed(err)
+		}
+	}
+	return x.written, nil
+}
+
+type extractor struct {
+	root    *os.Root
+	written int
+}
+
+// leaf writes a leaf that is one part, and goes into one that holds others.
+func (x *extractor) leaf(l firmware.Leaf) error {
+	name := safePath(l.Path)
+	if l.Module() {
+		suffix := ".bin"
+		if len(l.Inside) > 0 {
+			suffix = ".ffs"
+		}
+		if err := x.write(name+suffix, l.Content()); err != nil {
+			return err
+		}
+	}
+	for _, c := range l.Inside {
+		if err := x.leaf(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write makes a new file. A name that is taken, by case or by what was changed
+// in it, gets a number.
+func (x *extractor) write(name string, b []byte) error {
+	if err := x.root.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return err
+	}
+	for n := 1; ; n++ {
+		try := name
+		if n > 1 {
+			try = fmt.Sprintf("%s~%d", name, n)
+		}
+		f, err := x.root.OpenFile(try, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if errors.Is(err, fs.ErrExist) && n < 1000 {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(b)
+		x.written++
+		return errors.Join(err, f.Close())
+	}
+}
+
+const maxSegment = 100
+
+// safePath is a leaf's path with nothing in it but what every file system
+// takes as it is.
+func safePath(p string) string {
+	segments := strings.Split(p, "/")
+	for i, s := range segments {
+		s = strings.Map(func(r rune) rune {
+			if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.+#", r) {
+				return r
+			}
+			return '_'
+		}, s)
+		if s = strings.TrimLeft(s, "."); s == "" {
+			s = "_"
+		}
+		segments[i] = s[:min(len(s), maxSegment)]
+	}
+	return strings.Join(segments, "/")
+}

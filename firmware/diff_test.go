@@ -1,0 +1,104 @@
+package firmware
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/ffs"
+)
+
+func diff(a, b []byte) []Change { return Diff(Parse("bios", a), Parse("bios", b)) }
+
+// what reduces changes to what is asked about most.
+func what(cs []Change) map[string]string {
+	m := map[string]string{}
+	for _, c := range cs {
+		m[c.Name] = c.Change
+	}
+	return m
+}
+
+func TestDiffNamesTheModule(t *testing.T) {
+	one, two := named(driverA, "FirstDxe", "one"), named(driverB, "SecondDxe", "two")
+	base := nested(one, two)
+	require.Empty(t, diff(base, base))
+
+	cs := diff(base, nested(one, named(driverB, "SecondDxe", "TWO, and longer than before")))
+	require.Equal(t, map[string]string{"SecondDxe": "changed"}, what(cs))
+	require.Equal(t, []string{"pe32"}, cs[0].Sections)
+	require.Equal(t, inner+"/"+driverB, cs[0].Path)
+
+	require.Equal(t, map[string]string{"ImplantDxe": "added"}, what(diff(base, nested(one, two, named(driverC, "ImplantDxe", "x")))))
+	require.Equal(t, map[string]string{"SecondDxe": "removed"}, what(diff(base, nested(one))))
+	require.Equal(t, map[string]string{"FvMainCompactImage": "repacked"}, what(diff(base, nested(two, one))), "only the order differs")
+}
+
+func TestDiffSeesAModuleMoveToAnotherVolume(t *testing.T) {
+	a, b := named(driverA, "FirstDxe", "one"), named(driverB, "SecondDxe", "two")
+	volumes := func(first, second []byte) []byte {
+		return append(buildVolume(string(ffs.FileSystem2), 0x400, first), buildVolume(string(ffs.FileSystem3), 0x400, second)...)
+	}
+	cs := diff(volumes(append(bytes.Clone(a), b...), nil), volumes(a, b))
+	require.Len(t, cs, 1)
+	require.Equal(t, "moved", cs[0].Change)
+	require.Equal(t, string(ffs.FileSystem2)+"/"+driverB, cs[0].From)
+	require.Equal(t, string(ffs.FileSystem3)+"/"+driverB, cs[0].Path)
+}
+
+func TestDiffListsVariables(t *testing.T) {
+	b := board()
+	copy(b[0x200:], "another boot entry")
+	cs := diff(board(), b)
+	require.Len(t, cs, 1)
+	require.Equal(t, Volatile, cs[0].Kind)
+}
+
+func TestImagesWithOtherBytesAlwaysDiffer(t *testing.T) {
+	base := nested(named(driverA, "FirstDxe", "one"), named(driverB, "SecondDxe", "two"))
+	rapid.Check(t, func(t *rapid.T) {
+		b := bytes.Clone(base)
+		b[rapid.IntRange(0, len(b)-1).Draw(t, "at")] ^= byte(rapid.IntRange(1, 255).Draw(t, "bits"))
+		require.NotEmpty(t, diff(base, b))
+		require.True(t, foreign(compare(draft(base), b)))
+	})
+}
+
+// The manifest names what is inside, and only that is reported.
+func TestChangedModuleInsideIsTheOnlyFinding(t *testing.T) {
+	one, two := named(driverA, "FirstDxe", "one"), named(driverB, "SecondDxe", "two")
+	refs := draft(nested(one, two))
+	require.Empty(t, compare(refs, nested(one, two)).Findings)
+
+	for name, tt := range map[string]struct {
+		img  []byte
+		path string
+	}{
+		"changed": {nested(one, named(driverB, "SecondDxe", "TWO and more")), inner + "/" + driverB},
+		"added":   {nested(one, two, named(driverC, "ImplantDxe", "x")), inner + "/" + driverC},
+		"removed": {nested(one), inner + "/" + driverB},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := compare(refs, tt.img)
+			require.Equal(t, map[string]finding.Code{"firmware:bios/" + tt.path: finding.CodeRegionDiffers}, told(c.Findings))
+			require.Equal(t, "firmware/bios.rom", c.Findings[0].Basis[0].Artifact)
+			require.Positive(t, c.Findings[0].Basis[0].Length)
+		})
+	}
+	require.Contains(t, told(compare(refs, nested(two, one)).Findings), "firmware:bios/"+outer, "the same modules packed otherwise are other bytes")
+}
+
+// A manifest that was made before contents were declared still works.
+func TestManifestWithoutContentsComparesTheWhole(t *testing.T) {
+	refs := draft(nested(named(driverA, "FirstDxe", "one")))
+	for i := range refs[0].Leaves {
+		l := &refs[0].Leaves[i]
+		l.Inside, l.Type, l.Name = nil, "", ""
+	}
+	require.Empty(t, compare(refs, nested(named(driverA, "FirstDxe", "one"))).Findings)
+	c := compare(refs, nested(named(driverA, "FirstDxe", "two")))
+	require.Equal(t, finding.CodeRegionDiffers, told(c.Findings)["firmware:bios/"+outer])
+}
