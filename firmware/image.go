@@ -177,7 +177,7 @@ func Parse(name string, data []byte, decoders ...Decoder) *Image {
 		m.Findings = append(m.Findings, f)
 	}
 	for _, c := range w.claims {
-		f := finding.New(finding.ParsersDisagree, "firmware:"+name+"/"+c.path)
+		f := finding.New(c.code, "firmware:"+name+"/"+c.path)
 		f.Want, f.Got, f.Why = c.want, c.got, c.why
 		f.Sources = []finding.Source{finding.PartMemory}
 		f.Basis = []finding.Basis{{Artifact: m.Artifact, SHA256: m.SHA256, Offset: int64(c.offset), Length: int64(c.length)}}

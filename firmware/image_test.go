@@ -178,6 +178,21 @@ func TestDescriptorWithOverlappingRegionsIsNotFollowed(t *testing.T) {
 	binary.LittleEndian.PutUint32(b[0x40+8:], 5<<16|1)
 	m := Parse("bios", b)
 	require.Equal(t, []string{"image"}, paths(m, Unknown))
+	require.Len(t, m.Findings, 1)
+	require.Equal(t, finding.ParsersDisagree, m.Findings[0].Code)
+}
+
+// The extended header lies in a pad file, or before the files (UEFI PI 1.8,
+// volume 3, 3.2.2); in another file, its bytes would have two meanings.
+func TestExtendedHeaderInsideAFileIsSaid(t *testing.T) {
+	v := buildVolume(string(ffs.FileSystem2), 0x400, driver(driverA, strings.Repeat("x", 0x100)))
+	copy(v[0x80:], guidBytes(logo))
+	binary.LittleEndian.PutUint16(v[52:], 0x80)
+	seal(v)
+	m := Parse("bios", v)
+	requirePartition(t, m)
+	require.Len(t, m.Findings, 1)
+	require.Equal(t, finding.ParsersDisagree, m.Findings[0].Code)
 }
 
 func TestAnythingElseIsOneUnknownLeafAndIsSaid(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/authenticode"
@@ -138,7 +139,7 @@ func (o *opener) adopt(l *Leaf, w *walker, id string, depth int) (name string) {
 		o.problem(finding.InputLimit, l.Path, fmt.Sprintf("at most %d leaves", maxLeaves), "more", "the image has more parts than the limit; the rest was hashed as one piece")
 	}
 	for _, c := range w.claims {
-		o.problem(finding.ParsersDisagree, c.path, c.want, c.got, c.why)
+		o.problem(c.code, c.path, c.want, c.got, c.why)
 	}
 	o.left.leaves -= len(w.leaves)
 	l.Inside = w.leaves
@@ -213,7 +214,7 @@ func (o *opener) section(l *Leaf, id string, depth int) (name string) {
 	body := l.content[s.Data:]
 	switch s.Type {
 	case ffs.UserInterface:
-		name = efi.Text(body[:min(len(body), maxName)])
+		name = plainName(efi.Text(body[:min(len(body), maxName)]))
 	case ffs.PE32:
 		if o.spend(l.Path, len(body)) {
 			if sum, err := authenticode.Digest(body, crypto.SHA256); err == nil {
@@ -237,6 +238,16 @@ func (o *opener) section(l *Leaf, id string, depth int) (name string) {
 		return o.encoded(l, w, id, depth)
 	}
 	return name
+}
+
+// plainName leaves of a name what a manifest may hold in any case.
+func plainName(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r > 0x7e {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // maxName bounds the text of a user interface section, in bytes of UTF-16.
@@ -272,9 +283,17 @@ func (o *opener) encoded(l *Leaf, w *walker, id string, depth int) (name string)
 	return o.adopt(c, body, id, depth+1)
 }
 
+// A stream may expand as an entry of a bundle may (evidence.Limits); what stays
+// small bounds itself. Volumes of firmware expand ten to fifty times.
+const (
+	expansion   = 200
+	smallStream = 8 << 20
+)
+
 // expand decodes a stream within the budget and reports why it could not.
 func (o *opener) expand(path string, s ffs.Section, stream []byte) (out []byte, used int, found encoding, err error) {
 	limit := min(o.left.expanded, o.left.work-len(stream))
+	limit = min(limit, max(smallStream, expansion*len(stream)))
 	if limit <= 0 {
 		o.spend(path, o.left.work+1)
 		return nil, 0, unknown, errLimit
@@ -302,13 +321,14 @@ func (o *opener) raw(l *Leaf, prefix string, header, depth int) {
 		return
 	}
 	names := map[string]int{} // a try must not take names
-	attempt := &walker{data: l.content, names: names, most: 1 << 16}
+	attempt := &walker{data: l.content, names: names, most: 1 << 16, loose: true}
 	attempt.add("header", Header, header)
 	attempt.volumes("rest", len(l.content))
 	if !slices.ContainsFunc(attempt.leaves, func(c Leaf) bool { return c.Type == typeVolume }) {
 		return
 	}
 	w := o.walker(l.content, prefix)
+	w.loose = true
 	if header > 0 {
 		w.add(l.Path+"/header", Header, header)
 	}

@@ -203,7 +203,7 @@ func TestStructuresThatExhaustOthers(t *testing.T) {
 	for range 200 {
 		wrapped = guidedSection(guidLZMA, 1, compressLZMA(wrapped))
 	}
-	zeros := guidedSection(guidLZMA, 1, compressLZMA(make([]byte, 24<<20)))
+	zeros := guidedSection(guidLZMA, 1, compressLZMA(make([]byte, smallStream)))
 	for name, body := range map[string][]byte{
 		"300 nested volumes":      deep,
 		"200 wrapped streams":     buildFile(outerFile, byte(ffs.VolumeImage), wrapped),
@@ -229,4 +229,21 @@ func bounded(t *testing.T, f func()) {
 	runtime.ReadMemStats(&after)
 	require.Less(t, after.Sys, uint64(600<<20), "of the whole test program")
 	t.Logf("%s, %d MiB allocated", time.Since(began).Round(time.Millisecond), (after.TotalAlloc-before.TotalAlloc)>>20)
+}
+
+// A volume whose checksum is wrong is no volume of the image, so that its
+// leaves stay as they are in a manifest; opened, it is taken apart and said.
+func TestDamagedVolumeIsOpenedAndSaid(t *testing.T) {
+	b := buildVolume(string(ffs.FileSystem2), 0x400, named(driverA, "FirstDxe", "one"))
+	b[50]++
+	m := Parse("bios", b)
+	requirePartition(t, m)
+	require.Equal(t, []string{"image"}, paths(m, Unknown))
+	require.Equal(t, "FirstDxe", leafAt(t, m, "image/"+string(ffs.FileSystem2)+"/"+driverA).Name)
+	require.Equal(t, finding.InputMalformed, m.Inside()[0].Code)
+}
+
+func TestNamesAreWhatAManifestMayHold(t *testing.T) {
+	m := Parse("bios", nested(named(driverA, "Caf\u0065\u0301\x1b[2J\U0001f600", "one")))
+	require.Regexp(t, `^[ -~]+$`, leafAt(t, m, inner+"/"+driverA).Name)
 }

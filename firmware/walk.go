@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 
+	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/ffs"
 	"github.com/assay-hw/assay/internal/ifd"
 	"github.com/assay-hw/assay/internal/nvram"
@@ -21,11 +22,14 @@ type walker struct {
 	most   int            // leaves that may still be made
 	full   bool
 	prefix string  // before the names of volumes: the file that they are in
-	claims []claim // what the bytes say of themselves and cannot all be true
+	loose  bool    // volumes whose checksum does not hold count too
+	claims []claim // what the bytes say of themselves and cannot be true
 }
 
-// claim is a contradiction between two readings of the same bytes.
+// claim is something that the bytes say of themselves and that cannot be true,
+// or not together with what other bytes say.
 type claim struct {
+	code                 finding.Code
 	path, want, got, why string
 	offset, length       int
 }
@@ -97,7 +101,7 @@ func (w *walker) regions() []ifd.Region {
 	for _, r := range d.Regions {
 		if r.Start < end || r.End > len(w.data) {
 			w.claims = append(w.claims, claim{
-				path: "region:" + r.Name, want: "regions side by side inside the image", got: fmt.Sprintf("0x%x to 0x%x", r.Start, r.End),
+				code: finding.ParsersDisagree, path: "region:" + r.Name, want: "regions side by side inside the image", got: fmt.Sprintf("0x%x to 0x%x", r.Start, r.End),
 				why: "the flash descriptor's map has regions that overlap or leave the image; it was not followed", offset: 0, length: ifd.Size,
 			})
 			return nil
@@ -120,8 +124,8 @@ func (w *walker) volumes(after string, end int) {
 		if at < w.pos {
 			continue
 		}
-		v, ok := ffs.ParseVolume(w.data[at:end])
-		if !ok {
+		v, ok := ffs.ParseDamaged(w.data[at:end])
+		if !ok || v.Damaged && !w.loose {
 			continue
 		}
 		found = true
@@ -156,6 +160,12 @@ func (w *walker) volume(v volume) string {
 		v.path = fmt.Sprintf("%s#%d", v.path, n)
 	}
 	end := v.start + v.Length
+	if v.Damaged {
+		w.claims = append(w.claims, claim{
+			code: finding.InputMalformed, path: v.path, want: "a header whose checksum holds", got: "another checksum",
+			why: "the header of a firmware volume is damaged; some firmware takes the volume all the same", offset: v.start, length: v.Header,
+		})
+	}
 	if l := w.add(v.path+"/header", Header, v.start+v.Header); l != nil {
 		l.Type, l.Name = typeVolume, ffs.NameOf(cmp.Or(v.Name, v.FileSystem))
 	}
@@ -207,7 +217,7 @@ func (w *walker) file(v volume, f ffs.File, last string) string {
 	}
 	if x := v.start + v.Extended; v.Extended > 0 && x < end && x+extendedMin > start {
 		w.claims = append(w.claims, claim{
-			path: v.path + "/" + string(f.GUID), want: "the extended header in a pad file or before all files", got: "in this file",
+			code: finding.ParsersDisagree, path: v.path + "/" + string(f.GUID), want: "the extended header in a pad file or before all files", got: "in this file",
 			why: "the volume's extended header and a file claim the same bytes", offset: start, length: f.Length,
 		})
 	}

@@ -38,6 +38,7 @@ type Volume struct {
 	Header     int  // bytes of the header with its block map
 	Extended   int  // offset of the extended header, 0 without one
 	Erased     byte // what free space holds
+	Damaged    bool // the header's checksum does not hold
 }
 
 // SignatureAt is where a volume's signature stands behind its start.
@@ -56,6 +57,14 @@ const (
 // ParseVolume checks a header at the start of b: sizes, block map and checksum
 // must all hold, since the signature also occurs inside code.
 func ParseVolume(b []byte) (Volume, bool) {
+	v, ok := ParseDamaged(b)
+	return v, ok && !v.Damaged
+}
+
+// ParseDamaged is ParseVolume for a header whose checksum may be wrong, which
+// not all firmware looks at. The files of a volume with a wrong one are taken
+// as damaged too.
+func ParseDamaged(b []byte) (Volume, bool) {
 	if len(b) < volumeHeaderMin || string(b[SignatureAt:SignatureAt+4]) != Signature {
 		return Volume{}, false
 	}
@@ -66,10 +75,10 @@ func ParseVolume(b []byte) (Volume, bool) {
 		length < uint64(header) || length > uint64(len(b)) {
 		return Volume{}, false
 	}
-	if !blockMapHolds(b[56:header], length) || sum16(b[:header]) != 0 {
+	if !blockMapHolds(b[56:header], length) {
 		return Volume{}, false
 	}
-	v := Volume{FileSystem: GUIDAt(b[16:]), Length: int(length), Header: header}
+	v := Volume{FileSystem: GUIDAt(b[16:]), Length: int(length), Header: header, Damaged: sum16(b[:header]) != 0}
 	if binary.LittleEndian.Uint32(b[44:])&erasePolarity != 0 {
 		v.Erased = 0xff
 	}
@@ -187,7 +196,8 @@ func (v Volume) ParseFile(b []byte) (File, bool) {
 			sum += c
 		}
 	}
-	return f, sum == 0
+	known := f.Type == Pad || f.Type >= Raw && f.Type <= LastKnown
+	return f, sum == 0 || v.Damaged && known
 }
 
 func size24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
