@@ -91,6 +91,23 @@ func TestChangedModuleInsideIsTheOnlyFinding(t *testing.T) {
 	require.Contains(t, told(compare(refs, nested(two, one)).Findings), "firmware:bios/"+outer, "the same modules packed otherwise are other bytes")
 }
 
+// A module that grows takes from the pad file behind it; what is hidden in a
+// pad file is another matter.
+func TestPadFileThatShrinksIsNoFindingOfItsOwn(t *testing.T) {
+	pad := func(n int, hidden string) []byte {
+		return buildFile("FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF", byte(ffs.Pad), append(bytes.Repeat([]byte{0xff}, n), hidden...))
+	}
+	img := func(text string, n int, hidden string) []byte {
+		return nested(named(driverA, "FirstDxe", text), pad(n, hidden), named(driverB, "SecondDxe", "two"))
+	}
+	refs := draft(img("one", 100, ""))
+	require.Equal(t, map[string]finding.Code{"firmware:bios/" + inner + "/" + driverA: finding.CodeRegionDiffers},
+		told(compare(refs, img("one and more", 92, "")).Findings))
+	require.Equal(t, map[string]finding.Code{"firmware:bios/" + inner + "/" + driverA + "+pad": finding.ForeignBytes},
+		told(compare(refs, img("one", 92, "payload!")).Findings))
+	require.Len(t, diff(img("one", 100, ""), img("one and more", 92, "")), 1)
+}
+
 // A manifest that was made before contents were declared still works.
 func TestManifestWithoutContentsComparesTheWhole(t *testing.T) {
 	refs := draft(nested(named(driverA, "FirstDxe", "one")))

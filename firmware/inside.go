@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/ffs"
 )
 
 // holdsFiles reports whether a leaf has files of nested volumes inside.
@@ -40,11 +41,20 @@ func (l Leaf) Surrounds() bool {
 	case Header:
 		return l.Type != typeVolume && strings.Contains(l.Path, "/")
 	case Padding, Free:
-		return l.content == nil || uniform(l.content)
+		return l.content == nil || emptyRoom(l.content)
 	case Volatile:
 		return l.Type == "" && l.content != nil && uniform(l.content) // between variables
 	}
 	return false
+}
+
+// emptyRoom reports whether bytes are erased, or a pad file of erased bytes as
+// the tools write it: its header holds nothing but its length.
+func emptyRoom(b []byte) bool {
+	if len(b) > ffs.FileHeader && ffs.FileType(b[18]) == ffs.Pad && allAre(b[:16], 0xff) {
+		b = b[ffs.FileHeader:]
+	}
+	return uniform(b)
 }
 
 // declaredInside lists what a manifest declares of the inside of an opened

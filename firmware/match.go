@@ -280,7 +280,7 @@ func (k *comparer) aside(empty bool, f func()) {
 
 // empty reports whether a leaf of the image is room without contents.
 func (k *comparer) empty(l Leaf) bool {
-	return (l.Kind == Padding || l.Kind == Free) && uniform(k.got.bytes(l))
+	return (l.Kind == Padding || l.Kind == Free) && emptyRoom(k.got.bytes(l))
 }
 
 func (k *comparer) undeclared(l Leaf) {
