@@ -14,6 +14,7 @@ import (
 	"github.com/assay-hw/assay/internal/authenticode"
 	"github.com/assay-hw/assay/internal/efi"
 	"github.com/assay-hw/assay/internal/ffs"
+	"github.com/assay-hw/assay/internal/oprom"
 )
 
 // bounds limit what is done to take one image apart. They count work, not
@@ -314,14 +315,17 @@ func (o *opener) expand(path string, s ffs.Section, stream []byte) (out []byte, 
 	return out, used, found, err
 }
 
-// raw looks for volumes in bytes that have no structure of their own, as
-// vendors and those who hide something put them there.
+// raw looks for what bytes without a structure of their own may hold: option
+// ROMs, microcode, and volumes, which vendors and those who hide something put
+// there.
 func (o *opener) raw(l *Leaf, prefix string, header, depth int) {
+	if o.rom(l, header, depth) {
+		return
+	}
 	if !bytes.Contains(l.content, []byte(ffs.Signature)) || !o.spend(l.Path, len(l.content)) {
 		return
 	}
-	names := map[string]int{} // a try must not take names
-	attempt := &walker{data: l.content, names: names, most: 1 << 16, loose: true}
+	attempt := &walker{data: l.content, names: map[string]int{}, most: 1 << 16, loose: true} // a try must not take names
 	attempt.add("header", Header, header)
 	attempt.volumes("rest", len(l.content))
 	if !slices.ContainsFunc(attempt.leaves, func(c Leaf) bool { return c.Type == typeVolume }) {
@@ -329,9 +333,38 @@ func (o *opener) raw(l *Leaf, prefix string, header, depth int) {
 	}
 	w := o.walker(l.content, prefix)
 	w.loose = true
-	if header > 0 {
-		w.add(l.Path+"/header", Header, header)
-	}
+	w.add(l.Path+"/header", Header, header)
 	w.volumes(l.Path+"/raw", len(l.content))
 	o.adopt(l, w, l.Path, depth)
+}
+
+// rom opens a PCI option ROM, which some boards keep for the devices on them.
+// It is named after the device that its first image is for.
+func (o *opener) rom(l *Leaf, header, depth int) bool {
+	body := l.content[header:]
+	if len(body) < 2 || body[0] != 0x55 || body[1] != 0xaa {
+		return false
+	}
+	images, _ := oprom.Parse(body) // a broken tail is what is left over
+	if len(images) == 0 {
+		return false
+	}
+	w := o.walker(l.content, l.Path+"/")
+	w.add(l.Path+"/header", Header, header)
+	for _, im := range images {
+		c := w.add(fmt.Sprintf("%s/rom:%04x:%04x:%s", l.Path, im.VendorID, im.DeviceID, im.CodeType), Code, header+im.Offset+im.Length)
+		if c == nil || w.full {
+			break
+		}
+		c.Type, c.Name = "option ROM", fmt.Sprintf("%s %04x:%04x", im.CodeType, im.VendorID, im.DeviceID)
+		if im.PE == nil || !o.spend(c.Path, len(im.PE)) {
+			continue
+		}
+		if sum, err := authenticode.Digest(im.PE, crypto.SHA256); err == nil {
+			c.Authenticode = hex.EncodeToString(sum)
+		}
+	}
+	w.gap(l.Path+"/rom", len(l.content))
+	o.adopt(l, w, l.Path, depth)
+	return true
 }

@@ -227,7 +227,7 @@ func bounded(t *testing.T, f func()) {
 	f()
 	require.Less(t, time.Since(began), 5*time.Second) // two where nothing else runs
 	runtime.ReadMemStats(&after)
-	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(600<<20), "all that was ever allocated; at once it is less")
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<30), "all that was ever allocated; at once it is less")
 	t.Logf("%s, %d MiB allocated", time.Since(began).Round(time.Millisecond), (after.TotalAlloc-before.TotalAlloc)>>20)
 }
 
@@ -246,4 +246,18 @@ func TestDamagedVolumeIsOpenedAndSaid(t *testing.T) {
 func TestNamesAreWhatAManifestMayHold(t *testing.T) {
 	m := Parse("bios", nested(named(driverA, "Caf\u0065\u0301\x1b[2J\U0001f600", "one")))
 	require.Regexp(t, `^[ -~]+$`, leafAt(t, m, inner+"/"+driverA).Name)
+}
+
+// Some boards keep the option ROMs of the devices on them in the firmware. The
+// digest is the one that firmware measures into PCR 2.
+func TestOptionROMInASection(t *testing.T) {
+	p := filepath.Join("..", "..", "shared", "corpus", "firmware", "pe-oprom", "debian-ipxe-efi-e1000e.rom")
+	if _, err := os.Stat(p); err != nil {
+		t.Skip("needs ../shared/corpus/firmware/pe-oprom/debian-ipxe-efi-e1000e.rom")
+	}
+	rom := corpusFile(t, p)
+	file := buildFile(logo, byte(ffs.Freeform), section(ffs.RawSection, rom))
+	m := Parse("bios", buildVolume(string(ffs.FileSystem2), 0x1000+len(rom), file))
+	requirePartition(t, m)
+	require.Equal(t, "5fdd42d1b9ce2aa7", leafAt(t, m, string(ffs.FileSystem2)+"/"+logo+"/raw/rom:8086:10d3:efi").Authenticode[:16])
 }
