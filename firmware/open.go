@@ -14,6 +14,7 @@ import (
 	"github.com/assay-hw/assay/internal/authenticode"
 	"github.com/assay-hw/assay/internal/efi"
 	"github.com/assay-hw/assay/internal/ffs"
+	"github.com/assay-hw/assay/internal/fit"
 	"github.com/assay-hw/assay/internal/oprom"
 )
 
@@ -319,7 +320,7 @@ func (o *opener) expand(path string, s ffs.Section, stream []byte) (out []byte, 
 // ROMs, microcode, and volumes, which vendors and those who hide something put
 // there.
 func (o *opener) raw(l *Leaf, prefix string, header, depth int) {
-	if o.rom(l, header, depth) {
+	if o.rom(l, header, depth) || o.microcode(l, header, depth) {
 		return
 	}
 	if !bytes.Contains(l.content, []byte(ffs.Signature)) || !o.spend(l.Path, len(l.content)) {
@@ -368,3 +369,34 @@ func (o *opener) rom(l *Leaf, header, depth int) bool {
 	o.adopt(l, w, l.Path, depth)
 	return true
 }
+
+// microcode opens a run of microcode updates, as firmware keeps them for the
+// processors that fit its socket. What lies between them is empty.
+func (o *opener) microcode(l *Leaf, header, depth int) bool {
+	if _, ok := fit.ParseUpdate(l.content[header:]); !ok || !o.spend(l.Path, len(l.content)) {
+		return false
+	}
+	w := o.walker(l.content, l.Path+"/")
+	w.add(l.Path+"/header", Header, header)
+	last := l.Path + "/microcode"
+	for w.pos < len(w.data) && !w.full {
+		next := w.pos
+		for next < len(w.data) && next-w.pos < updateAlign && (w.data[next] == 0xff || w.data[next] == 0) {
+			next++
+		}
+		u, ok := fit.ParseUpdate(w.data[next:])
+		if !ok {
+			break
+		}
+		w.gap(last, next)
+		c := w.add(fmt.Sprintf("%s/microcode:%X", l.Path, u.Processor), Code, next+u.Length)
+		if c != nil && !w.full {
+			c.Type, c.Name, last = "microcode", u.String(), c.Path
+		}
+	}
+	w.gap(last, len(w.data))
+	o.adopt(l, w, l.Path, depth)
+	return true
+}
+
+const updateAlign = 4096 // updates begin on 16 bytes, 2 KiB or a page

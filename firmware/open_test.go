@@ -261,3 +261,28 @@ func TestOptionROMInASection(t *testing.T) {
 	requirePartition(t, m)
 	require.Equal(t, "5fdd42d1b9ce2aa7", leafAt(t, m, string(ffs.FileSystem2)+"/"+logo+"/raw/rom:8086:10d3:efi").Authenticode[:16])
 }
+
+// Firmware keeps updates for every processor that fits the socket in one file.
+func TestMicrocodeUpdatesAreNamed(t *testing.T) {
+	body := slices.Concat(microcode(0x406e3, 0xa0), microcode(0x806ea, 0xb4), bytes.Repeat([]byte{0xff}, 100))
+	file := buildFile(driverA, byte(ffs.Raw), body)
+	m := Parse("bios", buildVolume(string(ffs.FileSystem2), 0x2000, file))
+	requirePartition(t, m)
+	l := leafAt(t, m, string(ffs.FileSystem2)+"/"+driverA+"/microcode:806EA")
+	require.Equal(t, "microcode", l.Type)
+	require.Equal(t, "processor 806EA revision B4 of 2018-09-20", l.Name)
+}
+
+// microcode is an update whose words add up to zero.
+func microcode(processor, revision uint32) []byte {
+	b := make([]byte, 0x400)
+	for at, v := range map[int]uint32{0: 1, 4: revision, 8: 0x09202018, 12: processor, 20: 1, 28: 0x3d0, 32: 0x400} {
+		binary.LittleEndian.PutUint32(b[at:], v)
+	}
+	var sum uint32
+	for at := 0; at < len(b); at += 4 {
+		sum += binary.LittleEndian.Uint32(b[at:])
+	}
+	binary.LittleEndian.PutUint32(b[16:], -sum)
+	return b
+}

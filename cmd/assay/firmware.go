@@ -12,6 +12,7 @@ import (
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/firmware/brotli"
+	"github.com/assay-hw/assay/internal/fit"
 	"github.com/assay-hw/assay/internal/ifd"
 	"github.com/assay-hw/assay/report"
 )
@@ -53,6 +54,7 @@ type firmwareList struct {
 	SHA256     string            `json:"sha256"`
 	Stable     string            `json:"stableSha256"` // without volatile ranges
 	Descriptor *ifd.Descriptor   `json:"descriptor,omitempty"`
+	FIT        *fit.Table        `json:"fit,omitempty"`
 	Leaves     []firmware.Leaf   `json:"leaves"`
 	Findings   []finding.Finding `json:"findings"`
 }
@@ -84,6 +86,9 @@ Exits 0 when the image was read, whatever is in it, and 65 when it was refused.`
 		if d, ok := m.Descriptor(); ok {
 			l.Descriptor = &d
 		}
+		if t, ok := m.FIT(); ok {
+			l.FIT = &t
+		}
 		var b bytes.Buffer
 		if out.format == "json" {
 			if l.Findings == nil {
@@ -110,6 +115,16 @@ func (l firmwareList) text(w io.Writer, style report.Style) {
 		}
 		for _, m := range d.Masters {
 			fmt.Fprintf(w, "  %s may read %s and write %s\n", m.Name, words(m.Read), words(m.Write))
+		}
+	}
+	if t := l.FIT; t != nil {
+		fmt.Fprintf(w, "  firmware interface table at %08x%s\n", t.Offset, map[bool]string{true: ", checksum wrong"}[t.Damaged])
+		for _, e := range t.Entries {
+			at := "outside of the image"
+			if e.Offset >= 0 {
+				at = fmt.Sprintf("at %08x +%x", e.Offset, e.Length)
+			}
+			fmt.Fprintf(w, "    %-20s %s %s\n", e.Type, at, report.Plain(e.Name))
 		}
 	}
 	for _, leaf := range l.Leaves {

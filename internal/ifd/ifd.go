@@ -19,8 +19,9 @@ const signature = 0x0ff0a55a
 
 // Region is one range of the flash.
 type Region struct {
-	Name       string
-	Start, End int
+	Name  string `json:"name"`
+	Start int    `json:"start"`
+	End   int    `json:"end"`
 }
 
 // HoldsBIOS reports whether the host's firmware lies in the region.
@@ -29,15 +30,16 @@ func (r Region) HoldsBIOS() bool { return r.Name == "bios" || r.Name == "bios2" 
 // Master is who asks the flash controller for access, and the names of the
 // regions that the descriptor grants it.
 type Master struct {
-	Name        string
-	Read, Write []string
+	Name  string   `json:"name"`
+	Read  []string `json:"read"`
+	Write []string `json:"write"`
 }
 
 // Descriptor is what a descriptor says.
 type Descriptor struct {
-	Regions    []Region // in offset order
-	Masters    []Master
-	Components []int // bytes of each flash part; empty when the density is not known
+	Regions    []Region `json:"regions"` // in offset order
+	Masters    []Master `json:"masters"`
+	Components []int    `json:"components"` // bytes of each flash part; empty when the density is not known
 }
 
 var regionNames = [...]string{
