@@ -34,7 +34,7 @@ type DraftOptions struct {
 	ID       string
 	Version  int64
 	Now      time.Time
-	Validity time.Duration // default: two years
+	Validity time.Duration      // default: two years
 	Decoders []firmware.Decoder // as in Case
 }
 
