@@ -64,6 +64,7 @@ type Leaf struct {
 	file    *ffs.File
 	section *ffs.Section
 	store   nvram.Format
+	area    *area
 }
 
 // Image is one flash image as read. Leaves are in offset order and cover every

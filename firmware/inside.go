@@ -9,9 +9,12 @@ import (
 	"github.com/assay-hw/assay/internal/ffs"
 )
 
-// holdsFiles reports whether a leaf has files of nested volumes inside.
+// holdsFiles reports whether a leaf has files of nested volumes inside, or the
+// areas and parts of a flash.
 func (l Leaf) holdsFiles() bool {
-	return slices.ContainsFunc(l.Inside, func(c Leaf) bool { return c.Type == typeVolume || c.holdsFiles() })
+	return l.Type == typeCBFS || slices.ContainsFunc(l.Inside, func(c Leaf) bool {
+		return c.Type == typeVolume || c.Type == typeArea || c.Type == typePart || c.holdsFiles()
+	})
 }
 
 // Module reports whether a leaf is compared as one: it has no parts, or they

@@ -123,9 +123,11 @@ func (o *opener) open(l *Leaf, id string, depth int) (name string) {
 		o.file(l, depth)
 	case l.section != nil:
 		name = o.section(l, id, depth)
+	case l.area != nil:
+		o.openArea(l, depth)
 	case l.Type == typeVariables:
 		o.variables(l)
-	case l.Kind == Padding, l.Kind == Unknown, l.Kind == Free:
+	case l.Type == "" && (l.Kind == Padding || l.Kind == Unknown || l.Kind == Free):
 		o.raw(l, l.Path+"/", 0, depth)
 	}
 	return name
@@ -320,16 +322,13 @@ func (o *opener) expand(path string, s ffs.Section, stream []byte) (out []byte, 
 // ROMs, microcode, and volumes, which vendors and those who hide something put
 // there.
 func (o *opener) raw(l *Leaf, prefix string, header, depth int) {
-	if o.rom(l, header, depth) || o.microcode(l, header, depth) {
+	if o.rom(l, header, depth) || o.microcode(l, header, depth) || header == 0 && (o.flashMap(l, depth) || o.coreboot(l, depth)) {
 		return
 	}
-	if !bytes.Contains(l.content, []byte(ffs.Signature)) || !o.spend(l.Path, len(l.content)) {
-		return
-	}
-	attempt := &walker{data: l.content, names: map[string]int{}, most: 1 << 16, loose: true} // a try must not take names
-	attempt.add("header", Header, header)
-	attempt.volumes("rest", len(l.content))
-	if !slices.ContainsFunc(attempt.leaves, func(c Leaf) bool { return c.Type == typeVolume }) {
+	if !o.hasVolumes(l, header) {
+		if header == 0 && depth == 0 {
+			o.controller(l, depth)
+		}
 		return
 	}
 	w := o.walker(l.content, prefix)
@@ -337,6 +336,17 @@ func (o *opener) raw(l *Leaf, prefix string, header, depth int) {
 	w.add(l.Path+"/header", Header, header)
 	w.volumes(l.Path+"/raw", len(l.content))
 	o.adopt(l, w, l.Path, depth)
+}
+
+// hasVolumes tries whether there are volumes in a leaf. A try takes no names.
+func (o *opener) hasVolumes(l *Leaf, header int) bool {
+	if !bytes.Contains(l.content, []byte(ffs.Signature)) || !o.spend(l.Path, len(l.content)) {
+		return false
+	}
+	attempt := &walker{data: l.content, names: map[string]int{}, most: 1 << 16, loose: true}
+	attempt.add("header", Header, header)
+	attempt.volumes("rest", len(l.content))
+	return slices.ContainsFunc(attempt.leaves, func(c Leaf) bool { return c.Type == typeVolume })
 }
 
 // rom opens a PCI option ROM, which some boards keep for the devices on them.
