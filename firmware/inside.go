@@ -110,6 +110,9 @@ func (k *comparer) inside(want, l Leaf) bool {
 		switch {
 		case ok && strings.EqualFold(w.SHA256, c.SHA256) && w.Length == c.Length, ok && w.Kind == Volatile && c.Kind == Volatile && sameExecutables(w, c):
 		case ok:
+			if w.Name != "" {
+				c.Name = w.Name // the image may call itself anything
+			}
 			k.reportInside(worse(w, c), c.Path, leafValue(w), "sha256:"+c.SHA256, fmt.Sprintf("%s has other bytes than declared", describe(c)), c, l)
 		case !c.Surrounds():
 			k.coverage.Unexpected++
