@@ -108,6 +108,17 @@ func TestPadFileThatShrinksIsNoFindingOfItsOwn(t *testing.T) {
 	require.Len(t, diff(img("one", 100, ""), img("one and more", 92, "")), 1)
 }
 
+// Who replaces a volume by a stream that no one expands hides no difference.
+func TestStreamThatStaysClosedDiffersAsAWhole(t *testing.T) {
+	base := nested(named(driverA, "FirstDxe", "one"))
+	at := bytes.Index(base, guidBytes(guidLZMA)) + 20
+	bomb := bytes.Clone(base)
+	copy(bomb[at+5:], []byte{0, 0, 0, 0, 0, 1, 0, 0})
+	require.Equal(t, map[string]finding.Code{
+		"firmware:bios/" + outer: finding.CodeRegionDiffers, "firmware:bios/" + outer + "/guided": finding.InputBomb,
+	}, told(compare(draft(base), bomb).Findings))
+}
+
 // A manifest that was made before contents were declared still works.
 func TestManifestWithoutContentsComparesTheWhole(t *testing.T) {
 	refs := draft(nested(named(driverA, "FirstDxe", "one")))

@@ -94,10 +94,10 @@ func (k *comparer) inside(want, l Leaf) bool {
 	}
 	i := slices.IndexFunc(k.got.Leaves, func(o Leaf) bool { return o.Path == l.Path })
 	opened := k.got.Open()[i]
+	k.opened = true // what kept it closed is told too
 	if !opened.holdsFiles() {
 		return false
 	}
-	k.opened = true
 	declared := map[string]Leaf{}
 	for _, w := range want.Inside {
 		declared[w.Path] = w
