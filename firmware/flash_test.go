@@ -1,6 +1,7 @@
 package firmware
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
@@ -73,4 +74,21 @@ func TestMegaRACModules(t *testing.T) {
 	for _, n := range []string{"boot", "conf", "root", "osimage", "www"} {
 		require.Equal(t, typePart, leafAt(t, m, "image/module:"+n).Type)
 	}
+}
+
+// An update as vendors give it out is compared by the modules in it.
+func TestCapsuleAroundAnImage(t *testing.T) {
+	wrap := func(image []byte) []byte {
+		h := append(guidBytes("3B6686BD-0D76-4030-B70E-B5519E2FC5A0"), make([]byte, 12)...)
+		binary.LittleEndian.PutUint32(h[16:], 28)
+		binary.LittleEndian.PutUint32(h[24:], uint32(28+len(image)))
+		return append(h, image...)
+	}
+	one := wrap(nested(named(driverA, "FirstDxe", "one")))
+	m := Parse("bios", one)
+	requirePartition(t, m)
+	require.Equal(t, "capsule/header", m.Leaves[0].Path)
+	require.Equal(t, "FirstDxe", leafAt(t, m, inner+"/"+driverA).Name)
+	require.Equal(t, map[string]string{"FirstDxe": "changed"}, what(diff(one, wrap(nested(named(driverA, "FirstDxe", "two"))))))
+	requirePartition(t, Parse("bios", append(one, "behind the capsule"...)))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/capsule"
 	"github.com/assay-hw/assay/internal/ffs"
 	"github.com/assay-hw/assay/internal/ifd"
 	"github.com/assay-hw/assay/internal/nvram"
@@ -69,7 +70,7 @@ func (w *walker) gap(after string, end int) {
 func (w *walker) image() {
 	regions := w.regions()
 	if regions == nil {
-		w.volumes("image", len(w.data))
+		w.volumes(w.capsule(), len(w.data))
 		return
 	}
 	last := "image"
@@ -87,6 +88,26 @@ func (w *walker) image() {
 		w.add(last, kind, r.End)
 	}
 	w.gap(last, len(w.data))
+}
+
+// capsule cuts what a vendor puts around an image that is not on a flash yet,
+// up to the last payload, and returns what the rest is called after.
+func (w *walker) capsule() string {
+	parts, ok := capsule.Parse(w.data)
+	if !ok {
+		return "image"
+	}
+	last := "capsule"
+	for _, p := range parts {
+		w.gap(last, p.Offset)
+		last = "capsule/" + p.Name
+		if p.Payload {
+			w.volumes(last, p.Offset+p.Length)
+			continue
+		}
+		w.add(last, Header, p.Offset+p.Length)
+	}
+	return last + "+rest"
 }
 
 // regions returns the map of an Intel flash descriptor, or nil when there is
