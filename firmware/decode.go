@@ -160,14 +160,20 @@ type Decoder struct {
 	Decode func(stream []byte, limit int) (out []byte, used int, err error)
 }
 
+// decoder returns the decoder that was brought for a kind of section, or nil.
+func (o *opener) decoder(g ffs.GUID) *Decoder {
+	if i := slices.IndexFunc(o.decoders, func(d Decoder) bool { return ffs.GUID(d.GUID) == g }); i >= 0 {
+		return &o.decoders[i]
+	}
+	return nil
+}
+
 // decode expands the contents of a section.
 func (o *opener) decode(s ffs.Section, stream []byte, limit int) (out []byte, used int, found encoding, err error) {
-	e := encodingOf(s)
-	i := slices.IndexFunc(o.decoders, func(d Decoder) bool { return ffs.GUID(d.GUID) == s.GUID })
-	if e != unknown || i < 0 {
-		return decode(e, stream, limit)
+	d := o.decoder(s.GUID)
+	if d == nil {
+		return decode(encodingOf(s), stream, limit)
 	}
-	d := o.decoders[i]
 	if out, used, err = d.Decode(stream, limit); len(out) > limit {
 		out, err = nil, fmt.Errorf("%w of %d bytes", errLimit, limit)
 	}

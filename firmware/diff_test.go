@@ -2,6 +2,8 @@ package firmware
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -129,4 +131,35 @@ func TestManifestWithoutContentsComparesTheWhole(t *testing.T) {
 	require.Empty(t, compare(refs, nested(named(driverA, "FirstDxe", "one"))).Findings)
 	c := compare(refs, nested(named(driverA, "FirstDxe", "two")))
 	require.Equal(t, finding.CodeRegionDiffers, told(c.Findings)["firmware:bios/"+outer])
+}
+
+// Whatever is done to one driver of a compressed volume, it is the one that is
+// named, by a manifest and by a comparison of two images.
+func TestOnlyTheDriverThatWasTouchedIsNamed(t *testing.T) {
+	guid := func(i int) string { return fmt.Sprintf("%08X-1111-4111-8111-111111111111", i) }
+	rapid.Check(t, func(t *rapid.T) {
+		texts := rapid.SliceOfN(rapid.StringN(1, 40, 60), 2, 8).Draw(t, "drivers")
+		at := rapid.IntRange(0, len(texts)-1).Draw(t, "which")
+		var before, after [][]byte
+		for i, s := range texts {
+			f := named(guid(i), fmt.Sprintf("Driver%dDxe", i), s)
+			before = append(before, f)
+			if i != at {
+				after = append(after, f)
+			}
+		}
+		touched := guid(at)
+		switch rapid.IntRange(0, 2).Draw(t, "how") {
+		case 1:
+			after = slices.Insert(after, at, named(touched, "Driver", texts[at]+rapid.StringN(1, 40, 60).Draw(t, "more")))
+		case 2:
+			touched = guid(99)
+			after = slices.Insert(slices.Clone(before), at, named(touched, "ImplantDxe", "implant"))
+		}
+		a, b := nested(before...), nested(after...)
+		require.Equal(t, map[string]finding.Code{"firmware:bios/" + inner + "/" + touched: finding.CodeRegionDiffers}, told(compare(draft(a), b).Findings))
+		cs := diff(a, b)
+		require.Len(t, cs, 1)
+		require.Equal(t, inner+"/"+touched, cs[0].Path)
+	})
 }

@@ -1,7 +1,6 @@
 package firmware
 
 import (
-	"bytes"
 	"crypto"
 	_ "crypto/sha256" // Authenticode digests
 	"encoding/hex"
@@ -14,8 +13,6 @@ import (
 	"github.com/assay-hw/assay/internal/authenticode"
 	"github.com/assay-hw/assay/internal/efi"
 	"github.com/assay-hw/assay/internal/ffs"
-	"github.com/assay-hw/assay/internal/fit"
-	"github.com/assay-hw/assay/internal/oprom"
 )
 
 // bounds limit what is done to take one image apart. They count work, not
@@ -235,7 +232,7 @@ func (o *opener) section(l *Leaf, id string, depth int) (name string) {
 	case ffs.Compression, ffs.GUIDDefined, ffs.Disposable:
 		w := o.walker(l.content, id+"/")
 		w.add(l.Path+"/header", Header, s.Data)
-		if encodingOf(*s) == plain {
+		if encodingOf(*s) == plain && o.decoder(s.GUID) == nil {
 			w.sections(l.Path, l.Kind)
 			return o.adopt(l, w, id, depth)
 		}
@@ -317,96 +314,3 @@ func (o *opener) expand(path string, s ffs.Section, stream []byte) (out []byte, 
 	}
 	return out, used, found, err
 }
-
-// raw looks for what bytes without a structure of their own may hold: option
-// ROMs, microcode, and volumes, which vendors and those who hide something put
-// there.
-func (o *opener) raw(l *Leaf, prefix string, header, depth int) {
-	if o.rom(l, header, depth) || o.microcode(l, header, depth) || header == 0 && (o.flashMap(l, depth) || o.coreboot(l, depth)) {
-		return
-	}
-	if !o.hasVolumes(l, header) {
-		if header == 0 && depth == 0 {
-			o.controller(l, depth)
-		}
-		return
-	}
-	w := o.walker(l.content, prefix)
-	w.loose = true
-	w.add(l.Path+"/header", Header, header)
-	w.volumes(l.Path+"/raw", len(l.content))
-	o.adopt(l, w, l.Path, depth)
-}
-
-// hasVolumes tries whether there are volumes in a leaf. A try takes no names.
-func (o *opener) hasVolumes(l *Leaf, header int) bool {
-	if !bytes.Contains(l.content, []byte(ffs.Signature)) || !o.spend(l.Path, len(l.content)) {
-		return false
-	}
-	attempt := &walker{data: l.content, names: map[string]int{}, most: 1 << 16, loose: true}
-	attempt.add("header", Header, header)
-	attempt.volumes("rest", len(l.content))
-	return slices.ContainsFunc(attempt.leaves, func(c Leaf) bool { return c.Type == typeVolume })
-}
-
-// rom opens a PCI option ROM, which some boards keep for the devices on them.
-// It is named after the device that its first image is for.
-func (o *opener) rom(l *Leaf, header, depth int) bool {
-	body := l.content[header:]
-	if len(body) < 2 || body[0] != 0x55 || body[1] != 0xaa {
-		return false
-	}
-	images, _ := oprom.Parse(body) // a broken tail is what is left over
-	if len(images) == 0 {
-		return false
-	}
-	w := o.walker(l.content, l.Path+"/")
-	w.add(l.Path+"/header", Header, header)
-	for _, im := range images {
-		c := w.add(fmt.Sprintf("%s/rom:%04x:%04x:%s", l.Path, im.VendorID, im.DeviceID, im.CodeType), Code, header+im.Offset+im.Length)
-		if c == nil || w.full {
-			break
-		}
-		c.Type, c.Name = "option ROM", fmt.Sprintf("%s %04x:%04x", im.CodeType, im.VendorID, im.DeviceID)
-		if im.PE == nil || !o.spend(c.Path, len(im.PE)) {
-			continue
-		}
-		if sum, err := authenticode.Digest(im.PE, crypto.SHA256); err == nil {
-			c.Authenticode = hex.EncodeToString(sum)
-		}
-	}
-	w.gap(l.Path+"/rom", len(l.content))
-	o.adopt(l, w, l.Path, depth)
-	return true
-}
-
-// microcode opens a run of microcode updates, as firmware keeps them for the
-// processors that fit its socket. What lies between them is empty.
-func (o *opener) microcode(l *Leaf, header, depth int) bool {
-	if _, ok := fit.ParseUpdate(l.content[header:]); !ok || !o.spend(l.Path, len(l.content)) {
-		return false
-	}
-	w := o.walker(l.content, l.Path+"/")
-	w.add(l.Path+"/header", Header, header)
-	last := l.Path + "/microcode"
-	for w.pos < len(w.data) && !w.full {
-		next := w.pos
-		for next < len(w.data) && next-w.pos < updateAlign && (w.data[next] == 0xff || w.data[next] == 0) {
-			next++
-		}
-		u, ok := fit.ParseUpdate(w.data[next:])
-		if !ok {
-			break
-		}
-		w.gap(last, next)
-		c := w.add(fmt.Sprintf("%s/microcode:%X", l.Path, u.Processor), Code, next+u.Length)
-		if c != nil && !w.full {
-			c.Type, c.Name, last = "microcode", u.String(), c.Path
-		}
-	}
-	w.gap(last, len(w.data))
-	o.adopt(l, w, l.Path, depth)
-	return true
-}
-
-const updateAlign = 4096 // updates begin on 16 bytes, 2 KiB or a page

@@ -79,6 +79,7 @@ func TestEveryEncoding(t *testing.T) {
 		"lzma with filter":  {guidedSection("D42AE6BD-1352-4BFB-909A-CA72A6EAE889", 1, vector(t, "volume-x86.lzma")), "lzma-x86"},
 		"zlib":              {guidedSection(guidZlib, 1, slices.Concat(make([]byte, 256), z.Bytes())), "zlib"},
 		"brotli":            {guidedSection(brotli.GUID, 1, slices.Concat(sizes, br.Bytes())), "brotli"},
+		"brotli, not said":  {guidedSection(brotli.GUID, 0, slices.Concat(sizes, br.Bytes())), "brotli"},
 		"efi":               {section(ffs.Compression, slices.Concat(binary.LittleEndian.AppendUint32(nil, 4100), []byte{1}, vector(t, "volume-efi.bin"))), "efi"},
 		"tiano, not said":   {section(ffs.Compression, slices.Concat(binary.LittleEndian.AppendUint32(nil, 4100), []byte{1}, vector(t, "volume-tiano.bin"))), "tiano"},
 		"tiano":             {guidedSection(guidTiano, 1, vector(t, "volume-tiano.bin")), "tiano"},
