@@ -150,3 +150,16 @@ func ovmf(t testing.TB, name string) []byte {
 	}
 	return b
 }
+
+// Two other programs count 111 files in this build.
+func TestModulesOfAnotherBuild(t *testing.T) {
+	m := Parse("bios", recorded(t, "uefi", "fiano-OVMF.rom.xz"))
+	requirePartition(t, m)
+	n := 0
+	for _, l := range everything(m.Open()) {
+		if l.file != nil {
+			n++
+		}
+	}
+	require.Equal(t, 111, n)
+}

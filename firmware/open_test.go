@@ -287,3 +287,25 @@ func microcode(processor, revision uint32) []byte {
 	binary.LittleEndian.PutUint32(b[16:], -sum)
 	return b
 }
+
+// FuzzOpen gives bytes to what looks into files, without a checksum or a
+// compression before them.
+func FuzzOpen(f *testing.F) {
+	vol := buildVolume(string(ffs.FileSystem3), 0x200, named(driverA, "FirstDxe", "one"))
+	f.Add(section(ffs.VolumeSection, vol), byte(ffs.VolumeImage))
+	f.Add(slices.Concat(guidedSection(guidLZMA, 1, compressLZMA(section(ffs.VolumeSection, vol))), ui("x")), byte(ffs.VolumeImage))
+	f.Add(section(ffs.Compression, slices.Concat([]byte{4, 16, 0, 0, 1}, vector(f, "volume-efi.bin"))), byte(ffs.VolumeImage))
+	f.Add(microcode(0x806ea, 0xb4), byte(ffs.Raw))
+	f.Add([]byte("\x55\xaa"), byte(ffs.Raw))
+	f.Fuzz(func(t *testing.T, body []byte, kind byte) {
+		if len(body) > 1<<16 {
+			return
+		}
+		img := buildVolume(string(ffs.FileSystem2), 0x20000, buildFile(outerFile, kind, body))
+		m := Parse("bios", img)
+		requirePartition(t, m)
+		require.Empty(t, Match(DraftReferences(nil, []*Image{m}), []*Image{Parse("bios", img)}, nil).Findings)
+		require.Empty(t, Diff(m, Parse("bios", img)))
+		Predict(m)
+	})
+}
