@@ -3,12 +3,12 @@ package manifest
 import (
 	"crypto/rand"
 	"crypto/x509"
+	"maps"
 	"math/big"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.yaml.in/yaml/v4"
 )
 
 // What is taken along elsewhere is what was trusted here, and nothing beside it.
@@ -27,29 +27,37 @@ func TestExportedTrustIsTheSame(t *testing.T) {
 	require.Len(t, want.grants, 2)
 	files, err := want.Export()
 	require.NoError(t, err)
-	dir := t.TempDir()
 	for name, b := range files {
 		require.NotContains(t, string(b), "PRIVATE", name)
-		write(t, filepath.Join(dir, name), b)
 	}
 	require.Len(t, files, 4, "two roots, a list and one file of grants")
-	got, err := LoadTrust([]string{dir})
-	require.NoError(t, err)
+	got := &Trust{}
+	require.NoError(t, got.Import(files))
 	require.Equal(t, want.roots, got.roots)
 	require.Equal(t, want.threshold, got.threshold)
 	require.Len(t, got.lists, 1)
 	require.Equal(t, want.lists[0].Raw, got.lists[0].Raw)
-	// An empty list and none are the same grant.
-	plain := func(gs []grant) (out []string) {
-		for _, g := range gs {
-			b, err := yaml.Marshal(g)
-			require.NoError(t, err)
-			out = append(out, string(b))
-		}
-		return out
-	}
-	require.Equal(t, plain(want.grants), plain(got.grants))
+	require.Equal(t, want.grants, got.grants)
 	again, err := got.Export()
 	require.NoError(t, err)
 	require.Equal(t, files, again)
+}
+
+// More must not be trusted because a file was lost, nor less because one is odd.
+func TestImportRefusesWhatIsNotWhole(t *testing.T) {
+	root := newRoot(t, "root")
+	files, err := (&Trust{roots: []*x509.Certificate{root.cert}}).Export()
+	require.NoError(t, err)
+	for name, spoil := range map[string]func(map[string][]byte){
+		"the grants are gone":      func(f map[string][]byte) { delete(f, "trust.json") },
+		"a key that nobody knows":  func(f map[string][]byte) { f["trust.json"] = []byte(`{"trheshold":2}`) },
+		"a grant to nobody":        func(f map[string][]byte) { f["trust.json"] = []byte(`{"threshold":0,"grants":[{"manufacturers":["*"]}]}`) },
+		"a root that is none":      func(f map[string][]byte) { f["root-0000.der"] = []byte("x") },
+		"a file of somebody else":  func(f map[string][]byte) { f["root.key"] = []byte("x") },
+		"a revocation list cut up": func(f map[string][]byte) { f["list-0000.crl"] = []byte("x") },
+	} {
+		bad := maps.Clone(files)
+		spoil(bad)
+		require.Error(t, (&Trust{}).Import(bad), name)
+	}
 }

@@ -3,16 +3,20 @@ package manifest
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/assay-hw/assay/internal/strictjson"
 )
 
 // Trust is who may sign manifests: roots, revocation lists and grants. The zero
@@ -34,24 +38,24 @@ type revocationList struct {
 // that no grant names may speak for the manufacturer that its certificate's
 // organisation names, and for nothing else.
 type grant struct {
-	Signer        signerRule `yaml:"signer"`
-	Manufacturers []string   `yaml:"manufacturers"` // "*" is any; empty: its own organisation
-	Classes       []string   `yaml:"classes"`       // component classes, "boot", "boot:software", ...; empty: all
-	DeltaOnly     bool       `yaml:"deltaOnly"`
-	ExtKeyUsage   []string   `yaml:"extKeyUsage"` // names or OIDs, one of which the certificate must have
-	Threshold     int        `yaml:"threshold"`
+	Signer        signerRule `yaml:"signer" json:"signer"`
+	Manufacturers []string   `yaml:"manufacturers" json:"manufacturers"` // "*" is any; empty: its own organisation
+	Classes       []string   `yaml:"classes" json:"classes"`       // component classes, "boot", "boot:software", ...; empty: all
+	DeltaOnly     bool       `yaml:"deltaOnly" json:"deltaOnly"`
+	ExtKeyUsage   []string   `yaml:"extKeyUsage" json:"extKeyUsage"` // names or OIDs, one of which the certificate must have
+	Threshold     int        `yaml:"threshold" json:"threshold"`
 }
 
 // signerRule selects certificates; every given field must fit.
 type signerRule struct {
-	Organization string `yaml:"organization"` // subject organisation
-	SPKI         string `yaml:"spki"`         // sha256 of the public key's DER form
-	Root         string `yaml:"root"`         // sha256 of the root certificate
+	Organization string `yaml:"organization" json:"organization"` // subject organisation
+	SPKI         string `yaml:"spki" json:"spki"`         // sha256 of the public key's DER form
+	Root         string `yaml:"root" json:"root"`         // sha256 of the root certificate
 }
 
 type trustFile struct {
-	Threshold int     `yaml:"threshold"`
-	Grants    []grant `yaml:"grants"`
+	Threshold int     `yaml:"threshold" json:"threshold"`
+	Grants    []grant `yaml:"grants" json:"grants"`
 }
 
 // trustFileName is the name of the file of grants beside the roots.
@@ -90,25 +94,69 @@ func LoadTrust(paths []string) (*Trust, error) {
 	return t, nil
 }
 
-// Export gives the files of a directory from which LoadTrust makes the same
-// trust, and nothing else that lay beside the files that this one was read from.
+// exportedFile holds the grants of an exported trust, in JSON: what reads it has
+// no need of YAML.
+const exportedFile = "trust.json"
+
+// Export gives files from which Import makes the same trust, and nothing else
+// that lay beside the files that this one was read from.
 func (t *Trust) Export() (map[string][]byte, error) {
 	out := map[string][]byte{}
 	for i, c := range t.roots {
-		out[fmt.Sprintf("root-%04d.pem", i)] = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+		out[fmt.Sprintf("root-%04d.der", i)] = c.Raw
 	}
 	for i, l := range t.lists {
 		out[fmt.Sprintf("list-%04d.crl", i)] = l.Raw
 	}
-	if len(t.grants) == 0 && t.threshold == 0 {
-		return out, nil
-	}
-	b, err := yaml.Marshal(trustFile{Threshold: t.threshold, Grants: t.grants})
+	b, err := json.Marshal(trustFile{Threshold: t.threshold, Grants: t.grants})
 	if err != nil {
 		return nil, fmt.Errorf("trust: %w", err)
 	}
-	out[trustFileName] = b
+	out[exportedFile] = b
 	return out, nil
+}
+
+// Import adds what Export gave. A file that it does not know, or a trust without
+// its grants, is an error: less would be trusted than was meant, or more.
+func (t *Trust) Import(files map[string][]byte) error {
+	if files[exportedFile] == nil {
+		return fmt.Errorf("trust: %s is not there", exportedFile)
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := t.importFile(name, files[name]); err != nil {
+			return fmt.Errorf("trust: %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (t *Trust) importFile(name string, b []byte) error {
+	switch {
+	case name == exportedFile:
+		var f trustFile
+		if err := strictjson.Decode(b, &f); err != nil {
+			return err
+		}
+		if err := f.check(); err != nil {
+			return err
+		}
+		t.grants, t.threshold = append(t.grants, f.Grants...), max(t.threshold, f.Threshold)
+	case strings.HasPrefix(name, "root-"):
+		c, err := x509.ParseCertificate(b)
+		if err != nil {
+			return err
+		}
+		t.addRoot(c)
+	case strings.HasPrefix(name, "list-"):
+		l, err := x509.ParseRevocationList(b)
+		if err != nil {
+			return err
+		}
+		t.lists = append(t.lists, revocationList{name, l})
+	default:
+		return errors.New("is no part of an exported trust")
+	}
+	return nil
 }
 
 // addDir reads what lies beside the roots, and the roots themselves when the
@@ -232,15 +280,19 @@ func parseTrustFile(b []byte) (*trustFile, error) {
 	if err := dec.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
 		return nil, errors.New("holds more than one document")
 	}
+	return &f, f.check()
+}
+
+func (f *trustFile) check() error {
 	if f.Threshold < 0 {
-		return nil, fmt.Errorf("threshold is %d", f.Threshold)
+		return fmt.Errorf("threshold is %d", f.Threshold)
 	}
 	for i, g := range f.Grants {
 		if err := g.check(); err != nil {
-			return nil, fmt.Errorf("grants[%d]: %w", i, err)
+			return fmt.Errorf("grants[%d]: %w", i, err)
 		}
 	}
-	return &f, nil
+	return nil
 }
 
 func (g grant) check() error {

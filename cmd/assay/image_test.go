@@ -34,8 +34,8 @@ func TestOnlyTrustGoesIntoTheImage(t *testing.T) {
 		names = append(names, f.Name)
 		require.NotContains(t, string(f.Data), "PRIVATE")
 	}
-	require.Equal(t, []string{"root-0000.pem", "trust.yaml"}, names)
-	require.Contains(t, string(files[1].Data), "threshold: 2")
+	require.Equal(t, []string{"root-0000.der", "trust.json"}, names)
+	require.Contains(t, string(files[1].Data), `"threshold":2`)
 	require.Contains(t, string(files[1].Data), "Labs")
 }
 

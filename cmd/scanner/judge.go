@@ -37,9 +37,9 @@ func (s *session) judge(w *evidence.Writer) error {
 		s.say("\nNothing was compared here: the image holds no trust roots.\nVerify the saved evidence elsewhere: assay verify EVIDENCE --golden FILE --trust ROOTS")
 		return nil
 	}
-	trust, err := manifest.LoadTrust([]string{"/" + layout.TrustDir})
+	trust, err := readTrust(roots)
 	if err != nil {
-		return fmt.Errorf("trust roots: %w", err)
+		return err
 	}
 	c := assay.Case{Trust: trust, Now: s.began, EKRoots: s.readAll("/" + layout.EKRootsDir)}
 	dirs := []string{"/" + layout.GoldenDir}
@@ -64,6 +64,21 @@ func (s *session) judge(w *evidence.Writer) error {
 	_, err = s.out.Write(b.Bytes())
 	s.say("%s", s.saved) // again, since the verdict has scrolled it away
 	return err
+}
+
+// readTrust reads the roots and grants of the image, all of them: with one
+// left out, something else would be trusted.
+func readTrust(names []string) (*manifest.Trust, error) {
+	files := map[string][]byte{}
+	for _, n := range names {
+		b, err := readBounded(n, maxManifest)
+		if err != nil {
+			return nil, fmt.Errorf("trust roots: %w", err)
+		}
+		files[filepath.Base(n)] = b
+	}
+	t := &manifest.Trust{}
+	return t, t.Import(files)
 }
 
 // readAll reads the files of directories, as many and as much as is allowed.
