@@ -49,9 +49,11 @@ func TestImportRefusesWhatIsNotWhole(t *testing.T) {
 	files, err := (&Trust{roots: []*x509.Certificate{root.cert}}).Export()
 	require.NoError(t, err)
 	for name, spoil := range map[string]func(map[string][]byte){
-		"the grants are gone":      func(f map[string][]byte) { delete(f, "trust.json") },
-		"a key that nobody knows":  func(f map[string][]byte) { f["trust.json"] = []byte(`{"trheshold":2}`) },
-		"a grant to nobody":        func(f map[string][]byte) { f["trust.json"] = []byte(`{"threshold":0,"grants":[{"manufacturers":["*"]}]}`) },
+		"the grants are gone":     func(f map[string][]byte) { delete(f, "trust.json") },
+		"a key that nobody knows": func(f map[string][]byte) { f["trust.json"] = []byte(`{"trheshold":2}`) },
+		"a grant to nobody": func(f map[string][]byte) {
+			f["trust.json"] = []byte(`{"threshold":0,"grants":[{"manufacturers":["*"]}]}`)
+		},
 		"a root that is none":      func(f map[string][]byte) { f["root-0000.der"] = []byte("x") },
 		"a file of somebody else":  func(f map[string][]byte) { f["root.key"] = []byte("x") },
 		"a revocation list cut up": func(f map[string][]byte) { f["list-0000.crl"] = []byte("x") },

@@ -40,7 +40,7 @@ type revocationList struct {
 type grant struct {
 	Signer        signerRule `yaml:"signer" json:"signer"`
 	Manufacturers []string   `yaml:"manufacturers" json:"manufacturers"` // "*" is any; empty: its own organisation
-	Classes       []string   `yaml:"classes" json:"classes"`       // component classes, "boot", "boot:software", ...; empty: all
+	Classes       []string   `yaml:"classes" json:"classes"`             // component classes, "boot", "boot:software", ...; empty: all
 	DeltaOnly     bool       `yaml:"deltaOnly" json:"deltaOnly"`
 	ExtKeyUsage   []string   `yaml:"extKeyUsage" json:"extKeyUsage"` // names or OIDs, one of which the certificate must have
 	Threshold     int        `yaml:"threshold" json:"threshold"`
@@ -49,8 +49,8 @@ type grant struct {
 // signerRule selects certificates; every given field must fit.
 type signerRule struct {
 	Organization string `yaml:"organization" json:"organization"` // subject organisation
-	SPKI         string `yaml:"spki" json:"spki"`         // sha256 of the public key's DER form
-	Root         string `yaml:"root" json:"root"`         // sha256 of the root certificate
+	SPKI         string `yaml:"spki" json:"spki"`                 // sha256 of the public key's DER form
+	Root         string `yaml:"root" json:"root"`                 // sha256 of the root certificate
 }
 
 type trustFile struct {
