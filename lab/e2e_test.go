@@ -300,7 +300,14 @@ func patchedDriver(t *testing.T, s *server) {
 	r := s.try(t, "patched driver", m, s.stick, "default", s.golden, s.scanner)
 	require.Equal(t, "fail", r.Verdict)
 	r.has(t, "MB-003")
-	r.has(t, "FW-002")
+	var named []string
+	for _, f := range r.Findings {
+		if f.Code == "FW-002" {
+			named = append(named, f.Subject+" "+f.Why)
+		}
+	}
+	require.Len(t, named, 1, "one driver was changed")
+	require.Contains(t, named[0], "QemuVideoDxe", "and it is named")
 	require.Equal(t, "unattested", r.Assurance.Collector, "unknown firmware started the scanner")
 }
 
