@@ -58,9 +58,11 @@ manifests in the image it also shows the verdict.
 Two builds of the same inputs give the same bytes. The command prints the digests
 that the TPM's registers 4, 9 and 11 will log when a machine is started from the
 image, and writes them as a reference beside it. Given to verify with --golden,
-it proves that this scanner, and nothing else, collected the evidence, and it
-makes the stick an expected device. Sign it with --key and --cert here, or later
-with golden sign; the signer needs a grant for every platform in trust.yaml.
+next to a manifest for the machine's firmware, it lets the quote show that this
+scanner, and nothing else, collected the evidence, and it makes the stick an
+expected device. Sign it with --key and --cert here, or later with golden sign;
+the signer needs the right scanner for every platform (manufacturers: ["*"],
+classes: ["boot:software", scanner]) in trust.yaml.
 
 Without --kernel, Debian's newest kernel package is fetched with apt-get.`,
 		Example: `  assay image build -o scanner.img

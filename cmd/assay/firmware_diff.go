@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-hw/assay/firmware"
+	"github.com/assay-hw/assay/report"
+)
+
+func newFirmwareDiffCommand(env *environment) *cobra.Command {
+	var out outputOptions
+	var stable bool
+	cmd := &cobra.Command{
+		Use:   "diff A B",
+		Short: "Compare two firmware images part by part and name the modules that differ",
+		Long: `Compares two images by what their parts are, not by where they lie: modules and
+variables that were added, removed, changed or moved, inside of compressed volumes
+too. Exits 1 when they differ and 0 when not. With --ignore-volatile, variables and
+what else firmware writes at run time may differ.`,
+		Example: "  assay firmware diff golden.rom bios.rom",
+		Args:    exactly(2),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if err := out.check("text", "json"); err != nil {
+			return err
+		}
+		var ms [2]*firmware.Image
+		for i, a := range args {
+			m, err := openImage(a)
+			if err != nil {
+				return err
+			}
+			ms[i] = m
+		}
+		d := firmwareDifference{Old: ms[0].SHA256, New: ms[1].SHA256, Changes: []firmware.Change{}}
+		for _, c := range firmware.Diff(ms[0], ms[1]) {
+			if !stable || c.Kind != firmware.Volatile {
+				d.Changes = append(d.Changes, c)
+			}
+		}
+		return d.write(env, &out)
+	}
+	out.addFlags(cmd.Flags(), "text", "json")
+	cmd.Flags().BoolVar(&stable, "ignore-volatile", false, "variables and what else firmware writes at run time may differ")
+	return cmd
+}
+
+func (d firmwareDifference) write(env *environment, out *outputOptions) error {
+	var b bytes.Buffer
+	if out.format == "json" {
+		if err := asJSON(&b, d); err != nil {
+			return err
+		}
+	} else {
+		for _, c := range d.Changes {
+			fmt.Fprintf(&b, "%-8s %s\n", c.Change, report.Plain(strings.TrimSpace(c.Type+" "+c.Name)+" "+c.Path))
+			if c.From != "" {
+				fmt.Fprintf(&b, "         from %s\n", report.Plain(c.From))
+			}
+			if len(c.Sections) > 0 {
+				fmt.Fprintf(&b, "         in %s\n", report.Plain(strings.Join(c.Sections, ", ")))
+			}
+			fmt.Fprintf(&b, "         %s %s -> %s\n", c.Kind, short(c.Old), short(c.New))
+		}
+		if len(d.Changes) == 0 {
+			fmt.Fprintln(&b, "no differences")
+		}
+	}
+	if err := out.write(env, b.Bytes()); err != nil {
+		return err
+	}
+	if len(d.Changes) > 0 {
+		return &exitError{code: 1}
+	}
+	return nil
+}
+
+func short(sum string) string {
+	if sum == "" {
+		return "none"
+	}
+	return "sha256:" + sum[:16]
+}
