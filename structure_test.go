@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"report", "image"},
 	{"."},
 	{"collect/redfish"},
-	{"manifest", "collect"},
+	{"manifest", "collect", "firmware/unpack"},
 	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm"},
 	{"evidence"},
 	{"finding"},

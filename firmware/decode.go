@@ -68,10 +68,8 @@ var errNotKnown = errors.New("encoding not known")
 
 // tooLong reports whether an error says that the result would exceed a limit.
 func tooLong(err error) bool {
-	return errors.Is(err, lzma.ErrLimit) || errors.Is(err, errLimit) || errors.Is(err, eficomp.ErrLimit)
+	return errors.Is(err, lzma.ErrLimit) || errors.Is(err, ErrLimit) || errors.Is(err, eficomp.ErrLimit)
 }
-
-var errLimit = errors.New("more than the limit")
 
 // decode expands a stream to at most limit bytes. It returns the encoding that
 // it found, and how many bytes of the stream were needed.
@@ -145,24 +143,35 @@ func inflate(b []byte, limit int) (out []byte, used int, err error) {
 	var buf bytes.Buffer
 	n, err := io.Copy(&buf, io.LimitReader(z, int64(limit)+1))
 	if n > int64(limit) {
-		return nil, 0, fmt.Errorf("%w of %d bytes", errLimit, limit)
+		return nil, 0, fmt.Errorf("%w of %d bytes", ErrLimit, limit)
 	}
 	return buf.Bytes(), len(b) - r.Len(), err
 }
 
-// Decoder expands what GUID-defined sections of one kind hold. A program brings
-// those that need a library: what has no decoder is compared as it stands.
+// Decoder expands what GUID-defined sections of one kind hold, or opens bytes
+// that begin as an archive of one format does. A program brings those that need
+// a library or have no place in the bootable scanner: what has no decoder is
+// compared as it stands.
 type Decoder struct {
-	GUID string // upper case
 	Name string
+
+	GUID string // of sections, upper case; empty for archives
 	// Decode returns the result, cut one byte behind the limit when it is longer,
 	// and how many bytes of the stream it takes.
 	Decode func(stream []byte, limit int) (out []byte, used int, err error)
+
+	// Begins reports whether b may be an archive of this format. It looks at a
+	// header only, and is asked of every run of bytes that is not understood.
+	Begins func(b []byte) bool
+	// Open opens an archive. Contents of more than limit bytes in all are an error
+	// that wraps ErrLimit; anything else that does not hold is a note beside the
+	// files that could be read, or an error when there are none.
+	Open func(b []byte, limit int) (Archive, error)
 }
 
 // decoder returns the decoder that was brought for a kind of section, or nil.
 func (o *opener) decoder(g ffs.GUID) *Decoder {
-	if i := slices.IndexFunc(o.decoders, func(d Decoder) bool { return ffs.GUID(d.GUID) == g }); i >= 0 {
+	if i := slices.IndexFunc(o.decoders, func(d Decoder) bool { return d.Decode != nil && ffs.GUID(d.GUID) == g }); i >= 0 {
 		return &o.decoders[i]
 	}
 	return nil
@@ -175,7 +184,7 @@ func (o *opener) decode(s ffs.Section, stream []byte, limit int) (out []byte, us
 		return decode(encodingOf(s), stream, limit)
 	}
 	if out, used, err = d.Decode(stream, limit); len(out) > limit {
-		out, err = nil, fmt.Errorf("%w of %d bytes", errLimit, limit)
+		out, err = nil, fmt.Errorf("%w of %d bytes", ErrLimit, limit)
 	}
 	return out, used, encoding(d.Name), err
 }

@@ -65,6 +65,8 @@ type Leaf struct {
 	section *ffs.Section
 	store   nvram.Format
 	area    *area
+	archive *Archive // to be opened into its files
+	packed  bool     // a file of an archive
 }
 
 // Image is one flash image as read. Leaves are in offset order and cover every

@@ -13,7 +13,7 @@ import (
 // areas and parts of a flash.
 func (l Leaf) holdsFiles() bool {
 	return l.Type == typeCBFS || slices.ContainsFunc(l.Inside, func(c Leaf) bool {
-		return c.Type == typeVolume || c.Type == typeArea || c.Type == typePart || c.holdsFiles()
+		return c.Type == typeVolume || c.Type == typeArea || c.Type == typePart || c.archive != nil || c.holdsFiles()
 	})
 }
 

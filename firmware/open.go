@@ -124,7 +124,9 @@ func (o *opener) open(l *Leaf, id string, depth int) (name string) {
 		o.openArea(l, depth)
 	case l.Type == typeVariables:
 		o.variables(l)
-	case l.Type == "" && (l.Kind == Padding || l.Kind == Unknown || l.Kind == Free):
+	case l.archive != nil:
+		o.files(l, id, depth)
+	case l.Type == "" && (l.Kind == Padding || l.Kind == Unknown || l.Kind == Free), l.Kind == Unknown && (l.packed || l.Type == typePart):
 		o.raw(l, l.Path+"/", 0, depth)
 	}
 	return name
@@ -293,24 +295,38 @@ const (
 
 // expand decodes a stream within the budget and reports why it could not.
 func (o *opener) expand(path string, s ffs.Section, stream []byte) (out []byte, used int, found encoding, err error) {
-	limit := min(o.left.expanded, o.left.work-len(stream))
-	limit = min(limit, max(smallStream, expansion*len(stream)))
+	limit := o.limit(path, len(stream))
 	if limit <= 0 {
-		o.spend(path, o.left.work+1)
-		return nil, 0, unknown, errLimit
+		return nil, 0, unknown, ErrLimit
 	}
 	out, used, found, err = o.decode(s, stream, limit)
 	o.left.expanded -= len(out)
 	o.left.work -= len(stream) + len(out)
-	switch {
-	case err == nil:
-	case errors.Is(err, errNotKnown):
-		o.problem(finding.BytesNotUnderstood, path, "a known encoding", fmt.Sprintf("%d bytes", len(stream)),
-			"the section's contents are stored in a way that is not known here; they are compared as they stand")
-	case tooLong(err):
-		o.problem(finding.InputBomb, path, fmt.Sprintf("at most %d bytes", limit), "more", "the section would expand beyond the limit; it was not expanded: "+err.Error())
-	default:
-		o.problem(finding.InputMalformed, path, "a stream that can be expanded", "malformed", "the section's contents cannot be expanded: "+err.Error())
+	if err != nil {
+		o.notExpanded(err, path, len(stream), limit)
 	}
 	return out, used, found, err
+}
+
+// limit is to how many bytes a stream of n bytes may expand.
+func (o *opener) limit(path string, n int) int {
+	limit := min(o.left.expanded, o.left.work-n)
+	limit = min(limit, max(smallStream, expansion*n))
+	if limit <= 0 {
+		o.spend(path, o.left.work+1)
+	}
+	return limit
+}
+
+// notExpanded says why a stream of n bytes stays as it is.
+func (o *opener) notExpanded(err error, path string, n, limit int) {
+	switch {
+	case errors.Is(err, errNotKnown):
+		o.problem(finding.BytesNotUnderstood, path, "a known encoding", fmt.Sprintf("%d bytes", n),
+			"the contents are stored in a way that is not known here; they are compared as they stand")
+	case tooLong(err):
+		o.problem(finding.InputBomb, path, fmt.Sprintf("at most %d bytes", limit), "more", "the contents would expand beyond the limit; they were not expanded: "+err.Error())
+	default:
+		o.problem(finding.InputMalformed, path, "a stream that can be expanded", "malformed", "the contents cannot be expanded: "+err.Error())
+	}
 }

@@ -90,7 +90,7 @@ func TestEveryEncoding(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			file := buildFile(outerFile, byte(ffs.VolumeImage), tt.section)
-			m := Parse("bios", buildVolume(string(ffs.FileSystem2), 0x4000, file), Decoder{brotli.GUID, "brotli", brotli.Decode})
+			m := Parse("bios", buildVolume(string(ffs.FileSystem2), 0x4000, file), Decoder{GUID: brotli.GUID, Name: "brotli", Decode: brotli.Decode})
 			requirePartition(t, m)
 			require.Equal(t, "FirstDxe", leafAt(t, m, inner+"/"+driverA).Name)
 			require.Empty(t, m.Inside())

@@ -11,17 +11,11 @@ import (
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
-	"github.com/assay-hw/assay/firmware/brotli"
+	"github.com/assay-hw/assay/firmware/unpack"
 	"github.com/assay-hw/assay/internal/fit"
 	"github.com/assay-hw/assay/internal/ifd"
 	"github.com/assay-hw/assay/report"
 )
-
-// firmwareDecoders are the encodings that need a library too large for the
-// bootable scanner.
-func firmwareDecoders() []firmware.Decoder {
-	return []firmware.Decoder{{GUID: brotli.GUID, Name: "brotli", Decode: brotli.Decode}}
-}
 
 func newFirmwareCommand(env *environment) *cobra.Command {
 	return group("firmware", "Take firmware images apart and compare them",
@@ -42,7 +36,7 @@ func openImage(path string) (*firmware.Image, error) {
 	if len(data) == 0 {
 		return nil, unreadable(fmt.Errorf("%s: the file is empty", path))
 	}
-	m := firmware.Parse(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), data, firmwareDecoders()...)
+	m := firmware.Parse(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), data, unpack.Decoders()...)
 	m.Artifact = path
 	return m, nil
 }

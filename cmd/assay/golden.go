@@ -15,6 +15,7 @@ import (
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/firmware/unpack"
 	"github.com/assay-hw/assay/manifest"
 	"github.com/assay-hw/assay/report"
 )
@@ -61,7 +62,7 @@ has, and what could not be declared complete. Review the draft before signing.`,
 			}
 			bundles = append(bundles, b)
 		}
-		opt.Decoders = firmwareDecoders()
+		opt.Decoders = unpack.Decoders()
 		m, notes, err := assay.Draft(bundles, opt)
 		if err != nil {
 			return unreadable(err)

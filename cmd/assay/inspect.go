@@ -12,6 +12,7 @@ import (
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/firmware"
+	"github.com/assay-hw/assay/firmware/unpack"
 	"github.com/assay-hw/assay/report"
 )
 
@@ -57,7 +58,7 @@ themselves, what the sources contradict, and what could not be collected.`,
 		}
 		v := inspection{
 			Sealed: b.Sealed(), Index: b.Index(), SHA256: fmt.Sprintf("%x", digest), Parts: bom.Read(b),
-			Firmware: firmware.Read(b, firmwareDecoders()...), Devices: spdm.Observe(b).Devices, NotCollected: b.NotCollected(),
+			Firmware: firmware.Read(b, unpack.Decoders()...), Devices: spdm.Observe(b).Devices, NotCollected: b.NotCollected(),
 		}
 		if l := attest.Observe(b).Log(); l != nil {
 			v.Events = l.Events()

@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"assay":  func() { os.Exit(run(os.Args[1:], newEnvironment())) },
-		"unpack": unpack,
+		"unpack": unpackEvidence,
 	})
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/assay-hw/assay/evidence"
 )
 
-// unpack writes the artefacts of a bundle as the tree that was captured.
-func unpack() {
+// unpackEvidence writes the artefacts of a bundle as the tree that was captured.
+func unpackEvidence() {
 	b, err := evidence.Open(os.Args[1], evidence.Limits{})
 	if err == nil {
 		err = os.CopyFS(os.Args[2], b.FS())

@@ -13,6 +13,7 @@ import (
 
 	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/firmware/unpack"
 	"github.com/assay-hw/assay/manifest"
 )
 
@@ -75,7 +76,7 @@ func (o *appraisalOptions) references(env *environment) (c assay.Case, err error
 	if len(o.golden) == 0 {
 		return c, usage("--golden is missing: name the manifest to verify against")
 	}
-	c.Decoders = firmwareDecoders()
+	c.Decoders = unpack.Decoders()
 	if c.Now, err = o.now.time(env); err != nil {
 		return c, err
 	}

@@ -1,0 +1,107 @@
+package firmware
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/assay-hw/assay/finding"
+)
+
+// Archive is what opening bytes that hold files gives: a file system, a
+// cabinet, a vendor's update container.
+type Archive struct {
+	Files []File
+	Used  int    // bytes that the archive takes; what follows is compared as it stands
+	Notes []Note // what does not hold, or could not be read
+}
+
+// File is one file of an archive. Its contents are inside of the archive's leaf
+// in the order given, as if the archive expanded to them.
+type File struct {
+	Path    string // slash-separated, unique in the archive; what is not printable ASCII is replaced by the opener
+	Kind    Kind   // Code for what runs, Volatile for what is written in operation, Data, Header for listings, Unknown for what is to be opened further
+	Type    string // "file", "volume", "listing"
+	Name    string // what its maker calls it, where that is more than the path
+	Content []byte
+}
+
+// Note is a problem that opening an archive met; the files are what could be
+// read all the same.
+type Note struct {
+	Code           finding.Code // InputMalformed, ParsersDisagree, BytesNotUnderstood, UnsignedFirmware...
+	Path           string       // of the file, "" for the archive
+	Want, Got, Why string
+}
+
+// ErrLimit is wrapped by decoders whose result would be longer than allowed.
+var ErrLimit = errors.New("more than the limit")
+
+const typeArchive = "archive"
+
+// archive opens bytes that begin as one of the brought formats does: the
+// archive, and what lies behind it.
+func (o *opener) archive(l *Leaf, depth int) bool {
+	for _, d := range o.decoders {
+		if d.Begins == nil || !d.Begins(l.content) {
+			continue
+		}
+		a, ok := o.openArchive(l, d)
+		if !ok {
+			return false
+		}
+		w := o.walker(l.content, l.Path+"/")
+		if c := w.add(l.Path+"/"+d.Name, Code, a.Used); c != nil && !w.full {
+			c.Type, c.Encoding, c.archive = typeArchive, d.Name, &a
+		}
+		w.gap(l.Path+"/"+d.Name, len(l.content))
+		o.adopt(l, w, l.Path, depth)
+		return true
+	}
+	return false
+}
+
+func (o *opener) openArchive(l *Leaf, d Decoder) (a Archive, ok bool) {
+	limit := o.limit(l.Path, len(l.content))
+	if limit <= 0 {
+		return a, false
+	}
+	a, err := d.Open(l.content, limit)
+	n := 0
+	for _, f := range a.Files {
+		n += len(f.Content)
+	}
+	if err == nil && n > limit {
+		err = fmt.Errorf("%w of %d bytes", ErrLimit, limit)
+	}
+	o.left.expanded -= min(n, limit)
+	o.left.work -= len(l.content) + min(n, limit)
+	if err != nil {
+		o.notExpanded(err, l.Path, len(l.content), limit)
+		return a, false
+	}
+	a.Used = max(1, min(a.Used, len(l.content)))
+	return a, true
+}
+
+// files makes leaves of an archive's files. One that is empty is only in the
+// listing.
+func (o *opener) files(l *Leaf, id string, depth int) {
+	for _, n := range l.archive.Notes {
+		o.problem(n.Code, strings.TrimSuffix(id+"/"+plainName(n.Path), "/"), n.Want, n.Got, n.Why)
+	}
+	var all []byte
+	for _, f := range l.archive.Files {
+		all = append(all, f.Content...)
+	}
+	l.Expanded = int64(len(all))
+	w := o.walker(all, id+"/")
+	for _, f := range l.archive.Files {
+		c := w.add(id+"/"+plainName(f.Path), f.Kind, w.pos+len(f.Content))
+		if c == nil || w.full {
+			continue
+		}
+		c.Type, c.Name, c.packed = f.Type, plainName(f.Name), true
+	}
+	o.adopt(l, w, id, depth)
+}
