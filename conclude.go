@@ -365,6 +365,7 @@ func (a *appraisal) facts() *facts {
 	f.version, f.versionKnown = a.declaredVersion()
 	f.pcr0Golden = a.pcrGolden(0)
 	f.imageGolden = a.imageGolden()
+	f.flash = a.flashAndLog()
 	a.votes(f)
 	return f
 }

@@ -209,6 +209,7 @@ func (d *drafter) measurements() {
 	}
 	a := &appraisal{inventory: d.units[0].inventory}
 	d.out.Firmware = firmware.DraftReferences(a.versions(), images...)
+	d.derive()
 	d.devices()
 	if d.opt.Scope == Machine {
 		d.endorsements()
