@@ -52,7 +52,8 @@ func Match(want []Reference, got []*Image, versions map[string]string) *Comparis
 		c.image(byName[n], imageNamed(got, n), versions[n])
 	}
 	for _, m := range got {
-		if _, ok := byName[m.Name]; !ok {
+		c.NotChecked = append(c.NotChecked, m.unread...)
+		if _, ok := byName[m.Name]; !ok && m.Reason != notInEvidence {
 			c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: "the manifest declares no image of this name"})
 		}
 	}
@@ -60,10 +61,12 @@ func Match(want []Reference, got []*Image, versions map[string]string) *Comparis
 	return c
 }
 
+const notInEvidence = "not in the evidence"
+
 func imageNamed(got []*Image, name string) *Image {
 	i := slices.IndexFunc(got, func(m *Image) bool { return m.Name == name })
 	if i < 0 {
-		return &Image{Name: name, Artifact: "firmware/" + name + ".rom", Reason: "not in the evidence"}
+		return &Image{Name: name, Artifact: "firmware/" + name + ".rom", Reason: notInEvidence}
 	}
 	return got[i]
 }
@@ -71,6 +74,7 @@ func imageNamed(got []*Image, name string) *Image {
 // image compares one image with the reference that fits it best.
 func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	c.version(refs, m, version)
+	c.protection(refs, m)
 	if m.Reason != "" {
 		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: m.Reason})
 		c.Coverage = append(c.Coverage, Coverage{Name: m.Name, Declared: len(refs[0].Leaves), NotObservable: len(refs[0].Leaves)})

@@ -40,25 +40,9 @@ a reference boot can tell the digest), and what was predicted and is not there.`
 		if err != nil {
 			return err
 		}
-		view := firmwarePrediction{Prediction: firmware.Predict(m)}
-		for _, r := range roms {
-			raw, err := readInput(r, maxROM)
-			if err != nil {
-				return err
-			}
-			events, err := firmware.PredictROM(filepath.Base(r), raw)
-			if err != nil {
-				return unreadable(fmt.Errorf("%s: %w", r, err))
-			}
-			view.Events = append(view.Events, events...)
-		}
-		if log != "" {
-			events, err := readMeasured(log)
-			if err != nil {
-				return err
-			}
-			held := view.Hold(m, events)
-			view.Log = &held
+		view, err := predict(m, roms, log)
+		if err != nil {
+			return err
 		}
 		var b bytes.Buffer
 		if out.format == "json" {
@@ -75,6 +59,33 @@ a reference boot can tell the digest), and what was predicted and is not there.`
 	cmd.Flags().StringVar(&log, "log", "", "event log to hold against the image")
 	out.addFlags(cmd.Flags(), "text", "json")
 	return cmd
+}
+
+// predict predicts what an image and expansion ROMs let one expect, and holds a
+// log against it where one is named.
+func predict(m *firmware.Image, roms []string, log string) (*firmwarePrediction, error) {
+	view := &firmwarePrediction{Prediction: firmware.Predict(m)}
+	for _, r := range roms {
+		raw, err := readInput(r, maxROM)
+		if err != nil {
+			return nil, err
+		}
+		events, err := firmware.PredictROM(filepath.Base(r), raw)
+		if err != nil {
+			return nil, unreadable(fmt.Errorf("%s: %w", r, err))
+		}
+		view.Events = append(view.Events, events...)
+	}
+	if log == "" {
+		return view, nil
+	}
+	events, err := readMeasured(log)
+	if err != nil {
+		return nil, err
+	}
+	held := view.Hold(m, events)
+	view.Log = &held
+	return view, nil
 }
 
 // maxROM is the largest expansion ROM: 24 bits of address in the card's register.
