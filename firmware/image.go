@@ -81,6 +81,8 @@ type Image struct {
 	Protection []Protection      `json:"protection,omitempty"` // locks against writing it that the evidence shows
 	Findings   []finding.Finding `json:"findings,omitempty"`   // what reading found: malformed side file, limits, bytes not understood
 
+	Progress func(done int64) `json:"-"` // told, while the image is opened, how many of its bytes are done
+
 	readOf   string       // name of the image that this is another read of
 	unread   []NotChecked // what another read of the flash leaves open
 	data     []byte

@@ -36,7 +36,7 @@ a reference boot can tell the digest), and what was predicted and is not there.`
 		if err := out.check("text", "json"); err != nil {
 			return err
 		}
-		m, err := openImage(args[0])
+		m, err := openImage(env, args[0], out.quiet)
 		if err != nil {
 			return err
 		}
