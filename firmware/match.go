@@ -19,12 +19,13 @@ type Comparison struct {
 // Coverage counts, for one declared image, what became of its leaves and bytes.
 type Coverage struct {
 	Name          string `json:"name"`
-	Declared      int    `json:"declared"`      // leaves in the reference
-	Matched       int    `json:"matched"`       // leaves with the declared bytes
-	Unexpected    int    `json:"unexpected"`    // leaves that no reference leaf stands for
-	NotObservable int    `json:"notObservable"` // declared leaves of an image that was not read
-	Compared      int64  `json:"compared"`      // bytes
-	Volatile      int64  `json:"volatile"`      // bytes that may change
+	Declared      int    `json:"declared"`             // leaves in the reference
+	Matched       int    `json:"matched"`              // leaves with the declared bytes
+	Unexpected    int    `json:"unexpected"`           // leaves that no reference leaf stands for
+	NotObservable int    `json:"notObservable"`        // declared leaves of an image that was not read
+	Compared      int64  `json:"compared"`             // bytes
+	Volatile      int64  `json:"volatile"`             // bytes that may change
+	Undeclared    int64  `json:"undeclared,omitempty"` // bytes in no leaf of a partial reference
 }
 
 // NotChecked names something that could not be compared, and why.
@@ -85,8 +86,7 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	for _, r := range refs {
 		k := &comparer{ref: r, got: m, stable: m.StableSHA256()}
 		k.leaves()
-		if best == nil || len(k.found) < len(best.found) ||
-			len(k.found) == len(best.found) && r.Version == version && best.ref.Version != version {
+		if best == nil || k.fits(best, version) {
 			best = k
 		}
 	}
@@ -96,9 +96,35 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 		c.Findings = append(c.Findings, m.Inside()...)
 	}
 	c.Coverage = append(c.Coverage, best.coverage)
+	if n := best.coverage.Undeclared; n > 0 {
+		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: fmt.Sprintf("%d of %d bytes are in no part that the reference declares: the vendor's file does not hold the whole flash", n, m.Size)})
+	}
 	if len(best.ref.Leaves) == 0 && best.ref.SHA256 == "" {
 		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: "the manifest declares no digest of this image"})
 	}
+}
+
+// fits reports whether the image fits the reference better than another one:
+// by modules that differ, then by how much of the flash is declared, so that a
+// partial reference never hides what a whole one of the same version shows.
+func (k *comparer) fits(best *comparer, version string) bool {
+	modules := func(c *comparer) int {
+		n := 0
+		for _, f := range c.found {
+			if f.Code == finding.CodeRegionDiffers || f.Code == finding.BMCFirmwareDiffers {
+				n++
+			}
+		}
+		return n
+	}
+	isVersion := func(c *comparer) int {
+		if c.ref.Version == version {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(modules(k), modules(best)), cmp.Compare(k.coverage.Undeclared, best.coverage.Undeclared),
+		cmp.Compare(len(k.found), len(best.found)), cmp.Compare(isVersion(k), isVersion(best))) < 0
 }
 
 // partly compares what an incomplete read holds: a side file that calls an image
@@ -117,6 +143,9 @@ func (c *Comparison) partly(refs []Reference, m *Image) {
 	var best []finding.Finding
 	most := 0
 	for _, r := range refs {
+		if r.Partial {
+			continue // its offsets are those of the vendor's file
+		}
 		k := &comparer{ref: r, got: m}
 		equal := 0
 		for _, want := range r.Leaves {
@@ -245,8 +274,10 @@ func (k *comparer) compareLeaves() {
 		got[l.Path] = l
 	}
 	declared := make(map[string]bool, len(k.ref.Leaves))
+	volumes := map[string]bool{}
 	for _, want := range k.ref.Leaves {
 		declared[want.Path] = true
+		volumes[volumeOf(want)] = true
 		l, ok := got[want.Path]
 		if !ok {
 			k.aside(want.Kind == Padding || want.Kind == Free, func() {
@@ -258,7 +289,11 @@ func (k *comparer) compareLeaves() {
 		k.leaf(want, l)
 	}
 	for _, l := range k.got.Leaves {
-		if !declared[l.Path] {
+		switch {
+		case declared[l.Path]:
+		case k.ref.Partial && !(ofVolume(l) && volumes[volumeOf(l)]):
+			k.coverage.Undeclared += l.Length
+		default:
 			k.undeclared(l)
 		}
 	}
@@ -314,7 +349,7 @@ func (k *comparer) leaf(want, l Leaf) {
 		return
 	}
 	k.coverage.Matched++
-	if want.Offset != l.Offset {
+	if want.Offset != l.Offset && !k.ref.Partial {
 		k.moved = append(k.moved, fmt.Sprintf("%s (0x%x, declared 0x%x)", l.Path, l.Offset, want.Offset))
 	}
 }

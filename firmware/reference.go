@@ -16,6 +16,7 @@ type Reference struct {
 	Part       string       `json:"part,omitempty"`       // id of the flash part, where it is known
 	Leaves     []Leaf       `json:"leaves,omitempty"`     // in offset order
 	Protection []Protection `json:"protection,omitempty"` // locks against writing the flash
+	Partial    bool         `json:"partial,omitempty"`    // leaves that are not listed are not declared, as in an update that leaves parts of the flash alone
 	Note       string       `json:"note,omitempty"`
 }
 
