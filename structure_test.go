@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"report", "image"},
 	{"."},
 	{"collect/redfish"},
-	{"manifest", "collect", "firmware/unpack"},
+	{"manifest", "collect", "firmware/unpack", "manifest/safe"},
 	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm"},
 	{"evidence"},
 	{"finding"},

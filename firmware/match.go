@@ -99,7 +99,7 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	if n := best.coverage.Undeclared; n > 0 {
 		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: fmt.Sprintf("%d of %d bytes are in no part that the reference declares: the vendor's file does not hold the whole flash", n, m.Size)})
 	}
-	if len(best.ref.Leaves) == 0 && best.ref.SHA256 == "" {
+	if len(best.ref.Leaves) == 0 && best.ref.SHA256 == "" && best.coverage.Compared == 0 && !best.differing() {
 		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: "the manifest declares no digest of this image"})
 	}
 }
@@ -252,6 +252,9 @@ func (k *comparer) leaves() {
 	if len(k.ref.Leaves) > 0 {
 		k.compareLeaves()
 	}
+	if len(k.ref.Digests) > 0 {
+		k.shipped()
+	}
 	if k.ref.SHA256 == "" {
 		return
 	}
@@ -265,6 +268,26 @@ func (k *comparer) leaves() {
 	}
 	if !differing && len(k.ref.Leaves) == 0 {
 		k.coverage.Compared = m.Size
+	}
+}
+
+// shipped holds the whole image against digests of the file that the vendor
+// ships. It fits images without variables; any other needs leaves.
+func (k *comparer) shipped() {
+	known := false
+	for _, b := range banks {
+		want := k.ref.Digests[b.name]
+		if want == "" {
+			continue
+		}
+		known = true
+		if got := sumOf(b.hash, k.got.data); !strings.EqualFold(got, want) {
+			k.report(finding.ImageDiffers, "", b.name+":"+want, b.name+":"+got, "the image is not the file of which the manifest has the digest", 0, k.got.Size)
+			return
+		}
+	}
+	if known {
+		k.coverage.Compared = k.got.Size
 	}
 }
 
@@ -381,7 +404,11 @@ func (k *comparer) sameVersion(version string) {
 		return
 	}
 	if k.differing() {
-		k.report(finding.SameVersionOtherBytes, "", "sha256:"+k.ref.SHA256, "sha256:"+k.stable,
+		want := "sha256:" + k.ref.SHA256
+		if k.ref.SHA256 == "" {
+			want = "other bytes"
+		}
+		k.report(finding.SameVersionOtherBytes, "", want, "sha256:"+k.stable,
 			fmt.Sprintf("the firmware reports version %s like the reference and has other bytes", version), 0, k.got.Size)
 	}
 }

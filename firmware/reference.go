@@ -8,16 +8,17 @@ import (
 // Reference is what a manifest declares of one firmware image. Several
 // references of one name are alternatives: versions that are all allowed.
 type Reference struct {
-	Name       string       `json:"name"`                 // "bios", "bmc": firmware/<name>.rom in the evidence
-	Version    string       `json:"version,omitempty"`    // label of the vendor
-	MinVersion string       `json:"minVersion,omitempty"` // older labels are refused
-	Size       int64        `json:"size,omitempty"`       // bytes of the whole image
-	SHA256     string       `json:"sha256,omitempty"`     // Image.StableSHA256: the image without its volatile ranges
-	Part       string       `json:"part,omitempty"`       // id of the flash part, where it is known
-	Leaves     []Leaf       `json:"leaves,omitempty"`     // in offset order
-	Protection []Protection `json:"protection,omitempty"` // locks against writing the flash
-	Partial    bool         `json:"partial,omitempty"`    // leaves that are not listed are not declared, as in an update that leaves parts of the flash alone
-	Note       string       `json:"note,omitempty"`
+	Name       string            `json:"name"`                 // "bios", "bmc": firmware/<name>.rom in the evidence
+	Version    string            `json:"version,omitempty"`    // label of the vendor
+	MinVersion string            `json:"minVersion,omitempty"` // older labels are refused
+	Size       int64             `json:"size,omitempty"`       // bytes of the whole image
+	SHA256     string            `json:"sha256,omitempty"`     // Image.StableSHA256: the image without its volatile ranges
+	Digests    map[string]string `json:"digests,omitempty"`    // of the whole image as the vendor ships it, by algorithm: "sha384"
+	Part       string            `json:"part,omitempty"`       // id of the flash part, where it is known
+	Leaves     []Leaf            `json:"leaves,omitempty"`     // in offset order
+	Protection []Protection      `json:"protection,omitempty"` // locks against writing the flash
+	Partial    bool              `json:"partial,omitempty"`    // leaves that are not listed are not declared, as in an update that leaves parts of the flash alone
+	Note       string            `json:"note,omitempty"`
 }
 
 // DraftReferences makes references from known-good units, each with its images

@@ -25,7 +25,7 @@ import (
 func newGoldenCommand(env *environment) *cobra.Command {
 	return group("golden", "Draft, sign and check golden manifests",
 		"  assay golden draft unit.evidence.zip -o golden.json",
-		newGoldenDraftCommand(env), newGoldenSignCommand(env), newGoldenVerifyCommand(env), newGoldenShowCommand(env), newGoldenDiffCommand(env))
+		newGoldenDraftCommand(env), newGoldenSignCommand(env), newGoldenVerifyCommand(env), newGoldenShowCommand(env), newGoldenDiffCommand(env), newGoldenImportCommand(env))
 }
 
 func newGoldenDraftCommand(env *environment) *cobra.Command {
