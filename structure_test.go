@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"report/html"},
 	{"report", "image"},
 	{"."},
-	{"collect/redfish"},
+	{"collect/redfish", "knownbad"},
 	{"manifest", "collect", "firmware/unpack", "manifest/safe"},
 	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm"},
 	{"evidence"},

@@ -192,7 +192,7 @@ func (c *Comparison) version(refs []Reference, m *Image, version string) {
 		if r.Version != "" {
 			labels = append(labels, r.Version)
 		}
-		if r.MinVersion != "" && olderThan(version, r.MinVersion) {
+		if r.MinVersion != "" && OlderThan(version, r.MinVersion) {
 			f := finding.New(finding.FirmwareTooOld, "firmware:"+m.Name)
 			f.Want, f.Got = "at least "+r.MinVersion, version
 			f.Why = "the firmware reports a version that is older than the manifest allows"

@@ -172,10 +172,10 @@ func TestVersionLabels(t *testing.T) {
 
 func TestOlderThan(t *testing.T) {
 	for _, p := range [][2]string{{"1.9", "1.10"}, {"1.9a", "1.9b"}, {"2.0", "2.0.1"}, {"A9", "A10"}, {"01.02", "1.3"}} {
-		require.True(t, olderThan(p[0], p[1]), p)
-		require.False(t, olderThan(p[1], p[0]), p)
+		require.True(t, OlderThan(p[0], p[1]), p)
+		require.False(t, OlderThan(p[1], p[0]), p)
 	}
-	require.False(t, olderThan("1.010", "1.10"))
+	require.False(t, OlderThan("1.010", "1.10"))
 }
 
 func TestEitherOfTwoAllowedVersions(t *testing.T) {

@@ -66,9 +66,9 @@ func allowExecutables(r *Reference, m *Image) {
 	}
 }
 
-// olderThan compares version labels number by number; text between numbers is
+// OlderThan compares version labels number by number; text between numbers is
 // compared as text. It reports whether a is older than b.
-func olderThan(a, b string) bool {
+func OlderThan(a, b string) bool {
 	for a != "" && b != "" {
 		x, restA, numA := token(a)
 		y, restB, numB := token(b)

@@ -28,6 +28,7 @@ const (
 	rightEndorsements = "endorsements"
 	rightClosures     = "classes"
 	rightScanner      = "scanner"
+	rightKnownBad     = "known-bad" // lists of known-bad firmware, which package knownbad reads
 )
 
 // The parts that one line and one manifest may declare: a machine has a few
@@ -39,7 +40,7 @@ const (
 
 func knownRight(s string) bool {
 	switch s {
-	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures, rightScanner:
+	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures, rightScanner, rightKnownBad:
 		return true
 	}
 	return slices.Contains(classes, bom.Class(s))

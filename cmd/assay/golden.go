@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,10 +13,8 @@ import (
 
 	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/bom"
-	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
-	"github.com/assay-hw/assay/firmware"
-	"github.com/assay-hw/assay/firmware/unpack"
+	"github.com/assay-hw/assay/knownbad"
 	"github.com/assay-hw/assay/manifest"
 	"github.com/assay-hw/assay/report"
 )
@@ -25,121 +22,15 @@ import (
 func newGoldenCommand(env *environment) *cobra.Command {
 	return group("golden", "Draft, sign and check golden manifests",
 		"  assay golden draft unit.evidence.zip -o golden.json",
-		newGoldenDraftCommand(env), newGoldenSignCommand(env), newGoldenVerifyCommand(env), newGoldenShowCommand(env), newGoldenDiffCommand(env), newGoldenImportCommand(env))
-}
-
-func newGoldenDraftCommand(env *environment) *cobra.Command {
-	var opt assay.DraftOptions
-	var scope, file string
-	var images []string
-	var now nowOption
-	var limit limitOption
-	cmd := &cobra.Command{
-		Use:   "draft EVIDENCE...",
-		Short: "Draft a manifest from known-good units",
-		Long: `Drafts a golden manifest from the evidence of one or several known-good units.
-From several it learns what varies between them. What the signer should know is
-printed on standard error: what varied, which contradictions the evidence already
-has, and what could not be declared complete. Review the draft before signing.
-
-With --firmware, what a vendor ships becomes reference values too: an image, an
-update capsule, a cabinet, a container. Several versions of one image are all
-allowed. From an update that does not hold the whole flash, its volumes are
-declared, and the rest of the flash will be listed as not checked. Without
-evidence, --manufacturer and --model say what the manifest is about.`,
-		Example: "  assay golden draft unit.evidence.zip -o golden.json\n  assay golden draft a.evidence.zip b.evidence.zip --scope model -o model.json\n" +
-			"  assay golden draft unit.evidence.zip --firmware bios@2.5=update.cab -o golden.json",
-	}
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		switch opt.Scope = assay.Scope(scope); opt.Scope {
-		case "", assay.Machine, assay.Model:
-		default:
-			return usage("--scope %s: want machine or model", scope)
-		}
-		if len(args) == 0 && len(images) == 0 {
-			return usage("name evidence of known-good units, or a vendor's file with --firmware")
-		}
-		limits, err := limit.limits()
-		if err != nil {
-			return err
-		}
-		if opt.Now, err = now.time(env); err != nil {
-			return err
-		}
-		bundles, err := openBundles(args, limits)
-		if err != nil {
-			return err
-		}
-		if opt.Firmware, err = vendorFiles(env, images); err != nil {
-			return err
-		}
-		opt.Decoders = unpack.Decoders()
-		m, notes, err := assay.Draft(bundles, opt)
-		if err != nil {
-			return unreadable(err)
-		}
-		raw, err := manifest.Encode(m)
-		if err != nil {
-			return err
-		}
-		for _, n := range notes {
-			fmt.Fprintf(env.stderr, "note: %s\n", report.Plain(n))
-		}
-		return (&outputOptions{file: file}).write(env, raw)
-	}
-	fs := cmd.Flags()
-	fs.StringVarP(&file, "output", "o", "", "write to this file instead of standard output")
-	fs.StringVar(&scope, "scope", "", "machine (one unit, serial numbers and TPM pinned) or model; default by the number of units")
-	fs.StringArrayVar(&images, "firmware", nil, "[NAME[@VERSION]=]FILE: a vendor's image, capsule or cabinet, for the image bios or NAME; repeatable")
-	fs.StringVar(&opt.Platform.Manufacturer, "manufacturer", "", "manufacturer of the platform, when there is no evidence")
-	fs.StringVar(&opt.Platform.Model, "model", "", "model of the platform, when there is no evidence")
-	fs.StringVar(&opt.ID, "id", "", "id of the manifest's lineage; default from manufacturer and model")
-	fs.Int64Var(&opt.Version, "version", 1, "version in the lineage")
-	fs.DurationVar(&opt.Validity, "validity", 2*365*24*time.Hour, "time until the manifest expires")
-	now.addFlag(fs)
-	limit.addFlag(fs)
-	return cmd
-}
-
-func openBundles(paths []string, limits evidence.Limits) ([]*evidence.Bundle, error) {
-	var out []*evidence.Bundle
-	for _, p := range paths {
-		b, err := evidence.Open(p, limits)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, b)
-	}
-	return out, nil
-}
-
-// imageName is the form of an image's name in evidence and manifests.
-var imageName = regexp.MustCompile(`^([A-Za-z0-9._-]+)(?:@([^=@]+))?=(.+)$`)
-
-// vendorFiles opens files given as [NAME[@VERSION]=]FILE.
-func vendorFiles(env *environment, given []string) ([]firmware.VendorFile, error) {
-	var out []firmware.VendorFile
-	for _, g := range given {
-		f, path := firmware.VendorFile{}, g
-		if p := imageName.FindStringSubmatch(g); p != nil {
-			f.Name, f.Version, path = p[1], p[2], p[3]
-		}
-		m, err := openImage(env, path, false)
-		if err != nil {
-			return nil, err
-		}
-		f.Image = m
-		out = append(out, f)
-	}
-	return out, nil
+		newGoldenDraftCommand(env), newGoldenSignCommand(env), newGoldenVerifyCommand(env), newGoldenShowCommand(env), newGoldenDiffCommand(env), newGoldenImportCommand(env), newKnownBadCommand(env))
 }
 
 func newGoldenSignCommand(env *environment) *cobra.Command {
 	var key, cert, file string
 	cmd := &cobra.Command{
 		Use:   "sign FILE",
-		Short: "Sign a manifest (DSSE)",
-		Long: `Signs a draft, or adds a signature to a signed manifest. The key is PEM: ECDSA
+		Short: "Sign a manifest, or a list of known-bad firmware (DSSE)",
+		Long: `Signs a draft or a list, or adds a signature to a signed manifest. The key is PEM: ECDSA
 P-256 or P-384, Ed25519, or RSA (signed with PSS). The certificate file holds the
 chain, signer first, without the root.`,
 		Example: "  assay golden sign golden.json --key vendor.key --cert vendor.pem -o golden.signed.json",
@@ -161,7 +52,11 @@ chain, signer first, without the root.`,
 		if err != nil {
 			return unreadable(err)
 		}
-		signed, err := manifest.Sign(raw, signer, chain)
+		sign := manifest.Sign
+		if knownbad.IsList(raw) {
+			sign = knownbad.Sign
+		}
+		signed, err := sign(raw, signer, chain)
 		if err != nil {
 			return unreadable(fmt.Errorf("%s: %w", args[0], err))
 		}
