@@ -33,6 +33,7 @@ lint:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	cd tools/bench && $(GO) test -run '^$$' -bench . -benchmem ./...
 
 fuzz:
 	FUZZTIME=$(FUZZTIME) bash tools/fuzz.sh

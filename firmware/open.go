@@ -24,9 +24,18 @@ type bounds struct {
 	work     int // bytes hashed and expanded; parts inside parts are hashed again
 }
 
-// The largest server images have some thousand files, a handful of volumes
-// inside each other, and expand to two or three times their size.
+// The largest server images have some thousand files and a handful of volumes
+// inside each other. They expand to two or three times their size, builds for
+// virtual machines to four times.
 var defaultBounds = bounds{depth: 40, leaves: maxLeaves, expanded: 128 << 20, work: 1 << 30}
+
+// boundsFor are the bounds of an image of n bytes: a large flash may hold more
+// than a crafted file of a few kilobytes.
+func boundsFor(n int) bounds {
+	b := defaultBounds
+	b.expanded, b.work = max(b.expanded, 4*n), max(b.work, 24*n)
+	return b
+}
 
 // opener takes the leaves of an image apart down to its sections.
 type opener struct {

@@ -1,0 +1,89 @@
+// Package bench measures against other programs' code. It is a module of its
+// own, so that nobody who builds or tests Assay needs theirs.
+package bench
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/linuxboot/fiano/pkg/uefi"
+
+	"github.com/assay-hw/assay/firmware"
+)
+
+// image is a flash of n MiB: builds of OVMF side by side, each in 4 MiB with its
+// variables. Every copy is expanded and hashed anew by everyone.
+func image(b *testing.B, mib int) []byte {
+	b.Helper()
+	var one []byte
+	for _, name := range []string{"/usr/share/OVMF/OVMF_VARS_4M.fd", "/usr/share/OVMF/OVMF_CODE_4M.fd"} {
+		part, err := os.ReadFile(name)
+		if err != nil {
+			b.Skip("needs Debian's package ovmf: bash tools/setup.sh")
+		}
+		one = append(one, part...)
+	}
+	return bytes.Repeat(one, mib<<20/len(one))
+}
+
+// hashed returns the bytes that taking an image apart gives, each once: what is
+// expanded in place of what it was expanded from.
+func hashed(leaves []firmware.Leaf, out *[][]byte) {
+	for _, l := range leaves {
+		if len(l.Inside) == 0 {
+			*out = append(*out, l.Content())
+			continue
+		}
+		hashed(l.Inside, out)
+	}
+}
+
+var sizes = []int{16, 64}
+
+// BenchmarkFirmware takes an image apart down to sections and hashes every part
+// (assay), builds a tree without digests (fiano), and only hashes the bytes that
+// the first gives (sha256), which is the floor: it leaves out what expanding
+// costs.
+func BenchmarkFirmware(b *testing.B) {
+	for _, mib := range sizes {
+		data := image(b, mib)
+		var parts [][]byte
+		m := firmware.Parse("bios", data)
+		hashed(m.Open(), &parts)
+		if fs := m.Inside(); len(fs) > 0 {
+			b.Fatalf("the image was not taken apart completely: %s", fs[0].Why)
+		}
+		b.Run(fmt.Sprintf("size=%dMiB/by=assay", mib), func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				firmware.Parse("bios", data).Open()
+			}
+		})
+		b.Run(fmt.Sprintf("size=%dMiB/by=fiano", mib), func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			uefi.SupportedFiles[uefi.FVFileTypePEIM] = true // left out by default
+			for b.Loop() {
+				if _, err := uefi.Parse(data); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("size=%dMiB/by=sha256", mib), func(b *testing.B) {
+			n := 0
+			for _, p := range parts {
+				n += len(p)
+			}
+			b.SetBytes(int64(n))
+			for b.Loop() {
+				for _, p := range parts {
+					sha256.Sum256(p)
+				}
+			}
+		})
+	}
+}

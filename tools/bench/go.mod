@@ -1,0 +1,19 @@
+module github.com/assay-hw/assay/tools/bench
+
+go 1.26.0
+
+require (
+	github.com/assay-hw/assay v0.0.0
+	github.com/linuxboot/fiano v1.2.1-0.20250121191917-5620ca1697c5
+)
+
+require (
+	github.com/google/go-cmp v0.7.0 // indirect
+	github.com/gowebpki/jcs v1.0.2 // indirect
+	github.com/kr/pretty v0.3.1 // indirect
+	github.com/pierrec/lz4 v2.6.1+incompatible // indirect
+	github.com/ulikunitz/xz v0.5.17 // indirect
+	golang.org/x/text v0.44.0 // indirect
+)
+
+replace github.com/assay-hw/assay => ../..
