@@ -90,7 +90,11 @@ func (o *opener) files(l *Leaf, id string, depth int) {
 	for _, n := range l.archive.Notes {
 		o.problem(n.Code, strings.TrimSuffix(id+"/"+plainName(n.Path), "/"), n.Want, n.Got, n.Why)
 	}
-	var all []byte
+	n := 0
+	for _, f := range l.archive.Files {
+		n += len(f.Content)
+	}
+	all := make([]byte, 0, n)
 	for _, f := range l.archive.Files {
 		all = append(all, f.Content...)
 	}
