@@ -10,5 +10,8 @@ import (
 
 // Decoders returns all of them.
 func Decoders() []firmware.Decoder {
-	return []firmware.Decoder{{GUID: brotli.GUID, Name: "brotli", Decode: brotli.Decode}}
+	return append([]firmware.Decoder{
+		{GUID: brotli.GUID, Name: "brotli", Decode: brotli.Decode},
+		pkcs7Signatures(), cabinets(), zips(),
+	}, vendors()...)
 }
