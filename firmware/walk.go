@@ -178,7 +178,7 @@ func (w *walker) volume(v volume) string {
 	switch {
 	case v.HasFiles():
 		w.files(v, end)
-	case v.FileSystem == ffs.SystemNVData:
+	case v.FileSystem == ffs.SystemNVData, v.FileSystem == moreVariables:
 		w.variableStore(v, end)
 	default:
 		w.add(v.path+"/body", Unknown, end)

@@ -114,6 +114,12 @@ func openUCP(b []byte, limit int) (firmware.Archive, error) {
 // and only one gives the promised length in most cases. With an error it returns
 // what cost as much to expand.
 func unpackEFI(b []byte, want, limit int) ([]byte, error) {
+	const lost = 16 // zeros that some streams end without
+	if len(b) >= 8 {
+		if short := int64(binary.LittleEndian.Uint32(b)) + 8 - int64(len(b)); short > 0 && short <= lost {
+			b = append(bytes.Clone(b), make([]byte, short)...)
+		}
+	}
 	var first error
 	var most []byte
 	for _, v := range []eficomp.Variant{eficomp.Tiano, eficomp.EFI} {
