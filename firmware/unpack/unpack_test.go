@@ -8,6 +8,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -24,7 +27,7 @@ func metainfo(image []byte) []byte {
 func catalogue(t *testing.T, image []byte) []byte {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
-	_, err := fmt.Fprintf(w, `{"Items":[{"Id":"firmware.bin","Blobs":[{"Kind":1,"Flags":1,"Data":"%x"},{"Kind":3,"Flags":1,"Data":"-----BEGIN PKCS7-----"}]}]}`, sha256.Sum256(image))
+	_, err := fmt.Fprintf(w, `{"JcatVersionMajor":0,"JcatVersionMinor":1,"Items":[{"Id":"firmware.bin","AliasIds":[],"Blobs":[{"Kind":1,"Flags":1,"Data":"%x"},{"Kind":3,"Flags":1,"Data":"-----BEGIN PKCS7-----"}]}]}`, sha256.Sum256(image))
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
 	return b.Bytes()
@@ -94,6 +97,39 @@ func TestSignatureInACapsule(t *testing.T) {
 	without := firmware.Parse("update", good)
 	require.Equal(t, "PKCS#7, not checked", leaf(t, without, "capsule/payload:0/authentication").Name)
 	require.Empty(t, told(without))
+}
+
+// edk2's GenerateCapsule made the capsule, and openssl its signature.
+func TestCapsuleOfEDK2(t *testing.T) {
+	b, err := os.ReadFile("testdata/edk2-signed.cap")
+	require.NoError(t, err)
+	m := parse(b)
+	require.Empty(t, told(m))
+	require.Equal(t, "PKCS#7 by CN=Example Firmware Signing (certificate sha256:f1b087ed69491a55), holds; trust in the signer is not checked",
+		leaf(t, m, "capsule/payload:0/authentication").Name)
+	require.Equal(t, "version 00010203, lowest supported 00010000", leaf(t, m, "capsule/payload:0/version").Name)
+	require.Equal(t, "image type AABBCCDD-0000-4000-8000-001122334455, index 1, hardware instance 5, with authentication", leaf(t, m, "capsule/payload:0/header").Name)
+	leaf(t, m, fileSystem+"/"+driverB)
+	b[len(b)-2000] ^= 1
+	require.Equal(t, []string{"FW-009 firmware:update/capsule/payload:0/authentication"}, told(parse(b)))
+}
+
+// fwupd reads the same cabinet, and refuses the same one.
+func TestFwupdAgrees(t *testing.T) {
+	if _, err := exec.LookPath("fwupdtool"); err != nil {
+		t.Skip("needs fwupdtool (Debian package fwupd)")
+	}
+	image := volume("one", "two")
+	run := func(b []byte) string {
+		p := filepath.Join(t.TempDir(), "x.cab")
+		require.NoError(t, os.WriteFile(p, b, 0o644))
+		out, _ := exec.Command("fwupdtool", "firmware-parse", p, "cabinet").CombinedOutput()
+		return string(out)
+	}
+	require.Contains(t, run(fwupd(t, image)), "FuCabinet")
+	wrong := cabinet(member{"firmware.bin", volume("one", "twx")}, member{"firmware.metainfo.xml", metainfo(image)})
+	require.Contains(t, run(wrong), "contents checksum invalid")
+	require.Equal(t, []string{"FW-009 firmware:update/image/firmware.bin"}, told(parse(wrong)))
 }
 
 func TestZip(t *testing.T) {

@@ -27,6 +27,12 @@ func openZip(b []byte, limit int) (firmware.Archive, error) {
 	if len(z.File) > maxZipFiles {
 		return firmware.Archive{}, fmt.Errorf("%w: %d files, at most %d", firmware.ErrLimit, len(z.File), maxZipFiles)
 	}
+	claimed := uint64(0)
+	for _, f := range z.File {
+		if claimed += min(f.UncompressedSize64, 1<<40); claimed > uint64(limit) {
+			return firmware.Archive{}, fmt.Errorf("%w of %d bytes, by what the zip says", firmware.ErrLimit, limit)
+		}
+	}
 	a := firmware.Archive{Used: len(b)}
 	seen := map[string]bool{}
 	for _, f := range z.File {

@@ -173,7 +173,11 @@ func payload(b []byte, at int, name string) []Part {
 	parts := []Part{{Name: name + "/header", Facts: itemFacts(b[at:at+head], version), Offset: at, Length: head}}
 	body := b[at+head : at+head+int(size)]
 	skip, facts := authentication(body)
-	own, ownFacts := payloadHeader(body[skip:])
+	needs := 0
+	if version >= 3 && binary.LittleEndian.Uint64(b[at+40:])&withDependencies != 0 {
+		needs = dependencies(body[skip:])
+	}
+	own, ownFacts := payloadHeader(body[skip+needs:])
 	add := func(p Part, suffix string, start, length int) {
 		if length > 0 {
 			p.Name, p.Offset, p.Length = name+suffix, start, length
@@ -181,8 +185,9 @@ func payload(b []byte, at int, name string) []Part {
 		}
 	}
 	add(Part{Facts: facts, Signed: int(size) - skip}, "/authentication", at+head, skip)
-	add(Part{Facts: ownFacts}, "/version", at+head+skip, own)
-	add(Part{Payload: true}, "", at+head+skip+own, int(size)-skip-own)
+	add(Part{}, "/dependencies", at+head+skip, needs)
+	add(Part{Facts: ownFacts}, "/version", at+head+skip+needs, own)
+	add(Part{Payload: true}, "", at+head+skip+needs+own, int(size)-skip-needs-own)
 	add(Part{}, "/vendor", at+head+int(size), int(vendor))
 	return parts
 }
@@ -235,6 +240,35 @@ func Signature(part []byte) (pkcs7, counter []byte, ok bool) {
 		return nil, nil, false
 	}
 	return part[signatureHeader:n], part[:8], true
+}
+
+const withDependencies = 2 // CAPSULE_SUPPORT_DEPENDENCY
+
+// dependencies is the length of an expression over the versions of other
+// firmware, up to its end (UEFI 2.10, 23.2), 0 when it has none.
+func dependencies(b []byte) int {
+	const (
+		pushGUID, pushVersion, version, lastOperator, end, length = 0x00, 0x01, 0x02, 0x0c, 0x0d, 0x0e
+	)
+	for at := 0; at < len(b); at++ {
+		switch op := b[at]; {
+		case op == end:
+			return at + 1
+		case op == pushGUID:
+			at += 16
+		case op == pushVersion, op == length:
+			at += 4
+		case op == version: // a text
+			i := slices.Index(b[at:], 0)
+			if i < 0 {
+				return 0
+			}
+			at += i
+		case op > lastOperator:
+			return 0
+		}
+	}
+	return 0
 }
 
 // payloadHeader is the length of the header that edk2's FmpDevicePkg keeps

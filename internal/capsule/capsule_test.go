@@ -86,6 +86,19 @@ func TestPayloadHeader(t *testing.T) {
 	require.Len(t, got, 6)
 }
 
+func TestDependencies(t *testing.T) {
+	expression := slices.Concat([]byte{0}, make([]byte, 16), []byte{1, 9, 0, 0, 0, 2}, []byte("1.0\x00"), []byte{7, 0x0d})
+	require.Equal(t, len(expression), dependencies(append(expression, "MSS1"...)))
+	for _, b := range [][]byte{nil, {0}, {1, 2}, {2, 'x'}, {0x55}, {7, 7}} {
+		require.Zero(t, dependencies(b))
+	}
+	b := capsule(managed, list("driver..", item(string(expression)+"firmware", "")))
+	b[60+40] = 3 // authentication and dependencies
+	got, ok := Parse(b)
+	require.True(t, ok)
+	require.Equal(t, Part{Name: "payload:0/dependencies", Offset: 140, Length: len(expression)}, got[5])
+}
+
 func TestOtherCapsules(t *testing.T) {
 	for guid := range kinds {
 		if guid == managed {
