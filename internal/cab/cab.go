@@ -77,9 +77,9 @@ func Begins(b []byte) bool {
 type reader struct {
 	b       []byte
 	reserve [2]int // behind each folder's and each block's header
-	left    int // bytes of files
-	room    int // bytes of folders, which may lie over each other
-	steps   int // blocks of all folders
+	left    int    // bytes of files
+	room    int    // bytes of folders, which may lie over each other
+	steps   int    // blocks of all folders
 	out     Cabinet
 }
 

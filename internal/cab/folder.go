@@ -36,9 +36,9 @@ func (r *reader) expand(h []byte) ([]byte, error) {
 	switch method {
 	case stored, mszip:
 	case quantum:
-		return nil, fmt.Errorf("Quantum: %w", errUnsupported)
+		return nil, fmt.Errorf("by Quantum: %w", errUnsupported)
 	case lzx:
-		return nil, fmt.Errorf("LZX: %w", errUnsupported)
+		return nil, fmt.Errorf("by LZX: %w", errUnsupported)
 	default:
 		return nil, fmt.Errorf("method %d: %w", method, errUnsupported)
 	}
