@@ -108,4 +108,5 @@ func (o *opener) files(l *Leaf, id string, depth int) {
 		c.Type, c.Name, c.packed = f.Type, plainName(f.Name), true
 	}
 	o.adopt(l, w, id, depth)
+	o.opaque(l)
 }

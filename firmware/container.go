@@ -74,8 +74,8 @@ func (w *walker) capsule() string {
 			continue
 		}
 		kind := Header
-		if p.Signed > 0 {
-			kind = Data // nothing around it says what it holds
+		if p.Data {
+			kind = Data
 		}
 		if l := w.add(last, kind, end); l != nil && !w.full {
 			l.Name = p.Facts
@@ -125,6 +125,21 @@ func (o *opener) closed(l *Leaf) {
 	}
 	o.problem(finding.BytesNotUnderstood, l.Path, "a known container", fmt.Sprintf("%d bytes", len(l.content)),
 		"this container has no decoder here; it is compared as it stands")
+}
+
+// opaque reports the files of an archive that nothing opened and that are not
+// understood, together.
+func (o *opener) opaque(l *Leaf) {
+	var n, files int64
+	for _, c := range l.Inside {
+		if c.packed && c.Kind == Unknown && len(c.Inside) == 0 && !uniform(c.content) {
+			n, files = n+c.Length, files+1
+		}
+	}
+	if n > 0 {
+		o.problem(finding.BytesNotUnderstood, l.Path, "0 bytes", fmt.Sprintf("%d bytes", n),
+			fmt.Sprintf("%d bytes in %d files of this container have no structure known here; they are compared as a whole", n, files))
+	}
 }
 
 // opens reports whether a decoder was brought for what the bytes begin with.

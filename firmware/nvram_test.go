@@ -110,6 +110,6 @@ func TestLookingForStoresIsCheap(t *testing.T) {
 		body := bytes.Repeat([]byte(mark), 7<<20/len(mark))
 		start := time.Now()
 		Parse("bios", buildVolume(string(ffs.SystemNVData), 8<<20, body)).Open()
-		require.Less(t, time.Since(start), time.Second, mark)
+		require.Less(t, time.Since(start), 2*time.Second, mark)
 	}
 }

@@ -18,6 +18,7 @@ type Part struct {
 	Name           string // "header", "fmp", "driver:0", "payload:0/authentication", "payload:0"
 	Facts          string // what its header says, for people
 	Payload        bool   // holds firmware
+	Data           bool   // says more than where the firmware lies
 	Offset, Length int
 	Signed         int // of what signs: the bytes behind it that the signature is over
 }
@@ -184,11 +185,11 @@ func payload(b []byte, at int, name string) []Part {
 			parts = append(parts, p)
 		}
 	}
-	add(Part{Facts: facts, Signed: int(size) - skip}, "/authentication", at+head, skip)
-	add(Part{}, "/dependencies", at+head+skip, needs)
-	add(Part{Facts: ownFacts}, "/version", at+head+skip+needs, own)
+	add(Part{Facts: facts, Data: true, Signed: int(size) - skip}, "/authentication", at+head, skip)
+	add(Part{Data: true}, "/dependencies", at+head+skip, needs)
+	add(Part{Facts: ownFacts, Data: true}, "/version", at+head+skip+needs, own)
 	add(Part{Payload: true}, "", at+head+skip+needs+own, int(size)-skip-needs-own)
-	add(Part{}, "/vendor", at+head+int(size), int(vendor))
+	add(Part{Data: true}, "/vendor", at+head+int(size), int(vendor))
 	return parts
 }
 

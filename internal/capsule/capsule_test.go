@@ -63,9 +63,9 @@ func TestManagedCapsule(t *testing.T) {
 		{Name: "fmp", Offset: 28, Length: 24},
 		{Name: "driver:0", Payload: true, Offset: 52, Length: 8},
 		{Name: "payload:0/header", Facts: "image type 00000000-0000-0000-0000-000000000000, index 0, hardware instance 0", Offset: 60, Length: 48},
-		{Name: "payload:0/authentication", Facts: "PKCS#7", Offset: 108, Length: 32, Signed: 8},
+		{Name: "payload:0/authentication", Facts: "PKCS#7", Data: true, Offset: 108, Length: 32, Signed: 8},
 		{Name: "payload:0", Payload: true, Offset: 140, Length: 8},
-		{Name: "payload:0/vendor", Offset: 148, Length: 1},
+		{Name: "payload:0/vendor", Data: true, Offset: 148, Length: 1},
 	}, got)
 	p7, counter, ok := Signature(b[108:140])
 	require.True(t, ok)
@@ -78,7 +78,7 @@ func TestPayloadHeader(t *testing.T) {
 	own := slices.Concat([]byte("MSS1"), []byte{16, 0, 0, 0, 7, 0, 0, 0, 5, 0, 0, 0})
 	got, ok := Parse(capsule(managed, list("driver..", item(string(own)+"firmware", ""))))
 	require.True(t, ok)
-	require.Equal(t, Part{Name: "payload:0/version", Facts: "version 00000007, lowest supported 00000005", Offset: 140, Length: 16}, got[5])
+	require.Equal(t, Part{Name: "payload:0/version", Facts: "version 00000007, lowest supported 00000005", Data: true, Offset: 140, Length: 16}, got[5])
 	require.Equal(t, Part{Name: "payload:0", Payload: true, Offset: 156, Length: 8}, got[6])
 	require.Equal(t, 24, got[4].Signed)
 	own[4] = 200 // longer than the payload
@@ -96,7 +96,7 @@ func TestDependencies(t *testing.T) {
 	b[60+40] = 3 // authentication and dependencies
 	got, ok := Parse(b)
 	require.True(t, ok)
-	require.Equal(t, Part{Name: "payload:0/dependencies", Offset: 140, Length: len(expression)}, got[5])
+	require.Equal(t, Part{Name: "payload:0/dependencies", Data: true, Offset: 140, Length: len(expression)}, got[5])
 }
 
 func TestOtherCapsules(t *testing.T) {

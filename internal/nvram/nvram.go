@@ -43,11 +43,12 @@ const MaxVariables = 1 << 14
 // Header is the length of an edk2 store's header.
 const Header = 28
 
-// The GUIDs of stores: edk2's, and the one that UEFITool calls VSS2.
+// The GUIDs of stores as they are stored: edk2's DDCF3616 and AAF32C78, and
+// DDCF3617, which UEFITool calls VSS2.
 const (
-	guidSimple        = "DDCF3616-3275-4164-98B6-FE85707FFE7D"
-	guidVSS2          = "DDCF3617-3275-4164-98B6-FE85707FFE7D"
-	guidAuthenticated = "AAF32C78-947B-439A-A180-2E144EC37792"
+	guidSimple        = "\x16\x36\xcf\xdd\x75\x32\x64\x41\x98\xb6\xfe\x85\x70\x7f\xfe\x7d"
+	guidVSS2          = "\x17\x36\xcf\xdd\x75\x32\x64\x41\x98\xb6\xfe\x85\x70\x7f\xfe\x7d"
+	guidAuthenticated = "\x78\x2c\xf3\xaa\x7b\x94\x9a\x43\xa1\x80\x2e\x14\x4e\xc3\x77\x92"
 )
 
 // ParseHeader recognises an edk2 store and returns its format and the length
@@ -60,7 +61,7 @@ func ParseHeader(b []byte) (Format, int) {
 	if size < Header || size > int64(len(b)) {
 		return None, 0
 	}
-	switch guid(b) {
+	switch string(b[:16]) {
 	case guidSimple, guidVSS2:
 		return Simple, int(size)
 	case guidAuthenticated:

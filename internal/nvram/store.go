@@ -79,7 +79,7 @@ func store(b []byte) (Store, bool) {
 	case binary.LittleEndian.Uint64(b) == 0xb6<<32|1 && len(b) >= 0xb6 && string(b[26:34]) == "WINDOWS ":
 		return Store{Name: "slic-marker", Length: 0xb6}, true
 	}
-	switch binary.LittleEndian.Uint32(b) { // GUIDs are dear to compare, and this is asked everywhere
+	switch binary.LittleEndian.Uint32(b) {
 	case 0x9e58292b, 0xfff12b8d:
 		return ftwStore(b)
 	case 0xddcf3616, 0xddcf3617, 0xaaf32c78:
@@ -141,15 +141,17 @@ func fdcStore(b []byte) (Store, bool) {
 	return s, begins(b[s.Header:s.Length])
 }
 
-// The fault-tolerant writer's block, whose length has 32 or 64 bits.
+// The marks of the fault-tolerant writer's block: edk2's 9E58292B in two
+// spellings, and in old firmware the volume's GUID FFF12B8D.
 const (
-	guidWork    = "9E58292B-7C68-497D-A0CE-6500FD9F1B95"
-	guidOldWork = "9E58292B-7C68-497D-0ACE-6500FD9F1B95"
-	guidVolume  = "FFF12B8D-7696-4C8B-A985-2747075B4F50" // as the block's mark in old firmware
+	guidWork    = "\x2b\x29\x58\x9e\x68\x7c\x7d\x49\xa0\xce\x65\x00\xfd\x9f\x1b\x95"
+	guidOldWork = "\x2b\x29\x58\x9e\x68\x7c\x7d\x49\x0a\xce\x65\x00\xfd\x9f\x1b\x95"
+	guidVolume  = "\x8d\x2b\xf1\xff\x96\x76\x8b\x4c\xa9\x85\x27\x47\x07\x5b\x4f\x50"
 )
 
+// ftwStore reads a block, whose length has 32 or 64 bits.
 func ftwStore(b []byte) (Store, bool) {
-	if g := guid(b); g != guidWork && g != guidOldWork && g != guidVolume {
+	if g := string(b[:16]); g != guidWork && g != guidOldWork && g != guidVolume {
 		return Store{}, false
 	}
 	queue, header := uint64(binary.LittleEndian.Uint32(b[24:])), uint64(28)

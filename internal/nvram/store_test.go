@@ -3,26 +3,12 @@ package nvram
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"hash/crc32"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
-
-func guidBytes(s string) []byte {
-	var b []byte
-	for i, p := range strings.Split(s, "-") {
-		raw, _ := hex.DecodeString(p)
-		if i < 3 {
-			slices.Reverse(raw)
-		}
-		b = append(b, raw...)
-	}
-	return b
-}
 
 // vssOf is a store of the given mark with room behind its records.
 func vssOf(mark string, records ...[]byte) []byte {
@@ -74,7 +60,7 @@ func evsaOf(entries ...[]byte) []byte {
 
 func ftwOf(header, queue int, mark string) []byte {
 	b := bytes.Repeat([]byte{0xff}, header+queue)
-	copy(b, guidBytes(mark))
+	copy(b, mark)
 	binary.LittleEndian.PutUint32(b[24:], uint32(queue))
 	if header == 32 {
 		binary.LittleEndian.PutUint64(b[24:], uint64(queue))
@@ -99,7 +85,7 @@ func fsysOf(mark string, entries ...string) []byte {
 func fdcOf(store []byte) []byte {
 	const header = 72
 	v := make([]byte, header)
-	copy(v[16:], guidBytes(guidVolume))
+	copy(v[16:], guidVolume)
 	binary.LittleEndian.PutUint64(v[32:], uint64(header+len(store)))
 	copy(v[40:], "_FVH")
 	binary.LittleEndian.PutUint16(v[48:], header)
@@ -127,7 +113,7 @@ func named(variables []Variable) []string {
 }
 
 func TestEveryStoreIsFound(t *testing.T) {
-	simple := append(guidBytes(guidVSS2), make([]byte, 12)...)
+	simple := append([]byte(guidVSS2), make([]byte, 12)...)
 	binary.LittleEndian.PutUint32(simple[16:], uint32(Header+64))
 	simple[20], simple[21] = formatted, 0xfe
 	simple = append(simple, bytes.Repeat([]byte{0xff}, 64)...)
