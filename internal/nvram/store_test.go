@@ -3,7 +3,12 @@ package nvram
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 
@@ -196,6 +201,61 @@ func TestRecords(t *testing.T) {
 
 	f := fsysOf("Fsys", "ssn", "C02", "hwc", "X1")
 	require.Equal(t, []string{"ssn=C02", "hwc=X1"}, named(Parse(Fsys, f[fsysHeader:])))
+}
+
+// UEFIExtract finds the same stores and records at the same places.
+func TestUEFIExtractAgrees(t *testing.T) {
+	if _, err := exec.LookPath("UEFIExtract"); err != nil {
+		t.Skip("needs UEFIExtract (Debian package uefitool-cli)")
+	}
+	parts := [][]byte{
+		vssOf("$VSS", vssRecord(0x3f, 7, "Plain", "one"), vssRecord(0x3c, 7, "Plain", "old"), vssRecord(0x3f, 0x27, "Secure", "two"),
+			vssRecord(0x3f, 7|attributeApple, "Apple", "three"), vssRecord(stateIntel, 7, "Intel", "four")),
+		vssOf("$SVS", vssRecord(0x3f, 7, "Svs", "x")), ftwOf(32, 0x40, guidWork), ftwOf(28, 0x44, guidVolume), fsysOf("Fsys", "ssn", "C02", "hwc", "X1"),
+		evsaOf(evsaEntry(evsaTypeGUID, u16(1), ownerBytes()), evsaEntry(evsaTypeName, u16(2), utf16le("Setup")), evsaEntry(evsaTypeData, u16(1), u16(2), u32(7), []byte("on")),
+			evsaEntry(evsaTypeDeleted, u16(1), u16(2), u32(7), []byte("off")), slices.Concat(evsaEntry(evsaTypeData, u16(1), u16(2), u32(7|evsaExtended), u32(5)), []byte("large"))),
+		slices.Concat([]byte("_FLASH_MAP"), u16(2), make([]byte, 4+72)), fdcOf(vssOf("$VSS", vssRecord(0x3f, 7, "InFdc", "y"))),
+	}
+	var body []byte
+	for _, p := range parts {
+		body = append(body, p...)
+		for len(body)%16 != 0 {
+			body = append(body, 0xff)
+		}
+	}
+	body = append(body, bytes.Repeat([]byte{0xff}, 0x4000-72-len(body))...)
+	image := fdcOf(body)[8 : 8+0x4000]
+	path := filepath.Join(t.TempDir(), "nvram.rom")
+	require.NoError(t, os.WriteFile(path, image, 0o644))
+	out, err := exec.Command("UEFIExtract", path, "report").CombinedOutput()
+	require.NoError(t, err, string(out))
+	report, err := os.ReadFile(path + ".report.txt")
+	require.NoError(t, err)
+	var want []string
+	for _, m := range regexp.MustCompile(`(?m)^ (VSS|FTW|EVSA|Fsys|FlashMap|FDC) (store|entry) +\| *([^|\s]*)[^|]*\| ([0-9A-F]{8}) `).FindAllStringSubmatch(string(report), -1) {
+		if m[1] == "FlashMap" && m[2] == "entry" || m[3] == "GUID" || m[3] == "Name" {
+			continue // parts of the map, and of variables
+		}
+		want = append(want, m[4])
+		if m[1] == "FDC" {
+			break // of what is inside it prints offsets that are 8 too high
+		}
+	}
+	var got []string
+	for _, s := range Find(image[72:]) {
+		at := func(offset int) string { return fmt.Sprintf("%08X", 72+s.Offset+offset) }
+		got = append(got, at(0))
+		if s.Name == "fdc" {
+			break
+		}
+		for _, v := range Parse(s.Format, image[72+s.Offset+s.Header:72+s.Offset+s.Length]) {
+			got = append(got, at(s.Header+v.Offset))
+		}
+		if s.Format == Fsys {
+			got = append(got, at(s.Length-4-4-4)) // the end mark
+		}
+	}
+	require.Equal(t, want, got)
 }
 
 func FuzzFind(f *testing.F) {
