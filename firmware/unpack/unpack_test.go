@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -210,6 +211,20 @@ func TestVendorsContainers(t *testing.T) {
 			sum := sha256.Sum256(c.b)
 			require.Equal(t, hex.EncodeToString(sum[:]), m.Leaves[0].SHA256, "the container itself is compared in any case")
 		})
+	}
+}
+
+// The stream is one that edk2's tools wrote.
+func TestPackedModule(t *testing.T) {
+	for _, name := range []string{"volume-tiano.bin", "volume-efi.bin"} {
+		stream, err := os.ReadFile(filepath.Join("..", "testdata", name))
+		require.NoError(t, err)
+		m := parse(ucpPacked("@ROM", stream))
+		require.Empty(t, told(m), name)
+		l := leaf(t, m, "image/@ROM")
+		require.EqualValues(t, binary.LittleEndian.Uint32(stream[4:]), l.Length)
+		stream[20] ^= 0x55
+		require.NotEmpty(t, told(parse(ucpPacked("@ROM", stream))), name)
 	}
 }
 

@@ -18,7 +18,7 @@ func pfatBlock(data []byte) []byte {
 }
 
 func guard(h []byte, at int, data []byte) []byte {
-	script := slices.Concat([]byte{1, 0, 0, 0, 0, 0, 0, 0, 0x51, 0, 0, 0}, u32(at), []byte{0xff, 0, 0, 0, 0, 0, 0, 0})
+	script := slices.Concat([]byte{1, 0, 0, 0, 0, 0, 0, 0, 0x51, 0, 0, 0}, u32(at), make([]byte, 8), []byte{0x51, 0, 2, 0}, u32(len(data)), []byte{0xff, 0, 0, 0, 0, 0, 0, 0})
 	copy(h[0x1c:], u32(len(script)))
 	copy(h[0x20:], u32(len(data)))
 	return slices.Concat(h, script, data)
@@ -42,6 +42,15 @@ func ucpSeal(b []byte) []byte {
 
 func ucpFile(tag string, data []byte) []byte {
 	m := ucpSeal(slices.Concat([]byte(tag), make([]byte, 12), u32(len(data)), u32(len(data)), data))
+	return ucpSeal(slices.Concat([]byte("@UAF"), make([]byte, 12), m))
+}
+
+// ucpPacked has one module of a stream with its header.
+func ucpPacked(tag string, stream []byte) []byte {
+	if len(stream)%2 == 1 {
+		stream = append(stream, 0)
+	}
+	m := ucpSeal(slices.Concat([]byte(tag), make([]byte, 12), stream))
 	return ucpSeal(slices.Concat([]byte("@UAF"), make([]byte, 12), m))
 }
 

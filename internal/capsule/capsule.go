@@ -81,19 +81,22 @@ func Parse(b []byte) ([]Part, bool) {
 	if id == managed {
 		return managedParts(b[:total], int(size), []Part{{Name: "header", Facts: facts, Length: int(size)}})
 	}
-	if id == aptio || id == aptioSigned {
-		size = aptioHeader(b, size, total)
-	}
 	parts := []Part{{Name: "header", Facts: facts, Length: int(size)}}
+	if id == aptio || id == aptioSigned {
+		if image := aptioImage(b, size, total); image > size {
+			parts = append(parts, Part{Name: "authentication", Facts: "AMI's signature, not checked", Data: true, Offset: int(size), Length: int(image - size)})
+			size = image
+		}
+	}
 	if size < total {
 		parts = append(parts, Part{Name: "payload:0", Payload: true, Offset: int(size), Length: int(total - size)})
 	}
 	return parts, true
 }
 
-// aptioHeader is where the image begins in AMI's capsules: the header gives it,
+// aptioImage is where the image begins in AMI's capsules: the header gives it,
 // since a signature and a list of what it covers lie before it.
-func aptioHeader(b []byte, size, total uint64) uint64 {
+func aptioImage(b []byte, size, total uint64) uint64 {
 	if len(b) < header+4 {
 		return size
 	}

@@ -121,7 +121,8 @@ func TestAptioImageBeginsBehindItsSignature(t *testing.T) {
 	b := capsule(aptioSigned, []byte("\x24\x00\x20\x00signfirmware"))
 	got, ok := Parse(b)
 	require.True(t, ok)
-	require.Equal(t, Part{Name: "payload:0", Payload: true, Offset: 36, Length: 8}, got[1])
+	require.Equal(t, Part{Name: "authentication", Facts: "AMI's signature, not checked", Data: true, Offset: 28, Length: 8}, got[1])
+	require.Equal(t, Part{Name: "payload:0", Payload: true, Offset: 36, Length: 8}, got[2])
 }
 
 // Systems name their firmware by GUIDs of their own.
