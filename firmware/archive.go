@@ -90,11 +90,7 @@ func (o *opener) files(l *Leaf, id string, depth int) {
 	for _, n := range l.archive.Notes {
 		o.problem(n.Code, strings.TrimSuffix(id+"/"+plainName(n.Path), "/"), n.Want, n.Got, n.Why)
 	}
-	n := 0
-	for _, f := range l.archive.Files {
-		n += len(f.Content)
-	}
-	all := make([]byte, 0, n)
+	var all []byte
 	for _, f := range l.archive.Files {
 		all = append(all, f.Content...)
 	}
@@ -108,5 +104,4 @@ func (o *opener) files(l *Leaf, id string, depth int) {
 		c.Type, c.Name, c.packed = f.Type, plainName(f.Name), true
 	}
 	o.adopt(l, w, id, depth)
-	o.opaque(l)
 }

@@ -120,7 +120,7 @@ func (o *opener) whole(l *Leaf, prefix string, depth int) bool {
 
 // closed reports a container that nothing opened.
 func (o *opener) closed(l *Leaf) {
-	if l.Type != typeContainer || len(l.Inside) > 0 || o.opens(l.content) {
+	if l.Type != typeContainer || len(l.Inside) > 0 || o.decodes(l.content) {
 		return
 	}
 	o.problem(finding.BytesNotUnderstood, l.Path, "a known container", fmt.Sprintf("%d bytes", len(l.content)),
@@ -142,7 +142,7 @@ func (o *opener) opaque(l *Leaf) {
 	}
 }
 
-// opens reports whether a decoder was brought for what the bytes begin with.
-func (o *opener) opens(b []byte) bool {
+// decodes reports whether a decoder was brought for what the bytes begin with.
+func (o *opener) decodes(b []byte) bool {
 	return slices.ContainsFunc(o.decoders, func(d Decoder) bool { return d.Begins != nil && d.Begins(b) })
 }

@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	typeFile      = "file"
-	typeListing   = "listing"
+	typeMember      = "file"
+	typeFacts   = "listing"
 	typeSignature = "signature"
 )
 
@@ -70,7 +70,7 @@ func clean(name string) string {
 // file is a file of an archive that is to be opened further, or that says
 // something of the others.
 func file(name string, data []byte) firmware.File {
-	f := firmware.File{Path: clean(name), Kind: firmware.Unknown, Type: typeFile, Content: data}
+	f := firmware.File{Path: clean(name), Kind: firmware.Unknown, Type: typeMember, Content: data}
 	if f.Path == "" {
 		f.Path = "unnamed"
 	}
@@ -98,8 +98,8 @@ func vouch(a *firmware.Archive) {
 				continue
 			}
 			f.Name = summary(c)
-			text := listing(c)
-			facts = append(facts, firmware.File{Path: f.Path + "/facts", Kind: firmware.Header, Type: typeListing, Name: c.ID, Content: text})
+			text := factsOf(c)
+			facts = append(facts, firmware.File{Path: f.Path + "/facts", Kind: firmware.Header, Type: typeFacts, Name: c.ID, Content: text})
 			a.Notes = append(a.Notes, checksums(a.Files, f.Path, c)...)
 		case path.Ext(f.Path) == ".jcat":
 			items, err := jcat.Parse(f.Content)
@@ -130,7 +130,7 @@ func summary(c metainfo.Component) string {
 	return s
 }
 
-func listing(c metainfo.Component) []byte {
+func factsOf(c metainfo.Component) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "component %s\nname %s\n", c.ID, c.Name)
 	for _, g := range c.Provides {
@@ -148,8 +148,8 @@ func listing(c metainfo.Component) []byte {
 	return b.Bytes()
 }
 
-// sum is a digest by its name, "" for one that is not known.
-func sum(kind string, b []byte) string {
+// digestOf is a digest by its name, "" for one that is not known.
+func digestOf(kind string, b []byte) string {
 	switch kind {
 	case "md5":
 		s := md5.Sum(b) //nolint:gosec // a digest that metadata gives
@@ -220,7 +220,7 @@ func checksums(files []firmware.File, at string, c metainfo.Component) []firmwar
 			if left < 0 {
 				break
 			}
-			if got := sum(s.Type, f.Content); got != "" && got != s.Value {
+			if got := digestOf(s.Type, f.Content); got != "" && got != s.Value {
 				out = append(out, disagrees(f.Path, s.Type, s.Value, got, at))
 			}
 		}
@@ -262,7 +262,7 @@ func catalogue(files []firmware.File, at string, items []jcat.Item) (signed []fi
 				continue
 			}
 			want := strings.ToLower(strings.TrimSpace(string(c.Data)))
-			if got := sum(c.Kind.String(), f.Content); got != want {
+			if got := digestOf(c.Kind.String(), f.Content); got != want {
 				notes = append(notes, disagrees(f.Path, c.Kind.String(), want, got, at))
 			}
 		}

@@ -10,8 +10,6 @@ import (
 
 // Decoders returns all of them.
 func Decoders() []firmware.Decoder {
-	return append([]firmware.Decoder{
-		{GUID: brotli.GUID, Name: "brotli", Decode: brotli.Decode},
-		pkcs7Signatures(), cabinets(), zips(),
-	}, vendors()...)
+	out := []firmware.Decoder{{GUID: brotli.GUID, Name: "brotli", Decode: brotli.Decode}}
+	return append(out, containerDecoders()...)
 }

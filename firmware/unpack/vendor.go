@@ -17,6 +17,11 @@ import (
 	"github.com/assay-hw/assay/internal/ucp"
 )
 
+// containerDecoders are for what firmware is shipped in, and what signs it.
+func containerDecoders() []firmware.Decoder {
+	return append([]firmware.Decoder{pkcs7Signatures(), cabinets(), zips()}, vendors()...)
+}
+
 // vendors are the containers in which vendors ship updates, beside cabinets and
 // capsules. No vendor's file was at hand: they are read as BIOSUtilities reads
 // them, and the tests build their own.
@@ -56,7 +61,7 @@ func openPFAT(b []byte, limit int) (firmware.Archive, error) {
 		for _, f := range a.Files {
 			all = append(all, f.Content)
 		}
-		a.Files = []firmware.File{{Path: "image", Kind: firmware.Unknown, Type: typeFile, Name: fmt.Sprintf("reassembled from %d components", len(all)), Content: bytes.Join(all, nil)}}
+		a.Files = []firmware.File{{Path: "image", Kind: firmware.Unknown, Type: typeMember, Name: fmt.Sprintf("reassembled from %d components", len(all)), Content: bytes.Join(all, nil)}}
 	}
 	return a, nil
 }
@@ -158,7 +163,7 @@ func openPFS(b []byte, limit int) (firmware.Archive, error) {
 			return firmware.Archive{}, bounded(err, errors.Is(err, pfs.ErrLimit))
 		}
 		problems = append(problems, more...)
-		a.Files = append(a.Files, firmware.File{Path: "image", Kind: firmware.Unknown, Type: typeFile, Name: fmt.Sprintf("reassembled from %d blocks, their signatures are not checked", len(v.Entries)), Content: image})
+		a.Files = append(a.Files, firmware.File{Path: "image", Kind: firmware.Unknown, Type: typeMember, Name: fmt.Sprintf("reassembled from %d blocks, their signatures are not checked", len(v.Entries)), Content: image})
 	} else {
 		for i, e := range v.Entries {
 			a.Files = append(a.Files, entryFiles(i, e)...)
@@ -187,7 +192,7 @@ func entryFiles(i int, e pfs.Entry) []firmware.File {
 		}
 	}
 	add(".signature", typeSignature, fmt.Sprintf("of entry %d, not checked", i+1), e.Signature)
-	add(".metadata", typeFile, "", e.Metadata)
+	add(".metadata", typeMember, "", e.Metadata)
 	add(".metadata.signature", typeSignature, fmt.Sprintf("of entry %d, not checked", i+1), e.MetadataSignature)
 	return out
 }
@@ -227,7 +232,7 @@ func (u *updater) add(path string, kind firmware.Kind, name string, data []byte)
 		u.err = firmware.ErrLimit
 		return
 	}
-	u.files = append(u.files, firmware.File{Path: path, Kind: kind, Type: typeFile, Name: name, Content: data})
+	u.files = append(u.files, firmware.File{Path: path, Kind: kind, Type: typeMember, Name: name, Content: data})
 }
 
 func (u *updater) archive() (firmware.Archive, error) {
