@@ -276,6 +276,9 @@ func (a *appraisal) firmwareProved() (bool, string) {
 		if c.NotObservable > 0 || c.Compared == 0 {
 			return false, fmt.Sprintf("the image %s was not read completely", c.Name)
 		}
+		if c.Undeclared > 0 {
+			return false, fmt.Sprintf("%d bytes of the image %s are in no part that the manifest declares", c.Undeclared, c.Name)
+		}
 	}
 	return len(a.code.Coverage) > 0, "every declared image was read and compared"
 }
@@ -365,6 +368,7 @@ func (a *appraisal) facts() *facts {
 	f.version, f.versionKnown = a.declaredVersion()
 	f.pcr0Golden = a.pcrGolden(0)
 	f.imageGolden = a.imageGolden()
+	f.flash = a.flashAndLog()
 	a.votes(f)
 	return f
 }
@@ -389,7 +393,9 @@ func (a *appraisal) pcrGolden(n int) bool {
 // declared.
 func (a *appraisal) imageGolden() bool {
 	drift := slices.ContainsFunc(a.code.Findings, func(f finding.Finding) bool { return f.Severity > finding.Info })
-	return !drift && slices.ContainsFunc(a.code.Coverage, func(c firmware.Coverage) bool { return c.Name == "bios" && c.Compared > 0 && c.NotObservable == 0 })
+	return !drift && slices.ContainsFunc(a.code.Coverage, func(c firmware.Coverage) bool {
+		return c.Name == "bios" && c.Compared > 0 && c.NotObservable == 0 && c.Undeclared == 0
+	})
 }
 
 // votes asks every source for the identity of the machine.

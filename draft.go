@@ -1,6 +1,7 @@
 package assay
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -36,6 +37,9 @@ type DraftOptions struct {
 	Now      time.Time
 	Validity time.Duration      // default: two years
 	Decoders []firmware.Decoder // as in Case
+
+	Firmware []firmware.VendorFile // become references beside those of the units' own flash
+	Platform manifest.Environment  // what the manifest is about, when there is no unit
 }
 
 // unit is one known-good machine, or one boot of it.
@@ -52,7 +56,7 @@ type unit struct {
 // evidence already has and are accepted with it, and which classes could not be
 // declared complete.
 func Draft(bundles []*evidence.Bundle, opt DraftOptions) (*manifest.Manifest, []string, error) {
-	if len(bundles) == 0 {
+	if len(bundles) == 0 && len(opt.Firmware) == 0 {
 		return nil, nil, errors.New("draft: no evidence")
 	}
 	d := &drafter{opt: opt}
@@ -64,7 +68,9 @@ func Draft(bundles []*evidence.Bundle, opt DraftOptions) (*manifest.Manifest, []
 		return nil, nil, err
 	}
 	d.components()
-	d.measurements()
+	if err := d.measurements(); err != nil {
+		return nil, nil, err
+	}
 	d.contradictions()
 	return &d.out, d.notes, nil
 }
@@ -102,6 +108,17 @@ func (d *drafter) scannerBoots() {
 
 // platform names what the manifest is about; all units must agree on it.
 func (d *drafter) platform() error {
+	if len(d.units) == 0 {
+		if d.out.Environment = d.opt.Platform; d.out.Environment.Manufacturer == "" || d.out.Environment.Model == "" {
+			return errors.New("draft: without evidence the manufacturer and the model have to be given")
+		}
+		if d.opt.Scope == Machine {
+			return errors.New("draft: a manifest for one machine needs its evidence")
+		}
+		d.opt.Scope = Model
+		d.header()
+		return nil
+	}
 	serials := map[string]bool{}
 	for i, u := range d.units {
 		s, ok := u.inventory.Part("system")
@@ -191,7 +208,7 @@ func (d *drafter) components() {
 }
 
 // measurements declares boot events, firmware images and the TPM.
-func (d *drafter) measurements() {
+func (d *drafter) measurements() error {
 	var boots [][]attest.Reference
 	var images [][]*firmware.Image
 	for _, u := range d.units {
@@ -207,11 +224,66 @@ func (d *drafter) measurements() {
 	for _, v := range varied {
 		d.note("%s", v)
 	}
-	a := &appraisal{inventory: d.units[0].inventory}
-	d.out.Firmware = firmware.DraftReferences(a.versions(), images...)
+	if len(d.units) > 0 {
+		a := &appraisal{inventory: d.units[0].inventory}
+		d.out.Firmware = firmware.DraftReferences(a.versions(), images...)
+	}
+	d.derive()
+	if err := d.vendorFirmware(); err != nil {
+		return err
+	}
 	d.devices()
 	if d.opt.Scope == Machine {
 		d.endorsements()
+	}
+	return nil
+}
+
+// vendorFirmware adds references from the files that the vendor ships. One that
+// the flash of a unit has already is left out.
+func (d *drafter) vendorFirmware() error {
+	for _, f := range d.opt.Firmware {
+		name := cmp.Or(f.Name, "bios")
+		var size int64
+		for _, u := range d.units {
+			if i := slices.IndexFunc(u.images, func(m *firmware.Image) bool { return m.Name == name && m.Reason == "" }); i >= 0 {
+				size = u.images[i].Size
+			}
+		}
+		r, m, err := firmware.VendorReference(f, size)
+		if err != nil {
+			return fmt.Errorf("draft: %w", err)
+		}
+		if r.SHA256 != "" && slices.ContainsFunc(d.out.Firmware, func(o firmware.Reference) bool { return o.Name == r.Name && o.SHA256 == r.SHA256 }) {
+			d.note("%s is what a unit has in its flash", f.Image.Artifact)
+			continue
+		}
+		if r.Partial {
+			d.note("%s holds %d parts of the flash %s and not all of it: what else is there will be listed as not checked", f.Image.Artifact, len(r.Leaves), r.Name)
+		}
+		d.out.Firmware = append(d.out.Firmware, r)
+		d.predict(r.Name, m)
+	}
+	return nil
+}
+
+// predict allows, for events over a part of an image, what another version of
+// that image has there.
+func (d *drafter) predict(name string, m *firmware.Image) {
+	for _, r := range d.out.Boot {
+		for _, e := range r.Events {
+			path, ok := strings.CutPrefix(e.Derived, derivedFirmware+name+"/")
+			if !ok {
+				continue
+			}
+			for bank, have := range e.Digests {
+				for _, sum := range m.Digests(path, bank) {
+					if !slices.Contains(have, sum) {
+						e.Digests[bank] = append(e.Digests[bank], sum)
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -24,6 +24,8 @@ type facts struct {
 	boardMatches  bool // the board's serial number is the declared one
 	identityVotes []vote
 
+	flash flashAndLog // what the image and the log say of each other
+
 	measured map[string][]finding.Finding // event findings by the device whose ROM their digest is of
 }
 
@@ -186,27 +188,67 @@ func firmwareBehindVersion(f *facts) []Incident {
 	return nil
 }
 
-// dumpUnexplained is IC-05: the image that was read is golden, the measurement
-// is not, so one of the two lies.
+const clipRead = "Read the flash with an external programmer while the machine is held in reset: "
+
+// dumpUnexplained is IC-05: the image that was read and the measurement cannot
+// both show what ran. Either one is as declared and the other is not, or a part
+// that the reference boot measured has bytes that the log has no event over.
 func dumpUnexplained(f *facts) []Incident {
-	drift := f.otherFirmwareMeasured(finding.PCRDiffers, finding.UnexpectedEvent, finding.MissingEvent)
-	if !f.imageGolden || !f.quoted || len(drift) == 0 {
+	if !f.quoted {
 		return nil
 	}
-	return []Incident{incident(finding.IncidentDumpUnexplained, drift,
-		"The firmware image that was read is the declared one, yet the firmware that was measured is not. Either the read or the measurement does not show what ran.",
-		"Read the flash with an external programmer while the machine is held in reset; the golden image there points at the measurement, another image at the read path.")}
+	drift := f.otherFirmwareMeasured(finding.PCRDiffers, finding.UnexpectedEvent, finding.MissingEvent)
+	if f.imageGolden && len(drift) > 0 {
+		return []Incident{incident(finding.IncidentDumpUnexplained, drift,
+			"The firmware image that was read is the declared one, yet the firmware that was measured is not. Either the read or the measurement does not show what ran.",
+			clipRead+"the golden image there points at the measurement, another image at the read path.")}
+	}
+	parts := f.contradicted()
+	if len(parts) == 0 {
+		return nil
+	}
+	narrative := fmt.Sprintf("The firmware image that was read has bytes (%s) that are not those that were measured. Either the read or the measurement does not show what ran.", shortParts(subjects(parts)))
+	if f.pcr0Golden {
+		narrative = fmt.Sprintf("The firmware image that was read is changed where the firmware measures itself (%s), yet every measurement is as declared. Either the read or the measurement does not show what ran.", shortParts(subjects(parts)))
+	}
+	return []Incident{incident(finding.IncidentDumpUnexplained, slices.Concat(parts, drift), narrative,
+		clipRead+"the same bytes there point at the measurement, the declared ones at the read path.")}
+}
+
+// contradicted returns the findings about bytes of the image that the log
+// denies.
+func (f *facts) contradicted() []finding.Finding {
+	return slices.DeleteFunc(f.foreignBytes(), func(x finding.Finding) bool {
+		denied := inside(x, f.flash.unmeasured) || around(x, f.flash.unmeasured)
+		return !denied && !(f.pcr0Golden && inside(x, f.flash.measured))
+	})
+}
+
+// foreignBytes returns the findings about bytes of the host firmware's image.
+func (f *facts) foreignBytes() []finding.Finding {
+	return slices.DeleteFunc(f.standing(finding.CodeRegionDiffers, finding.ForeignBytes, finding.ImageDiffers), func(x finding.Finding) bool { return !aboutImage(x) })
+}
+
+func subjects(fs []finding.Finding) []string {
+	var out []string
+	for _, f := range fs {
+		out = append(out, f.Subject)
+	}
+	return out
 }
 
 // unmeasuredCode is IC-06: the flash changed where measured boot does not
 // look.
 func unmeasuredCode(f *facts) []Incident {
-	drift := f.standing(finding.CodeRegionDiffers, finding.ForeignBytes, finding.ImageDiffers)
+	denied := f.contradicted()
+	drift := slices.DeleteFunc(f.foreignBytes(), func(x finding.Finding) bool {
+		return slices.ContainsFunc(denied, func(d finding.Finding) bool { return d.Fingerprint == x.Fingerprint })
+	})
 	if !f.pcr0Golden || !f.quoted || len(drift) == 0 {
 		return nil
 	}
 	return []Incident{incident(finding.IncidentUnmeasuredCode, drift,
-		"The flash holds bytes that the manifest does not have, while every measurement of the firmware is as declared: the change sits where measured boot does not look.",
+		fmt.Sprintf("The flash holds bytes that the manifest does not have (%s), while every measurement of the firmware is as declared: the change sits where measured boot does not look.", shortParts(subjects(drift))),
 		"Read the flash with an external programmer. If the bytes are there too, compare them with the vendor's image; if not, the in-band read path is suspect.")}
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-hw/assay"
+	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
 )
 
@@ -53,4 +54,60 @@ func TestReplayedQuoteProvesNothingNow(t *testing.T) {
 			require.Contains(t, q.Reason, "nonce")
 		}
 	}
+}
+
+func incidentOf(r *assay.Result, code finding.Code) *assay.Incident {
+	for i := range r.Incidents {
+		if r.Incidents[i].Code == code {
+			return &r.Incidents[i]
+		}
+	}
+	return nil
+}
+
+// The flash holds a patched driver in a volume that the firmware measures, and
+// the TPM signed the digest of the declared one: that is no change hidden where
+// nobody looks, it is a contradiction.
+func TestPatchedImageAgainstGoldenMeasurementIsAContradiction(t *testing.T) {
+	l := newLab(t, machine(t, "baseline"))
+	r := l.verify(t, with(machine(t, "baseline"), func(f files) { f["firmware/bios.rom"] = machine(t, "fw-patched-dxe")["firmware/bios.rom"] }))
+	require.Equal(t, assay.Fail, r.Verdict)
+	in := incidentOf(r, finding.IncidentDumpUnexplained)
+	require.NotNil(t, in)
+	require.Contains(t, in.Narrative, "B95E9FDA-26DE-48D2-8807-1F9107AC5E3A")
+	require.NotContains(t, incidentCodes(r), finding.IncidentUnmeasuredCode)
+}
+
+// A patched driver that was measured as it is contradicts nothing.
+func TestPatchedImageExplainsItsMeasurement(t *testing.T) {
+	l := newLab(t, machine(t, "baseline"))
+	r := l.verify(t, machine(t, "fw-patched-dxe"))
+	require.NotContains(t, incidentCodes(r), finding.IncidentDumpUnexplained)
+	require.NotContains(t, incidentCodes(r), finding.IncidentUnmeasuredCode)
+	require.Contains(t, incidentCodes(r), finding.IncidentFirmwareBehindVersion)
+}
+
+// The volume of the reset vector is measured by nothing.
+func TestChangedResetVectorIsUnmeasuredCode(t *testing.T) {
+	l := newLab(t, machine(t, "baseline"))
+	r := l.verify(t, machine(t, "fw-patched-sec"))
+	in := incidentOf(r, finding.IncidentUnmeasuredCode)
+	require.NotNil(t, in)
+	require.Contains(t, in.Narrative, "DF1CCEF6-F301-4A63-9661-FC6030DCC880")
+	require.NotContains(t, incidentCodes(r), finding.IncidentDumpUnexplained)
+}
+
+// A draft says which part of the image an expected event is over.
+func TestDraftTiesEventsToTheImage(t *testing.T) {
+	d, _, err := assay.Draft([]*evidence.Bundle{bundle(t, machine(t, "baseline"))}, assay.DraftOptions{Scope: assay.Machine, Now: labTime})
+	require.NoError(t, err)
+	var derived []string
+	for _, r := range d.Boot {
+		for _, e := range r.Events {
+			if r.PCR == 0 && e.Derived != "" && e.Derived != "separator" {
+				derived = append(derived, e.Derived)
+			}
+		}
+	}
+	require.Equal(t, []string{"firmware:bios/48DB5E17-707C-472D-91CD-1613E7EF51B0/9E21FD93-9C72-4C15-8C4B-E77F1DB2D792/7CB8BDC9-F8EB-4F34-AAEA-3EE4AF6516A1"}, derived)
 }

@@ -44,6 +44,7 @@ type Result struct {
 	Platform   Platform          `json:"platform"`
 	Assurance  Assurance         `json:"assurance"`
 	Manifests  []ManifestUse     `json:"manifests"`
+	KnownBad   []ManifestUse     `json:"knownBad,omitempty"` // lists of known-bad firmware that were given
 	Evidence   EvidenceUse       `json:"evidence"`
 	Policy     PolicyUse         `json:"policy"`
 	Required   []Required        `json:"required"`

@@ -38,6 +38,7 @@ type Case struct {
 	BOM      *PartList            // compared too, though unsigned; nil is none
 	Nonce    []byte               // nil when none was given
 	Now      time.Time
+	KnownBad [][]byte           // lists of known-bad firmware, as signed; a built-in one is always used
 	Decoders []firmware.Decoder // for encodings in firmware images beyond those built in
 }
 
@@ -187,6 +188,7 @@ func (a *appraisal) compare() {
 	a.found = append(a.found, a.boot.Findings...)
 	a.found = append(a.found, a.code.Findings...)
 	a.compareSPDM()
+	a.knownBad()
 	a.rightMachine()
 	a.tpmAbsent()
 	a.locate()

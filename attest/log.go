@@ -28,7 +28,9 @@ type Event struct {
 	Type    string            `json:"type"`
 	Label   string            `json:"label,omitempty"`
 	Digests map[string]string `json:"digests"`
-	Data    string            `json:"data"` // "covered", "contradicted" or "not covered" by the digest
+	Data    string            `json:"data"`             // "covered", "contradicted" or "not covered" by the digest
+	Base    uint64            `json:"base,omitempty"`   // where firmware lay that the event is over
+	Length  uint64            `json:"length,omitempty"` // in bytes
 }
 
 // ParseLog reads an event log within the default limits. With an error it
@@ -56,12 +58,39 @@ func (l *Log) Events() []Event {
 	for i := range l.log.Events {
 		e := &l.log.Events[i]
 		v := Event{Number: e.Number, PCR: int64(e.PCR), Type: e.Type.String(), Label: label(e), Digests: map[string]string{}, Data: credibility(e).String()}
+		v.Base, v.Length = blob(e)
 		for _, d := range e.Digests {
 			v.Digests[d.Alg.String()] = hex.EncodeToString(d.Value)
 		}
 		out = append(out, v)
 	}
 	return out
+}
+
+// blob reads where the firmware lay that an event is over, and how long it is:
+// EFI_PLATFORM_FIRMWARE_BLOB, the second form behind a text, and the start of
+// EFI_IMAGE_LOAD_EVENT (TCG PFP 1.06, 10.2.3 to 10.2.5).
+func blob(e *tcglog.Event) (base, length uint64) {
+	d := e.Data
+	switch e.Type {
+	case tcglog.EFIFirmwareBlob2, tcglog.PostCode2:
+		if len(d) == 0 || int(d[0]) >= len(d) {
+			return 0, 0
+		}
+		d = d[1+int(d[0]):]
+	case tcglog.EFIFirmwareBlob, tcglog.PostCode, tcglog.SCRTMContents:
+	case tcglog.EFIBootServicesDriver, tcglog.EFIRuntimeDriver:
+		if len(d) < 32 {
+			return 0, 0
+		}
+		d = d[:16]
+	default:
+		return 0, 0
+	}
+	if len(d) != 16 {
+		return 0, 0
+	}
+	return le64(d), le64(d[8:])
 }
 
 const maxLabel = 200

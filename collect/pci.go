@@ -21,7 +21,12 @@ func pci(t *task) {
 		if t.over(dir) {
 			continue
 		}
-		t.attributes(dir, []string{"vendor", "device", "class"}, []string{"subsystem_vendor", "subsystem_device", "revision", "resource", "label", "acpi_index"})
+		t.attributes(dir, []string{"vendor", "device", "class"}, []string{
+			"subsystem_vendor", "subsystem_device", "revision", "resource", "label", "acpi_index",
+			// locks of the flash that only drivers can see (sysfs-driver-spi-intel, sysfs-driver-ccp)
+			"intel_spi_protected", "intel_spi_locked", "intel_spi_bios_locked",
+			"rom_armor_enforced", "anti_rollback_status", "debug_lock_on", "fused_part", "rpmc_production_enabled",
+		})
 		t.read(dir+"/config", file{limit: 4096, full: 256})
 		t.resolved(dir)
 		t.base(dir, "driver", "driver")

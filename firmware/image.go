@@ -73,14 +73,19 @@ type Leaf struct {
 // Image is one flash image as read. Leaves are in offset order and cover every
 // byte exactly once.
 type Image struct {
-	Name     string            `json:"name"`             // "bios", "bmc"
-	Artifact string            `json:"artifact"`         // path in the evidence
-	SHA256   string            `json:"sha256,omitempty"` // of all bytes
-	Size     int64             `json:"size"`
-	Reason   string            `json:"reason,omitempty"` // why the image cannot be compared; empty when it is complete
-	Leaves   []Leaf            `json:"leaves"`
-	Findings []finding.Finding `json:"findings,omitempty"` // what reading found: malformed side file, limits, bytes not understood
+	Name       string            `json:"name"`             // "bios", "bmc"
+	Artifact   string            `json:"artifact"`         // path in the evidence
+	SHA256     string            `json:"sha256,omitempty"` // of all bytes
+	Size       int64             `json:"size"`
+	Reason     string            `json:"reason,omitempty"` // why the image cannot be compared; empty when it is complete
+	Leaves     []Leaf            `json:"leaves"`
+	Protection []Protection      `json:"protection,omitempty"` // locks against writing it that the evidence shows
+	Findings   []finding.Finding `json:"findings,omitempty"`   // what reading found: malformed side file, limits, bytes not understood
 
+	Progress func(done int64) `json:"-"` // told, while the image is opened, how many of its bytes are done
+
+	readOf   string       // name of the image that this is another read of
+	unread   []NotChecked // what another read of the flash leaves open
 	data     []byte
 	names    map[string]int
 	bounds   bounds
@@ -116,7 +121,22 @@ func Read(b *evidence.Bundle, decoders ...Decoder) []*Image {
 		m.Findings = m.Observed()
 		out = append(out, m)
 	}
-	return out
+	for _, m := range out {
+		m.reread(b, out)
+	}
+	out = slices.DeleteFunc(out, func(m *Image) bool { return m.readOf != "" && m.readOf != m.Name })
+	return withProtection(b, out)
+}
+
+// withProtection adds the locks of the host's flash. They show without the
+// image too, which a locked-down kernel does not let anyone read.
+func withProtection(b *evidence.Bundle, images []*Image) []*Image {
+	m := imageNamed(images, hostFirmware)
+	m.Protection = protections(b, m)
+	if len(m.Protection) > 0 && !slices.Contains(images, m) {
+		images = append(images, m)
+	}
+	return images
 }
 
 func notRead(a evidence.Artifact) string {
@@ -132,6 +152,7 @@ type origin struct {
 	Offset   int64  `json:"offset"`
 	Length   int64  `json:"length"`
 	Complete bool   `json:"complete"`
+	Of       string `json:"of"` // another read of the flash whose image has this name
 }
 
 // sideFile learns whether the read was complete. An image without a side file
@@ -151,6 +172,7 @@ func (m *Image) sideFile(b *evidence.Bundle, name string) {
 		m.Reason = "whether the read was complete is not known: " + name + " is malformed"
 		return
 	}
+	m.readOf = o.Of
 	switch {
 	case !o.Complete:
 		m.Reason = "the read was not complete"

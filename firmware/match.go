@@ -19,12 +19,13 @@ type Comparison struct {
 // Coverage counts, for one declared image, what became of its leaves and bytes.
 type Coverage struct {
 	Name          string `json:"name"`
-	Declared      int    `json:"declared"`      // leaves in the reference
-	Matched       int    `json:"matched"`       // leaves with the declared bytes
-	Unexpected    int    `json:"unexpected"`    // leaves that no reference leaf stands for
-	NotObservable int    `json:"notObservable"` // declared leaves of an image that was not read
-	Compared      int64  `json:"compared"`      // bytes
-	Volatile      int64  `json:"volatile"`      // bytes that may change
+	Declared      int    `json:"declared"`             // leaves in the reference
+	Matched       int    `json:"matched"`              // leaves with the declared bytes
+	Unexpected    int    `json:"unexpected"`           // leaves that no reference leaf stands for
+	NotObservable int    `json:"notObservable"`        // declared leaves of an image that was not read
+	Compared      int64  `json:"compared"`             // bytes
+	Volatile      int64  `json:"volatile"`             // bytes that may change
+	Undeclared    int64  `json:"undeclared,omitempty"` // bytes in no leaf of a partial reference
 }
 
 // NotChecked names something that could not be compared, and why.
@@ -52,7 +53,8 @@ func Match(want []Reference, got []*Image, versions map[string]string) *Comparis
 		c.image(byName[n], imageNamed(got, n), versions[n])
 	}
 	for _, m := range got {
-		if _, ok := byName[m.Name]; !ok {
+		c.NotChecked = append(c.NotChecked, m.unread...)
+		if _, ok := byName[m.Name]; !ok && m.Reason != notInEvidence {
 			c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: "the manifest declares no image of this name"})
 		}
 	}
@@ -60,10 +62,12 @@ func Match(want []Reference, got []*Image, versions map[string]string) *Comparis
 	return c
 }
 
+const notInEvidence = "not in the evidence"
+
 func imageNamed(got []*Image, name string) *Image {
 	i := slices.IndexFunc(got, func(m *Image) bool { return m.Name == name })
 	if i < 0 {
-		return &Image{Name: name, Artifact: "firmware/" + name + ".rom", Reason: "not in the evidence"}
+		return &Image{Name: name, Artifact: "firmware/" + name + ".rom", Reason: notInEvidence}
 	}
 	return got[i]
 }
@@ -71,6 +75,7 @@ func imageNamed(got []*Image, name string) *Image {
 // image compares one image with the reference that fits it best.
 func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	c.version(refs, m, version)
+	c.protection(refs, m)
 	if m.Reason != "" {
 		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: m.Reason})
 		c.Coverage = append(c.Coverage, Coverage{Name: m.Name, Declared: len(refs[0].Leaves), NotObservable: len(refs[0].Leaves)})
@@ -81,8 +86,7 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	for _, r := range refs {
 		k := &comparer{ref: r, got: m, stable: m.StableSHA256()}
 		k.leaves()
-		if best == nil || len(k.found) < len(best.found) ||
-			len(k.found) == len(best.found) && r.Version == version && best.ref.Version != version {
+		if best == nil || k.fits(best, version) {
 			best = k
 		}
 	}
@@ -92,9 +96,35 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 		c.Findings = append(c.Findings, m.Inside()...)
 	}
 	c.Coverage = append(c.Coverage, best.coverage)
-	if len(best.ref.Leaves) == 0 && best.ref.SHA256 == "" {
+	if n := best.coverage.Undeclared; n > 0 {
+		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: fmt.Sprintf("%d of %d bytes are in no part that the reference declares: the vendor's file does not hold the whole flash", n, m.Size)})
+	}
+	if len(best.ref.Leaves) == 0 && best.ref.SHA256 == "" && best.coverage.Compared == 0 && !best.differing() {
 		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: "the manifest declares no digest of this image"})
 	}
+}
+
+// fits reports whether the image fits the reference better than another one:
+// by modules that differ, then by how much of the flash is declared, so that a
+// partial reference never hides what a whole one of the same version shows.
+func (k *comparer) fits(best *comparer, version string) bool {
+	modules := func(c *comparer) int {
+		n := 0
+		for _, f := range c.found {
+			if f.Code == finding.CodeRegionDiffers || f.Code == finding.BMCFirmwareDiffers {
+				n++
+			}
+		}
+		return n
+	}
+	isVersion := func(c *comparer) int {
+		if c.ref.Version == version {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(modules(k), modules(best)), cmp.Compare(k.coverage.Undeclared, best.coverage.Undeclared),
+		cmp.Compare(len(k.found), len(best.found)), cmp.Compare(isVersion(k), isVersion(best))) < 0
 }
 
 // partly compares what an incomplete read holds: a side file that calls an image
@@ -113,6 +143,9 @@ func (c *Comparison) partly(refs []Reference, m *Image) {
 	var best []finding.Finding
 	most := 0
 	for _, r := range refs {
+		if r.Partial {
+			continue // its offsets are those of the vendor's file
+		}
 		k := &comparer{ref: r, got: m}
 		equal := 0
 		for _, want := range r.Leaves {
@@ -159,7 +192,7 @@ func (c *Comparison) version(refs []Reference, m *Image, version string) {
 		if r.Version != "" {
 			labels = append(labels, r.Version)
 		}
-		if r.MinVersion != "" && olderThan(version, r.MinVersion) {
+		if r.MinVersion != "" && OlderThan(version, r.MinVersion) {
 			f := finding.New(finding.FirmwareTooOld, "firmware:"+m.Name)
 			f.Want, f.Got = "at least "+r.MinVersion, version
 			f.Why = "the firmware reports a version that is older than the manifest allows"
@@ -219,6 +252,9 @@ func (k *comparer) leaves() {
 	if len(k.ref.Leaves) > 0 {
 		k.compareLeaves()
 	}
+	if len(k.ref.Digests) > 0 {
+		k.shipped()
+	}
 	if k.ref.SHA256 == "" {
 		return
 	}
@@ -235,14 +271,36 @@ func (k *comparer) leaves() {
 	}
 }
 
+// shipped holds the whole image against digests of the file that the vendor
+// ships. It fits images without variables; any other needs leaves.
+func (k *comparer) shipped() {
+	known := false
+	for _, b := range banks {
+		want := k.ref.Digests[b.name]
+		if want == "" {
+			continue
+		}
+		known = true
+		if got := sumOf(b.hash, k.got.data); !strings.EqualFold(got, want) {
+			k.report(finding.ImageDiffers, "", b.name+":"+want, b.name+":"+got, "the image is not the file of which the manifest has the digest", 0, k.got.Size)
+			return
+		}
+	}
+	if known {
+		k.coverage.Compared = k.got.Size
+	}
+}
+
 func (k *comparer) compareLeaves() {
 	got := make(map[string]Leaf, len(k.got.Leaves))
 	for _, l := range k.got.Leaves {
 		got[l.Path] = l
 	}
 	declared := make(map[string]bool, len(k.ref.Leaves))
+	volumes := map[string]bool{}
 	for _, want := range k.ref.Leaves {
 		declared[want.Path] = true
+		volumes[volumeOf(want)] = true
 		l, ok := got[want.Path]
 		if !ok {
 			k.aside(want.Kind == Padding || want.Kind == Free, func() {
@@ -254,7 +312,11 @@ func (k *comparer) compareLeaves() {
 		k.leaf(want, l)
 	}
 	for _, l := range k.got.Leaves {
-		if !declared[l.Path] {
+		switch {
+		case declared[l.Path]:
+		case k.ref.Partial && !(ofVolume(l) && volumes[volumeOf(l)]):
+			k.coverage.Undeclared += l.Length
+		default:
 			k.undeclared(l)
 		}
 	}
@@ -310,7 +372,7 @@ func (k *comparer) leaf(want, l Leaf) {
 		return
 	}
 	k.coverage.Matched++
-	if want.Offset != l.Offset {
+	if want.Offset != l.Offset && !k.ref.Partial {
 		k.moved = append(k.moved, fmt.Sprintf("%s (0x%x, declared 0x%x)", l.Path, l.Offset, want.Offset))
 	}
 }
@@ -342,7 +404,11 @@ func (k *comparer) sameVersion(version string) {
 		return
 	}
 	if k.differing() {
-		k.report(finding.SameVersionOtherBytes, "", "sha256:"+k.ref.SHA256, "sha256:"+k.stable,
+		want := "sha256:" + k.ref.SHA256
+		if k.ref.SHA256 == "" {
+			want = "other bytes"
+		}
+		k.report(finding.SameVersionOtherBytes, "", want, "sha256:"+k.stable,
 			fmt.Sprintf("the firmware reports version %s like the reference and has other bytes", version), 0, k.got.Size)
 	}
 }

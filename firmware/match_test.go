@@ -2,6 +2,7 @@ package firmware
 
 import (
 	"bytes"
+	"crypto"
 	"slices"
 	"testing"
 
@@ -171,10 +172,10 @@ func TestVersionLabels(t *testing.T) {
 
 func TestOlderThan(t *testing.T) {
 	for _, p := range [][2]string{{"1.9", "1.10"}, {"1.9a", "1.9b"}, {"2.0", "2.0.1"}, {"A9", "A10"}, {"01.02", "1.3"}} {
-		require.True(t, olderThan(p[0], p[1]), p)
-		require.False(t, olderThan(p[1], p[0]), p)
+		require.True(t, OlderThan(p[0], p[1]), p)
+		require.False(t, OlderThan(p[1], p[0]), p)
 	}
-	require.False(t, olderThan("1.010", "1.10"))
+	require.False(t, OlderThan("1.010", "1.10"))
 }
 
 func TestEitherOfTwoAllowedVersions(t *testing.T) {
@@ -271,4 +272,22 @@ func TestIncompleteReadStillShowsADifference(t *testing.T) {
 	m = Parse("bios", unread)
 	m.Reason = "the read was not complete"
 	require.Empty(t, Match(refs, []*Image{m}, nil).Findings, "bytes that were not read are no difference")
+}
+
+// A digest of the file that the vendor ships stands for the whole image.
+func TestDigestOfTheShippedFile(t *testing.T) {
+	b := []byte("a device's firmware")
+	image := Parse("nic", b)
+	ref := Reference{Name: "nic", Version: "1.0", Digests: map[string]string{"sha384": sumOf(crypto.SHA384, b), "sha512": sumOf(crypto.SHA512, b)}}
+	c := Match([]Reference{ref}, []*Image{image}, map[string]string{"nic": "1.0"})
+	require.Empty(t, c.Findings)
+	require.Empty(t, c.NotChecked)
+	require.Equal(t, int64(len(b)), c.Coverage[0].Compared)
+	c = Match([]Reference{ref}, []*Image{Parse("nic", append(b, 0))}, map[string]string{"nic": "1.0"})
+	require.Equal(t, finding.SameVersionOtherBytes, told(c.Findings)["firmware:nic"])
+	require.Len(t, c.Findings, 2)
+	require.Equal(t, finding.ImageDiffers, c.Findings[0].Code)
+	ref.Digests = map[string]string{"md5": "00"}
+	c = Match([]Reference{ref}, []*Image{image}, nil)
+	require.NotEmpty(t, c.NotChecked, "a digest that cannot be computed proves nothing")
 }

@@ -61,6 +61,9 @@ func (m *Image) Open() []Leaf {
 			l.content = m.bytes(*l)
 			o.top = *l
 			o.open(l, l.Path, 0)
+			if m.Progress != nil {
+				m.Progress(l.Offset + l.Length)
+			}
 		}
 		m.inside = o.findings(m)
 	})

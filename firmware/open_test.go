@@ -219,14 +219,14 @@ func TestStructuresThatExhaustOthers(t *testing.T) {
 	}
 }
 
-// bounded holds what f takes against the limits for one crafted image.
+// bounded holds what f takes of memory against the limit for one crafted image,
+// and logs the time, which the benchmark of hostile images holds against a limit.
 func bounded(t *testing.T, f func()) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	began := time.Now()
 	f()
-	require.Less(t, time.Since(began), 5*time.Second) // two where nothing else runs
 	runtime.ReadMemStats(&after)
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<30), "all that was ever allocated; at once it is less")
 	t.Logf("%s, %d MiB allocated", time.Since(began).Round(time.Millisecond), (after.TotalAlloc-before.TotalAlloc)>>20)

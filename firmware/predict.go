@@ -1,7 +1,7 @@
 package firmware
 
 import (
-	"crypto/sha256"
+	"crypto"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -9,8 +9,10 @@ import (
 	"strings"
 	"unicode/utf16"
 
+	"github.com/assay-hw/assay/internal/authenticode"
 	"github.com/assay-hw/assay/internal/ffs"
 	"github.com/assay-hw/assay/internal/nvram"
+	"github.com/assay-hw/assay/internal/oprom"
 )
 
 // Prediction is what an image lets one expect in the event log and in the
@@ -30,18 +32,64 @@ type Expected struct {
 	Length int64  `json:"length,omitempty"` // of what is measured
 	Source string `json:"source"`           // path of what is measured, or the variable's name
 	Rule   string `json:"rule"`
+
+	Digests map[string]string `json:"digests,omitempty"` // in the other banks that firmware may have active
 }
 
-// Register is the value of a SHA-256 register before anything is loaded.
+// Register is the value of a register before anything is loaded.
 type Register struct {
-	PCR    int    `json:"pcr"`
-	SHA256 string `json:"sha256"`
+	PCR     int               `json:"pcr"`
+	SHA256  string            `json:"sha256"`
+	Digests map[string]string `json:"digests,omitempty"` // of the other banks
+}
+
+// of completes an event with the digests of what is measured.
+func (e Expected) of(b []byte) Expected {
+	e.Length, e.Digests = int64(len(b)), map[string]string{}
+	for _, k := range banks {
+		if k.name == "sha256" {
+			e.SHA256 = digest(b)
+			continue
+		}
+		e.Digests[k.name] = sumOf(k.hash, b)
+	}
+	return e
+}
+
+// sum returns the digest in a bank, "" where it is not predicted.
+func (e Expected) sum(bank string) string {
+	if bank == "sha256" {
+		return e.SHA256
+	}
+	return e.Digests[bank]
+}
+
+// register extends the digests of events, one after another.
+func register(pcr int, events []Expected) Register {
+	r := Register{PCR: pcr, Digests: map[string]string{}}
+	for _, k := range banks {
+		v := make([]byte, k.hash.Size())
+		for _, e := range events {
+			raw, _ := hex.DecodeString(e.sum(k.name))
+			h := k.hash.New()
+			h.Write(v)
+			h.Write(raw)
+			v = h.Sum(nil)
+		}
+		if k.name == "sha256" {
+			r.SHA256 = hex.EncodeToString(v)
+			continue
+		}
+		r.Digests[k.name] = hex.EncodeToString(v)
+	}
+	return r
 }
 
 const (
 	blobEvent      = "EV_EFI_PLATFORM_FIRMWARE_BLOB"
 	variableEvent  = "EV_EFI_VARIABLE_DRIVER_CONFIG"
 	separatorEvent = "EV_SEPARATOR"
+	driverEvent    = "EV_EFI_BOOT_SERVICES_DRIVER"
 )
 
 // Predict says what edk2 measures of an image: SecurityPkg's Tcg2Pei measures
@@ -59,6 +107,36 @@ func Predict(m *Image) *Prediction {
 	}
 	slices.SortFunc(p.NotPredicted, func(a, b NotChecked) int { return strings.Compare(a.What, b.What) })
 	return p
+}
+
+// PredictROM says what a machine measures into PCR 2 when it starts the drivers
+// in the expansion ROM of a card (TCG PFP 1.06, 3.3.4.3).
+func PredictROM(name string, rom []byte) ([]Expected, error) {
+	images, err := oprom.Parse(rom)
+	if len(images) == 0 {
+		return nil, err
+	}
+	var out []Expected
+	for i, im := range images {
+		if im.PE == nil {
+			continue
+		}
+		e := Expected{PCR: 2, Type: driverEvent, Length: int64(len(im.PE)), Digests: map[string]string{}}
+		e.Source, e.Rule = fmt.Sprintf("%s, image %d for %04x:%04x", name, i+1, im.VendorID, im.DeviceID), "the Authenticode digest of a driver that is started from a card"
+		for _, k := range banks {
+			sum, err := authenticode.Digest(im.PE, k.hash)
+			switch {
+			case err != nil:
+				return nil, fmt.Errorf("%s: image %d: %w", name, i+1, err)
+			case k.hash == crypto.SHA256:
+				e.SHA256 = hex.EncodeToString(sum)
+			default:
+				e.Digests[k.name] = hex.EncodeToString(sum)
+			}
+		}
+		out = append(out, e)
+	}
+	return out, nil
 }
 
 // volumeFound is a volume with what it is made of.
@@ -125,11 +203,11 @@ func (p *Prediction) volumes(m *Image) {
 			pei = append(pei, e)
 			p.NotPredicted = append(p.NotPredicted, NotChecked{"PCR 0: " + v.path, "measured in memory after its modules ran: the digest depends on processors, memory and chipset; take it from a reference boot of this shape"})
 		case v.pei:
-			e.SHA256, e.Rule = digest(v.bytes), "Tcg2Pei: the volume that PEI runs from, in flash"
-			pei = append(pei, e)
+			e.Rule = "Tcg2Pei: the volume that PEI runs from, in flash"
+			pei = append(pei, e.of(v.bytes))
 		case v.dxe:
-			e.SHA256, e.Rule = digest(v.bytes), "Tcg2Pei: the volume that DXE is loaded from"
-			dxe = append(dxe, e)
+			e.Rule = "Tcg2Pei: the volume that DXE is loaded from"
+			dxe = append(dxe, e.of(v.bytes))
 		case v.code:
 			p.Unmeasured = append(p.Unmeasured, v.path)
 		}
@@ -139,8 +217,7 @@ func (p *Prediction) volumes(m *Image) {
 		p.NotPredicted = append(p.NotPredicted, NotChecked{"PCR 0", "the image has no volume with a PEI or DXE core that could be opened"})
 		return
 	}
-	separator := digest([]byte{0, 0, 0, 0})
-	p.Events = append(p.Events, Expected{Type: separatorEvent, SHA256: separator, Length: 4, Source: "00000000", Rule: "end of the firmware's own measurements"})
+	p.Events = append(p.Events, Expected{Type: separatorEvent, Source: "00000000", Rule: "end of the firmware's own measurements"}.of(make([]byte, 4)))
 }
 
 // The variables of Secure Boot in the order in which Tcg2Dxe measures them
@@ -181,23 +258,18 @@ func (p *Prediction) secureBoot(m *Image) {
 	if enable := value("SecureBootEnable", secureEnable); len(value("PK", globalVariable)) > 0 && (enable == nil || len(enable) > 0 && enable[0] == 1) {
 		on = 1
 	}
-	register := make([]byte, sha256.Size)
-	add := func(e Expected) {
-		raw, _ := hex.DecodeString(e.SHA256)
-		next := sha256.Sum256(append(register, raw...))
-		register = next[:]
-		p.Events = append(p.Events, e)
-	}
+	var events []Expected
 	for _, v := range secureBootVariables {
 		data, rule := value(v.name, v.guid), "Tcg2Dxe: the variable as stored, empty when there is none"
 		if v.name == "SecureBoot" {
 			data, rule = []byte{on}, "Tcg2Dxe: on when a platform key is enrolled and Secure Boot is not switched off"
 		}
 		b := variableData(v.name, v.guid, data)
-		add(Expected{PCR: 7, Type: variableEvent, SHA256: digest(b), Length: int64(len(b)), Source: v.name, Rule: rule})
+		events = append(events, Expected{PCR: 7, Type: variableEvent, Source: v.name, Rule: rule}.of(b))
 	}
-	add(Expected{PCR: 7, Type: separatorEvent, SHA256: digest([]byte{0, 0, 0, 0}), Length: 4, Source: "00000000", Rule: "end of the configuration"})
-	p.Registers = append(p.Registers, Register{PCR: 7, SHA256: hex.EncodeToString(register)})
+	events = append(events, Expected{PCR: 7, Type: separatorEvent, Source: "00000000", Rule: "end of the configuration"}.of(make([]byte, 4)))
+	p.Events = append(p.Events, events...)
+	p.Registers = append(p.Registers, register(7, events))
 	if on == 1 {
 		p.NotPredicted = append(p.NotPredicted, NotChecked{"PCR 7 behind the separator", "which entry of db allowed a boot loader is measured when it is loaded"})
 	}

@@ -1,9 +1,13 @@
 package firmware
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/assay-hw/assay/internal/tcglog"
 )
 
 // expected returns the digests of a register's predicted events.
@@ -28,7 +32,7 @@ func TestPredictionOfRecordedBoots(t *testing.T) {
 		"e670e121fcebd473b8bc41bb801301fc1d9afa33904f06f7149b74f12c47a68f", "baf89a3ccace52750c5f0128351e0422a41597a1adfd50822aa363b9d124ea7c",
 		"9f75b6823bff6af1024a4e2036719cdd548d3cbc2bf1de8e7ef4d0ed01f94bf9", separatorDigest,
 	}, expected(p, 7))
-	require.Equal(t, []Register{{7, "65caf8dd1e0ea7a6347b635d2b379c93b9a1351edc2afc3ecda700e534eb3068"}}, p.Registers)
+	require.Equal(t, map[int]string{7: "65caf8dd1e0ea7a6347b635d2b379c93b9a1351edc2afc3ecda700e534eb3068"}, registers(p))
 	require.Equal(t, []string{"763BED0D-DE9F-48F5-81F1-3E90E1B1A015"}, unmeasured(p, "763BED0D"))
 }
 
@@ -44,7 +48,7 @@ func unmeasured(p *Prediction, prefix string) []string {
 
 func TestPredictionOfOVMF(t *testing.T) {
 	p := Predict(Parse("bios", ovmf(t, "OVMF_VARS_4M.ms.fd")))
-	require.Equal(t, []Register{{7, "4387f18f9308e9a61cf5cd7685196e15b8c410ee1405d0f07fb3bee71530619d"}}, p.Registers)
+	require.Equal(t, map[int]string{7: "4387f18f9308e9a61cf5cd7685196e15b8c410ee1405d0f07fb3bee71530619d"}, registers(p))
 	p = Predict(Parse("bios", ovmf(t, "OVMF_CODE_4M.secboot.fd")))
 	require.Equal(t, []string{"", "a644ed209b188dd428ea3e15c0b1dbbc1ad05d406bb2857cac4a73b98d0b6b4f", separatorDigest}, expected(p, 0))
 	require.Empty(t, p.Registers)
@@ -55,4 +59,97 @@ func TestPredictionSaysWhatItCannot(t *testing.T) {
 	require.Empty(t, p.Events)
 	require.Empty(t, p.Registers)
 	require.GreaterOrEqual(t, len(p.NotPredicted), 5)
+}
+
+func registers(p *Prediction) map[int]string {
+	out := map[int]string{}
+	for _, r := range p.Registers {
+		out[r.PCR] = r.SHA256
+	}
+	return out
+}
+
+// logged are the events of a recorded boot over firmware and its settings, in
+// each bank that the TPM had.
+func logged(t *testing.T, name string) []Measured {
+	t.Helper()
+	raw, err := captured(t, name).Read("sys/kernel/security/tpm0/binary_bios_measurements")
+	require.NoError(t, err)
+	l, err := tcglog.Parse(raw, tcglog.DefaultLimits())
+	require.NoError(t, err)
+	var out []Measured
+	for _, e := range l.Events {
+		m := Measured{Number: e.Number, PCR: int(e.PCR), Type: e.Type.String(), Digests: map[string]string{}}
+		for _, d := range e.Digests {
+			m.Digests[d.Alg.String()] = hex.EncodeToString(d.Value)
+		}
+		if e.Type == tcglog.EFIFirmwareBlob {
+			m.Base, m.Length = binary.LittleEndian.Uint64(e.Data), binary.LittleEndian.Uint64(e.Data[8:])
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// Every event that can be predicted is in the logs of real boots, in every
+// bank, and the rest is named as learned.
+func TestLogsOfRecordedBootsAreExplained(t *testing.T) {
+	const container = "48DB5E17-707C-472D-91CD-1613E7EF51B0/9E21FD93-9C72-4C15-8C4B-E77F1DB2D792/"
+	for _, name := range []string{"baseline", "baseline-reboot", "boot-order", "missing-dimm", "fw-patched-dxe", "fw-patched-sec"} {
+		for _, bank := range []string{"sha1", "sha256", "sha384"} {
+			t.Run(name+"/"+bank, func(t *testing.T) {
+				m := Read(captured(t, name))[0]
+				events := logged(t, name)
+				require.NotEmpty(t, events[1].Digests[bank])
+				for i := range events {
+					events[i].Digests = map[string]string{bank: events[i].Digests[bank]}
+				}
+				h := Predict(m).Hold(m, events)
+				require.Empty(t, h.Missing)
+				got := map[string]Basis{}
+				for _, e := range h.Events {
+					got[e.Type+" "+e.Path] = e.Basis
+				}
+				require.Equal(t, map[string]Basis{
+					"EV_S_CRTM_VERSION ": Learned,
+					blobEvent + " " + container + "6938079B-B503-4E3D-9D24-B28337A25806": Learned,
+					blobEvent + " " + container + "7CB8BDC9-F8EB-4F34-AAEA-3EE4AF6516A1": Exact,
+					variableEvent + " SecureBoot":                                        Exact, variableEvent + " PK": Exact, variableEvent + " KEK": Exact,
+					variableEvent + " db": Exact, variableEvent + " dbx": Exact, separatorEvent + " 00000000": Exact,
+					driverEvent + " ": Unexplained,
+				}, got)
+			})
+		}
+	}
+}
+
+// An image does not explain the log of a machine that ran other code.
+func TestImageDoesNotExplainAnotherBoot(t *testing.T) {
+	m := Read(captured(t, "baseline"))[0]
+	h := Predict(m).Hold(m, logged(t, "fw-patched-dxe"))
+	require.Len(t, h.Missing, 1)
+	require.Equal(t, blobEvent, h.Missing[0].Type)
+	n := 0
+	for _, e := range h.Events {
+		if e.Type == blobEvent && e.Basis == Unexplained {
+			n++
+		}
+	}
+	require.Equal(t, 1, n)
+}
+
+func TestDriversOfCards(t *testing.T) {
+	rom := recorded(t, "pe-oprom", "debian-ipxe-efi-e1000e.rom")
+	got, err := PredictROM("nic", rom)
+	require.NoError(t, err)
+	require.Len(t, got, 1)
+	require.Equal(t, "5fdd42d1b9ce2aa779d6732619d7dd6b306c4f2f480546c66497e712cc44cced", got[0].SHA256)
+	require.Equal(t, int64(174536), got[0].Length)
+	found := false
+	for _, e := range logged(t, "baseline") {
+		found = found || e.PCR == 2 && e.Type == driverEvent && e.Digests["sha384"] == got[0].Digests["sha384"]
+	}
+	require.True(t, found)
+	_, err = PredictROM("nothing", []byte("no ROM"))
+	require.Error(t, err)
 }

@@ -8,14 +8,17 @@ import (
 // Reference is what a manifest declares of one firmware image. Several
 // references of one name are alternatives: versions that are all allowed.
 type Reference struct {
-	Name       string `json:"name"`                 // "bios", "bmc": firmware/<name>.rom in the evidence
-	Version    string `json:"version,omitempty"`    // label of the vendor
-	MinVersion string `json:"minVersion,omitempty"` // older labels are refused
-	Size       int64  `json:"size,omitempty"`       // bytes of the whole image
-	SHA256     string `json:"sha256,omitempty"`     // Image.StableSHA256: the image without its volatile ranges
-	Part       string `json:"part,omitempty"`       // id of the flash part, where it is known
-	Leaves     []Leaf `json:"leaves,omitempty"`     // in offset order
-	Note       string `json:"note,omitempty"`
+	Name       string            `json:"name"`                 // "bios", "bmc": firmware/<name>.rom in the evidence
+	Version    string            `json:"version,omitempty"`    // label of the vendor
+	MinVersion string            `json:"minVersion,omitempty"` // older labels are refused
+	Size       int64             `json:"size,omitempty"`       // bytes of the whole image
+	SHA256     string            `json:"sha256,omitempty"`     // Image.StableSHA256: the image without its volatile ranges
+	Digests    map[string]string `json:"digests,omitempty"`    // of the whole image as the vendor ships it, by algorithm: "sha384"
+	Part       string            `json:"part,omitempty"`       // id of the flash part, where it is known
+	Leaves     []Leaf            `json:"leaves,omitempty"`     // in offset order
+	Protection []Protection      `json:"protection,omitempty"` // locks against writing the flash
+	Partial    bool              `json:"partial,omitempty"`    // leaves that are not listed are not declared, as in an update that leaves parts of the flash alone
+	Note       string            `json:"note,omitempty"`
 }
 
 // DraftReferences makes references from known-good units, each with its images
@@ -29,10 +32,11 @@ func DraftReferences(versions map[string]string, units ...[]*Image) []Reference 
 			if m.Reason != "" {
 				continue
 			}
-			r := Reference{Name: m.Name, Version: versions[m.Name], Size: m.Size, SHA256: m.StableSHA256()}
+			r := Reference{Name: m.Name, Version: versions[m.Name], Size: m.Size, SHA256: m.StableSHA256(), Protection: m.Protection}
 			same := func(o Reference) bool { return o.Name == r.Name && o.SHA256 == r.SHA256 }
 			if i := slices.IndexFunc(out, same); i >= 0 {
 				allowExecutables(&out[i], m)
+				out[i].Protection = common(out[i].Protection, m.Protection)
 				continue
 			}
 			for _, l := range m.Open() {
@@ -62,9 +66,9 @@ func allowExecutables(r *Reference, m *Image) {
 	}
 }
 
-// olderThan compares version labels number by number; text between numbers is
+// OlderThan compares version labels number by number; text between numbers is
 // compared as text. It reports whether a is older than b.
-func olderThan(a, b string) bool {
+func OlderThan(a, b string) bool {
 	for a != "" && b != "" {
 		x, restA, numA := token(a)
 		y, restB, numB := token(b)

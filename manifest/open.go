@@ -92,7 +92,7 @@ func Open(raw []byte, trust *Trust, now time.Time) (*Trusted, Report) {
 	if trust == nil {
 		trust = &Trust{}
 	}
-	o := &opener{trust: trust, now: now, subject: "manifest", report: Report{SHA256: hexSum(raw), Status: StatusUntrusted}}
+	o := &opener{trust: trust, now: now, payloadType: payloadType, subject: "manifest", report: Report{SHA256: hexSum(raw), Status: StatusUntrusted}}
 	t := o.open(raw)
 	if o.fatal {
 		t = nil
@@ -106,6 +106,8 @@ func Open(raw []byte, trust *Trust, now time.Time) (*Trusted, Report) {
 }
 
 type opener struct {
+	payloadType string // of the envelope
+
 	trust   *Trust
 	now     time.Time
 	subject string
@@ -204,8 +206,8 @@ func (o *opener) envelope(raw []byte) (*envelope, []byte, bool) {
 		o.refuse(problem{finding.ManifestUnsigned, "a signature", "none", "the envelope carries no signature"})
 	case len(env.Signatures) > maxSignatures:
 		o.refuse(problem{finding.InputLimit, fmt.Sprintf("at most %d signatures", maxSignatures), fmt.Sprint(len(env.Signatures)), "the envelope exceeds the limit"})
-	case env.PayloadType != payloadType:
-		o.refuse(problem{finding.ManifestType, payloadType, env.PayloadType, "the envelope's payload is of another type"})
+	case env.PayloadType != o.payloadType:
+		o.refuse(problem{finding.ManifestType, o.payloadType, env.PayloadType, "the envelope's payload is of another type"})
 	default:
 		return env, payload, true
 	}

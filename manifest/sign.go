@@ -58,15 +58,9 @@ func Sign(raw []byte, key crypto.Signer, chain []*x509.Certificate) ([]byte, err
 	if len(env.Signatures) >= maxSignatures {
 		return nil, fmt.Errorf("sign: the envelope has %d signatures, which is the limit", maxSignatures)
 	}
-	sig, err := makeSignature(key, preAuthEncoding(env.PayloadType, payload))
-	if err != nil {
+	if err := env.sign(payload, key, chain); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
-	s := signature{KeyID: hexSum(chain[0].RawSubjectPublicKeyInfo), Sig: base64.StdEncoding.EncodeToString(sig)}
-	for _, c := range chain {
-		s.X5C = append(s.X5C, base64.StdEncoding.EncodeToString(c.Raw))
-	}
-	env.Signatures = append(env.Signatures, s)
 	return env.encode()
 }
 

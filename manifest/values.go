@@ -28,6 +28,7 @@ const (
 	rightEndorsements = "endorsements"
 	rightClosures     = "classes"
 	rightScanner      = "scanner"
+	rightKnownBad     = "known-bad" // lists of known-bad firmware, which package knownbad reads
 )
 
 // The parts that one line and one manifest may declare: a machine has a few
@@ -39,7 +40,7 @@ const (
 
 func knownRight(s string) bool {
 	switch s {
-	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures, rightScanner:
+	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures, rightScanner, rightKnownBad:
 		return true
 	}
 	return slices.Contains(classes, bom.Class(s))
@@ -121,6 +122,9 @@ func checkComponent(c bom.Reference) error {
 	return nil
 }
 
+// digestLengths are the hexadecimal digits of digests of a whole image.
+var digestLengths = map[string]int{"sha256": 64, "sha384": 96, "sha512": 128}
+
 func (m *Manifest) checkRest() error {
 	for i, f := range m.Firmware {
 		if f.Name == "" || strings.ContainsAny(f.Name, "/\\") {
@@ -128,6 +132,11 @@ func (m *Manifest) checkRest() error {
 		}
 		if f.SHA256 != "" && !isHex(f.SHA256, 64) {
 			return fmt.Errorf("firmware[%d]: sha256 %q", i, f.SHA256)
+		}
+		for bank, sum := range f.Digests {
+			if n := digestLengths[bank]; n == 0 || !isHex(sum, n) {
+				return fmt.Errorf("firmware[%d]: digest %s %q", i, bank, sum)
+			}
 		}
 		for j, l := range f.Leaves {
 			if l.Path == "" || l.Length < 0 || l.Offset < 0 || l.SHA256 != "" && !isHex(l.SHA256, 64) {

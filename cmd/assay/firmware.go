@@ -15,6 +15,7 @@ import (
 	"github.com/assay-hw/assay/internal/fit"
 	"github.com/assay-hw/assay/internal/ifd"
 	"github.com/assay-hw/assay/report"
+	"github.com/assay-hw/assay/report/html"
 )
 
 func newFirmwareCommand(env *environment) *cobra.Command {
@@ -27,8 +28,13 @@ func newFirmwareCommand(env *environment) *cobra.Command {
 // 128 MiB with the management controller's.
 const maxImage = 128 << 20
 
-// openImage reads a firmware image from a file.
-func openImage(path string) (*firmware.Image, error) {
+// largeImage is from where on taking an image apart takes long enough to say
+// how far it is.
+const largeImage = 8 << 20
+
+// openImage reads a firmware image from a file. How far it is taken apart is
+// told on the standard error stream, unless quiet.
+func openImage(env *environment, path string, quiet bool) (*firmware.Image, error) {
 	data, err := readInput(path, maxImage)
 	if err != nil {
 		return nil, err
@@ -38,7 +44,21 @@ func openImage(path string) (*firmware.Image, error) {
 	}
 	m := firmware.Parse(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), data, unpack.Decoders()...)
 	m.Artifact = path
+	if m.Size >= largeImage && !quiet {
+		m.Progress = progressOf(env.stderr, m)
+	}
 	return m, nil
+}
+
+// progressOf writes a line for each quarter of an image.
+func progressOf(w io.Writer, m *firmware.Image) func(int64) {
+	told := int64(0)
+	return func(done int64) {
+		if quarter := 4 * done / m.Size; quarter > told {
+			told = quarter
+			fmt.Fprintf(w, "%s: %d of %d MiB taken apart\n", report.Plain(m.Artifact), done>>20, m.Size>>20)
+		}
+	}
 }
 
 // firmwareList is what firmware list prints in JSON.
@@ -60,20 +80,23 @@ func newFirmwareListCommand(env *environment) *cobra.Command {
 		Short: "List what a firmware image is made of, down to modules and variables",
 		Long: `Takes an image apart: flash regions, firmware volumes, files with the names that
 engineers know, compressed sections with what they hold, variables, and every byte
-between them. Offsets are those in the image, or in what a compressed section
+between them. HTML has a map of the flash to scale: who owns which bytes. Offsets are those in the image, or in what a compressed section
 expands to. Headers, sections and empty room are listed with --all and in JSON.
 
 Exits 0 when the image was read, whatever is in it, and 65 when it was refused.`,
-		Example: "  assay firmware list bios.rom\n  assay firmware list bios.rom --format json",
+		Example: "  assay firmware list bios.rom\n  assay firmware list bios.rom --format html -o flash.html",
 		Args:    exactly(1),
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		if err := out.check("text", "json"); err != nil {
+		if err := out.check("text", "json", "html"); err != nil {
 			return err
 		}
-		m, err := openImage(args[0])
+		m, err := openImage(env, args[0], out.quiet)
 		if err != nil {
 			return err
+		}
+		if out.format == "html" {
+			return writeFlash(env, &out, html.Only(m))
 		}
 		l := firmwareList{Name: m.Name, Size: m.Size, SHA256: m.SHA256, Stable: m.StableSHA256(), Leaves: m.Open()}
 		l.Findings = finding.Sort(append(m.Observed(), m.Inside()...))
@@ -97,8 +120,17 @@ Exits 0 when the image was read, whatever is in it, and 65 when it was refused.`
 		}
 		return out.write(env, b.Bytes())
 	}
-	out.addFlags(cmd.Flags(), "text", "json")
+	out.addFlags(cmd.Flags(), "text", "json", "html")
 	return cmd
+}
+
+// writeFlash writes the page with the map of the flash.
+func writeFlash(env *environment, out *outputOptions, f html.Flash) error {
+	var b bytes.Buffer
+	if err := html.WriteFlash(&b, f); err != nil {
+		return err
+	}
+	return out.write(env, b.Bytes())
 }
 
 func (l firmwareList) text(w io.Writer, style report.Style) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/report"
+	"github.com/assay-hw/assay/report/html"
 )
 
 func newFirmwareDiffCommand(env *environment) *cobra.Command {
@@ -20,17 +21,18 @@ func newFirmwareDiffCommand(env *environment) *cobra.Command {
 		Long: `Compares two images by what their parts are, not by where they lie: modules and
 variables that were added, removed, changed or moved, inside of compressed volumes
 too. Exits 1 when they differ and 0 when not. With --ignore-volatile, variables and
-what else firmware writes at run time may differ.`,
+what else firmware writes at run time may differ. HTML has maps of both images to
+scale with the changes highlighted.`,
 		Example: "  assay firmware diff golden.rom bios.rom",
 		Args:    exactly(2),
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		if err := out.check("text", "json"); err != nil {
+		if err := out.check("text", "json", "html"); err != nil {
 			return err
 		}
 		var ms [2]*firmware.Image
 		for i, a := range args {
-			m, err := openImage(a)
+			m, err := openImage(env, a, out.quiet)
 			if err != nil {
 				return err
 			}
@@ -42,20 +44,29 @@ what else firmware writes at run time may differ.`,
 				d.Changes = append(d.Changes, c)
 			}
 		}
-		return d.write(env, &out)
+		return d.write(env, &out, ms[:])
 	}
-	out.addFlags(cmd.Flags(), "text", "json")
+	out.addFlags(cmd.Flags(), "text", "json", "html")
 	cmd.Flags().BoolVar(&stable, "ignore-volatile", false, "variables and what else firmware writes at run time may differ")
 	return cmd
 }
 
-func (d firmwareDifference) write(env *environment, out *outputOptions) error {
+func (d firmwareDifference) write(env *environment, out *outputOptions, images []*firmware.Image) error {
 	var b bytes.Buffer
-	if out.format == "json" {
+	switch out.format {
+	case "json":
 		if err := asJSON(&b, d); err != nil {
 			return err
 		}
-	} else {
+	case "html":
+		title := fmt.Sprintf("%s and %s: %d changes", images[0].Artifact, images[1].Artifact, len(d.Changes))
+		if len(d.Changes) == 1 {
+			title = strings.TrimSuffix(title, "s")
+		}
+		if err := html.WriteFlash(&b, html.Flash{Title: title, Images: images, Changes: d.Changes, Compared: true}); err != nil {
+			return err
+		}
+	default:
 		for _, c := range d.Changes {
 			fmt.Fprintf(&b, "%-8s %s\n", c.Change, report.Plain(strings.TrimSpace(c.Type+" "+c.Name)+" "+c.Path))
 			if c.From != "" {

@@ -14,6 +14,7 @@ import (
 )
 
 func newFirmwareExtractCommand(env *environment) *cobra.Command {
+	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "extract IMAGE DIR",
 		Short: "Write the parts of a firmware image into files",
@@ -24,7 +25,7 @@ system might take otherwise are changed, and nothing is written outside of DIR.`
 		Args:    exactly(2),
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		m, err := openImage(args[0])
+		m, err := openImage(env, args[0], quiet)
 		if err != nil {
 			return err
 		}
@@ -32,9 +33,13 @@ system might take otherwise are changed, and nothing is written outside of DIR.`
 		if err != nil {
 			return err
 		}
+		if quiet {
+			return nil
+		}
 		_, err = fmt.Fprintf(env.stdout, "%d files in %s\n", n, args[1])
 		return err
 	}
+	cmd.Flags().BoolVar(&quiet, "quiet", false, "print nothing")
 	return cmd
 }
 

@@ -13,9 +13,8 @@ import (
 
 	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/bom"
-	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
-	"github.com/assay-hw/assay/firmware/unpack"
+	"github.com/assay-hw/assay/knownbad"
 	"github.com/assay-hw/assay/manifest"
 	"github.com/assay-hw/assay/report"
 )
@@ -23,76 +22,15 @@ import (
 func newGoldenCommand(env *environment) *cobra.Command {
 	return group("golden", "Draft, sign and check golden manifests",
 		"  assay golden draft unit.evidence.zip -o golden.json",
-		newGoldenDraftCommand(env), newGoldenSignCommand(env), newGoldenVerifyCommand(env), newGoldenShowCommand(env), newGoldenDiffCommand(env))
-}
-
-func newGoldenDraftCommand(env *environment) *cobra.Command {
-	var opt assay.DraftOptions
-	var scope, file string
-	var now nowOption
-	var limit limitOption
-	cmd := &cobra.Command{
-		Use:   "draft EVIDENCE...",
-		Short: "Draft a manifest from known-good units",
-		Long: `Drafts a golden manifest from the evidence of one or several known-good units.
-From several it learns what varies between them. What the signer should know is
-printed on standard error: what varied, which contradictions the evidence already
-has, and what could not be declared complete. Review the draft before signing.`,
-		Example: "  assay golden draft unit.evidence.zip -o golden.json\n  assay golden draft a.evidence.zip b.evidence.zip --scope model -o model.json",
-		Args:    atLeast(1),
-	}
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		switch opt.Scope = assay.Scope(scope); opt.Scope {
-		case "", assay.Machine, assay.Model:
-		default:
-			return usage("--scope %s: want machine or model", scope)
-		}
-		limits, err := limit.limits()
-		if err != nil {
-			return err
-		}
-		if opt.Now, err = now.time(env); err != nil {
-			return err
-		}
-		var bundles []*evidence.Bundle
-		for _, a := range args {
-			b, err := evidence.Open(a, limits)
-			if err != nil {
-				return err
-			}
-			bundles = append(bundles, b)
-		}
-		opt.Decoders = unpack.Decoders()
-		m, notes, err := assay.Draft(bundles, opt)
-		if err != nil {
-			return unreadable(err)
-		}
-		raw, err := manifest.Encode(m)
-		if err != nil {
-			return err
-		}
-		for _, n := range notes {
-			fmt.Fprintf(env.stderr, "note: %s\n", report.Plain(n))
-		}
-		return (&outputOptions{file: file}).write(env, raw)
-	}
-	fs := cmd.Flags()
-	fs.StringVarP(&file, "output", "o", "", "write to this file instead of standard output")
-	fs.StringVar(&scope, "scope", "", "machine (one unit, serial numbers and TPM pinned) or model; default by the number of units")
-	fs.StringVar(&opt.ID, "id", "", "id of the manifest's lineage; default from manufacturer and model")
-	fs.Int64Var(&opt.Version, "version", 1, "version in the lineage")
-	fs.DurationVar(&opt.Validity, "validity", 2*365*24*time.Hour, "time until the manifest expires")
-	now.addFlag(fs)
-	limit.addFlag(fs)
-	return cmd
+		newGoldenDraftCommand(env), newGoldenSignCommand(env), newGoldenVerifyCommand(env), newGoldenShowCommand(env), newGoldenDiffCommand(env), newGoldenImportCommand(env), newKnownBadCommand(env))
 }
 
 func newGoldenSignCommand(env *environment) *cobra.Command {
 	var key, cert, file string
 	cmd := &cobra.Command{
 		Use:   "sign FILE",
-		Short: "Sign a manifest (DSSE)",
-		Long: `Signs a draft, or adds a signature to a signed manifest. The key is PEM: ECDSA
+		Short: "Sign a manifest, or a list of known-bad firmware (DSSE)",
+		Long: `Signs a draft or a list, or adds a signature to a signed manifest. The key is PEM: ECDSA
 P-256 or P-384, Ed25519, or RSA (signed with PSS). The certificate file holds the
 chain, signer first, without the root.`,
 		Example: "  assay golden sign golden.json --key vendor.key --cert vendor.pem -o golden.signed.json",
@@ -114,7 +52,11 @@ chain, signer first, without the root.`,
 		if err != nil {
 			return unreadable(err)
 		}
-		signed, err := manifest.Sign(raw, signer, chain)
+		sign := manifest.Sign
+		if knownbad.IsList(raw) {
+			sign = knownbad.Sign
+		}
+		signed, err := sign(raw, signer, chain)
 		if err != nil {
 			return unreadable(fmt.Errorf("%s: %w", args[0], err))
 		}

@@ -157,15 +157,6 @@ func exactly(n int) cobra.PositionalArgs {
 	}
 }
 
-func atLeast(n int) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) < n {
-			return usage("%s takes at least %d argument(s), got %d", c.CommandPath(), n, len(args))
-		}
-		return nil
-	}
-}
-
 func newVersionCommand(env *environment) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Example: "  assay version", Args: exactly(0),

@@ -55,7 +55,7 @@ func followsSchema(ts *testscript.TestScript, neg bool, args []string) {
 func TestScripts(t *testing.T) {
 	root := filepath.Join("..", "..")
 	machines := map[string][]byte{}
-	for _, n := range []string{"baseline", "baseline-reboot", "extra-nic-norom", "fw-patched-sec", "boot-order", "stale-nonce"} {
+	for _, n := range []string{"baseline", "baseline-reboot", "extra-nic-norom", "fw-patched-sec", "fw-patched-dxe", "boot-order", "stale-nonce"} {
 		files, err := fixture.Machine(root, n)
 		if err != nil {
 			t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/firmware/unpack"
+	"github.com/assay-hw/assay/knownbad"
 	"github.com/assay-hw/assay/manifest"
 )
 
@@ -28,6 +29,7 @@ type appraisalOptions struct {
 	state    string
 	now      nowOption
 	enrolled []string
+	knownBad []string
 	limit    limitOption
 }
 
@@ -40,6 +42,7 @@ func (o *appraisalOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.nonce, "nonce", "", "nonce that was given to the scan, in hexadecimal")
 	fs.StringVar(&o.state, "state", "", "directory that remembers manifest versions, against rollback")
 	fs.StringArrayVar(&o.enrolled, "enrolled", nil, "enrolment record of this machine, from attest enroll check; repeatable")
+	fs.StringArrayVar(&o.knownBad, "known-bad", nil, "signed list of known-bad firmware, from golden known-bad; repeatable")
 	o.now.addFlag(fs)
 	o.limit.addFlag(fs)
 }
@@ -77,6 +80,13 @@ func (o *appraisalOptions) references(env *environment) (c assay.Case, err error
 		return c, usage("--golden is missing: name the manifest to verify against")
 	}
 	c.Decoders = unpack.Decoders()
+	for _, p := range o.knownBad {
+		raw, err := readInput(p, knownbad.MaxBytes)
+		if err != nil {
+			return c, err
+		}
+		c.KnownBad = append(c.KnownBad, raw)
+	}
 	if c.Now, err = o.now.time(env); err != nil {
 		return c, err
 	}

@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	typeMember      = "file"
-	typeFacts   = "listing"
+	typeMember    = "file"
+	typeFacts     = "listing"
 	typeSignature = "signature"
 )
 

@@ -9,6 +9,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/assay-hw/assay/internal/eficomp"
 )
 
 // ErrMalformed is wrapped by every refusal.
@@ -64,7 +66,7 @@ type Image struct {
 	Last     bool   // the data structure ends the chain here
 	EFI      *EFIHeader
 	Bytes    []byte // the whole image, headers included
-	PE       []byte // the PE file of an uncompressed EFI image, padding included
+	PE       []byte // the PE file of an EFI image, padding included; expanded where it is compressed
 }
 
 const (
@@ -152,8 +154,18 @@ func (im *Image) efi() error {
 		return malformed(im.Offset+0x16, "EFI image at 0x%x outside the image of %d bytes", h.ImageOffset, im.Length)
 	}
 	im.EFI = h
-	if h.Compression == 0 {
+	switch h.Compression {
+	case 0:
 		im.PE = b[h.ImageOffset:]
+	case 1:
+		// What does not expand starts no driver: the header's facts stand alone.
+		if pe, _, err := eficomp.Decode(b[h.ImageOffset:], eficomp.EFI, maxExpanded); err == nil && len(pe) > 0 {
+			im.PE = pe
+		}
 	}
 	return nil
 }
+
+// maxExpanded bounds one compressed driver; an image has at most 32 MiB, and
+// drivers a few hundred KiB.
+const maxExpanded = 8 << 20

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,7 +60,21 @@ func TestChainOfLegacyAndEFIImages(t *testing.T) {
 	require.Equal(t, "MZ", string(ims[1].PE[:2]))
 }
 
-func TestCompressedImageHasNoPE(t *testing.T) {
+// The stream was made by edk2's own encoder.
+func TestCompressedImageIsExpanded(t *testing.T) {
+	stream, err := os.ReadFile(filepath.Join("..", "eficomp", "testdata", "efi.bin"))
+	require.NoError(t, err)
+	want, err := os.ReadFile(filepath.Join("..", "eficomp", "testdata", "plain.bin"))
+	require.NoError(t, err)
+	ims, err := Parse(image(EFI, (len(stream)+0x38)/512+1, true, func(b []byte) {
+		b[0x0c] = 1
+		copy(b[0x38:], stream)
+	}))
+	require.NoError(t, err)
+	require.Equal(t, want, ims[0].PE)
+}
+
+func TestCompressedImageThatDoesNotExpandHasNoPE(t *testing.T) {
 	ims, err := Parse(image(EFI, 1, true, func(b []byte) { b[0x0c] = 1 }))
 	require.NoError(t, err)
 	require.Nil(t, ims[0].PE)

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/manifest/safe"
+	"github.com/assay-hw/assay/report"
+)
+
+// importOptions are the flags of golden import.
+type importOptions struct {
+	keys                []string
+	name                string
+	manufacturer, model string
+	id, file            string
+	version             int64
+	validity            time.Duration
+	strict              bool
+}
+
+func newGoldenImportCommand(env *environment) *cobra.Command {
+	var opt importOptions
+	var now nowOption
+	cmd := &cobra.Command{
+		Use:   "import FILE...",
+		Short: "Turn signed OCP S.A.F.E. reports into a draft with reference values",
+		Long: `Reads short-form reports of the Open Compute Project's S.A.F.E. programme (JWS) and
+drafts a manifest whose firmware[] has the digests that were reviewed. Only what is
+signed is read; a document beside it is not. The keys of the review providers
+(--safe-key: PEM or JSON Web Key Set, a file or a directory) are yours to choose.
+
+What of a report has no place in a manifest is printed on standard error, and with
+--strict refused. The evidence has to hold the image as firmware/NAME.rom.`,
+		Example: "  assay golden import report.jws --safe-key providers/ --name bmc -o draft.json",
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usage("%s takes at least 1 argument, got 0", cmd.CommandPath())
+		}
+		at, err := now.time(env)
+		if err != nil {
+			return err
+		}
+		m, lost, err := opt.read(args)
+		if err != nil {
+			return err
+		}
+		for _, l := range lost {
+			fmt.Fprintf(env.stderr, "lost: %s\n", report.Plain(l))
+		}
+		if opt.strict && len(lost) > 0 {
+			return unreadable(fmt.Errorf("import: %d things have no place in a manifest, and --strict was given", len(lost)))
+		}
+		m.ID, m.Version = opt.id, opt.version
+		if m.ID == "" {
+			m.ID = strings.Trim(notInID.ReplaceAllString(strings.ToLower(m.Environment.Manufacturer+"-"+m.Environment.Model), "-"), "-") + "-firmware"
+		}
+		m.IssuedAt = at.UTC().Truncate(time.Second)
+		m.NotAfter = m.IssuedAt.Add(opt.validity)
+		raw, err := manifest.Encode(m)
+		if err != nil {
+			return unreadable(err)
+		}
+		return (&outputOptions{file: opt.file}).write(env, raw)
+	}
+	opt.addFlags(cmd)
+	now.addFlag(cmd.Flags())
+	return cmd
+}
+
+var notInID = regexp.MustCompile(`[^a-z0-9.]+`)
+
+func (o *importOptions) addFlags(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringVarP(&o.file, "output", "o", "", "write to this file instead of standard output")
+	fs.StringArrayVar(&o.keys, "safe-key", nil, "public keys of review providers: a file or a directory; repeatable")
+	fs.StringVar(&o.name, "name", "", "name of the image in evidence; default: by what the report says it is")
+	fs.StringVar(&o.manufacturer, "manufacturer", "", "manufacturer of the platform; default: the vendor in the report")
+	fs.StringVar(&o.model, "model", "", "model of the platform; default: the product in the report")
+	fs.StringVar(&o.id, "id", "", "id of the manifest's lineage; default from manufacturer and model")
+	fs.Int64Var(&o.version, "version", 1, "version in the lineage")
+	fs.DurationVar(&o.validity, "validity", 2*365*24*time.Hour, "time until the manifest expires")
+	fs.BoolVar(&o.strict, "strict", false, "refuse what has no place in a manifest")
+}
+
+// read makes one draft of all reports.
+func (o *importOptions) read(files []string) (*manifest.Manifest, []string, error) {
+	keys, err := readKeys(o.keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := &manifest.Manifest{Environment: manifest.Environment{Manufacturer: o.manufacturer, Model: o.model}}
+	var lost []string
+	for _, name := range files {
+		raw, err := readInput(name, safe.MaxBytes)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !safe.IsReport(raw) {
+			return nil, nil, unreadable(fmt.Errorf("%s: offset 0: not a signed S.A.F.E. report (JWS)", name))
+		}
+		r, err := safe.Open(raw, keys)
+		if err != nil {
+			return nil, nil, unreadable(fmt.Errorf("%s: %w", name, err))
+		}
+		ref, err := r.Reference(imageOf(o.name, r))
+		if err != nil {
+			return nil, nil, unreadable(fmt.Errorf("%s: %w", name, err))
+		}
+		m.Firmware = append(m.Firmware, ref)
+		for _, l := range r.Lost {
+			lost = append(lost, name+": "+l)
+		}
+		if m.Environment.Manufacturer == "" {
+			m.Environment.Manufacturer = report.Plain(r.Device.Vendor)
+		}
+		if m.Environment.Model == "" {
+			m.Environment.Model = report.Plain(r.Device.Product)
+		}
+	}
+	return m, lost, nil
+}
+
+// imageOf names the image in evidence that a report is about.
+func imageOf(given string, r *safe.Report) string {
+	if given != "" {
+		return given
+	}
+	what := strings.ToLower(r.Device.Product + " " + r.Device.Category)
+	switch {
+	case strings.Contains(what, "bmc") || strings.Contains(what, "megarac") || strings.Contains(what, "openbmc"):
+		return "bmc"
+	case strings.Contains(what, "uefi") || strings.Contains(what, "bios") || strings.Contains(what, "aptio"):
+		return "bios"
+	}
+	return strings.Trim(notInID.ReplaceAllString(strings.ToLower(r.Device.Product), "-"), "-")
+}
+
+// readKeys reads the keys of review providers from files and directories.
+func readKeys(paths []string) ([]safe.Key, error) {
+	if len(paths) == 0 {
+		return nil, usage("--safe-key is needed: a report proves nothing without the key of its review provider")
+	}
+	var out []safe.Key
+	read := func(p string) error {
+		b, err := readInput(p, 1<<20)
+		if err != nil {
+			return err
+		}
+		k, err := safe.ParseKeys(filepath.Base(p), b)
+		if err != nil {
+			return unreadable(err)
+		}
+		out = append(out, k...)
+		return nil
+	}
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			return nil, unreadable(err)
+		}
+		if !info.IsDir() {
+			if err := read(p); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		err = filepath.WalkDir(p, func(f string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !keyFile(f) {
+				return err
+			}
+			return read(f)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// keyFile reports whether a file of a directory is meant as a key.
+func keyFile(name string) bool {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".pem", ".pub", ".crt", ".cer", ".jwks", ".json":
+		return true
+	}
+	return false
+}

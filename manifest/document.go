@@ -1,0 +1,110 @@
+package manifest
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/assay-hw/assay/finding"
+)
+
+// OpenDocument checks the envelope of a signed document that is no manifest and
+// returns the exact bytes that were signed, or nil; the report says why. right
+// is what a grant in trust.yaml has to list for a signer that it names. Which
+// machines a document is about is not asked: it is for documents that can only
+// raise questions.
+func OpenDocument(raw []byte, typ, right string, trust *Trust, now time.Time) ([]byte, Report) {
+	if trust == nil {
+		trust = &Trust{}
+	}
+	o := &opener{trust: trust, now: now, payloadType: typ, subject: "document", report: Report{SHA256: hexSum(raw), Status: StatusUntrusted}}
+	payload := o.document(raw, right)
+	if o.fatal || payload == nil {
+		return nil, o.report
+	}
+	o.report.Status = StatusTrusted
+	return payload, o.report
+}
+
+func (o *opener) document(raw []byte, right string) []byte {
+	if !isEnvelope(raw) {
+		o.refuse(problem{finding.ManifestUnsigned, "a signature", "none", "the document has no envelope"})
+		return nil
+	}
+	env, payload, ok := o.envelope(raw)
+	if !ok {
+		return nil
+	}
+	signed := preAuthEncoding(env.PayloadType, payload)
+	var cands []*candidate
+	for _, s := range env.Signatures {
+		c := o.candidate(s, signed)
+		if c.failed == nil {
+			o.mayList(c, right)
+		}
+		cands = append(cands, c)
+	}
+	if !slices.ContainsFunc(cands, func(c *candidate) bool { return c.failed == nil }) {
+		o.refuseAll(cands)
+		return nil
+	}
+	counted, _ := o.count(cands)
+	if counted == nil {
+		return nil
+	}
+	for _, c := range counted {
+		o.report.Signers = append(o.report.Signers, nameOf(c.path.certs[0]))
+	}
+	return payload
+}
+
+// mayList checks a signer's certificate and the grants that name it.
+func (o *opener) mayList(c *candidate, right string) {
+	who := nameOf(c.path.certs[0])
+	if c.path.late != nil {
+		c.failed = &problem{finding.ManifestTime, "a certificate that is valid now", who, "at the time of checking: " + c.path.late.Error()}
+		return
+	}
+	named, allowed := false, false
+	for _, g := range o.trust.grants {
+		if g.Signer.selects(c.path.certs) {
+			named = true
+			allowed = allowed || (len(g.Classes) == 0 || slices.Contains(g.Classes, right)) && g.purpose(c.path.certs[0]) == nil
+		}
+	}
+	if err := defaultPurpose(c.path.certs[0]); !named && err != nil {
+		c.failed = &problem{finding.ManifestUntrustedSigner, "a certificate for signing", who, err.Error()}
+	}
+	if named && !allowed {
+		c.failed = &problem{finding.ManifestUntrustedSigner, "a signer with the right " + right, who, "no grant lets " + who + " sign " + right}
+	}
+}
+
+// SignDocument signs a document that is no manifest.
+func SignDocument(payload []byte, typ string, key crypto.Signer, chain []*x509.Certificate) ([]byte, error) {
+	if err := checkSigner(key, chain); err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	env := &envelope{PayloadType: typ, Payload: base64.StdEncoding.EncodeToString(payload)}
+	if err := env.sign(payload, key, chain); err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	return env.encode()
+}
+
+// sign adds a signature with its chain.
+func (e *envelope) sign(payload []byte, key crypto.Signer, chain []*x509.Certificate) error {
+	sig, err := makeSignature(key, preAuthEncoding(e.PayloadType, payload))
+	if err != nil {
+		return err
+	}
+	s := signature{KeyID: hexSum(chain[0].RawSubjectPublicKeyInfo), Sig: base64.StdEncoding.EncodeToString(sig)}
+	for _, c := range chain {
+		s.X5C = append(s.X5C, base64.StdEncoding.EncodeToString(c.Raw))
+	}
+	e.Signatures = append(e.Signatures, s)
+	return nil
+}
