@@ -1,7 +1,6 @@
 package firmware
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -11,10 +10,6 @@ import (
 
 // typeSignature is the type of a leaf that signs others.
 const typeSignature = "signature"
-
-// ErrNotVerifiable is wrapped by decoders for signatures that are made in a way
-// which is not known: they neither hold nor fail.
-var ErrNotVerifiable = errors.New("signature cannot be verified here")
 
 // signature verifies what signs a payload of a capsule: the firmware and the
 // counter behind it (UEFI 2.10, 23.1.2). It shows that the payload is the one
@@ -27,15 +22,15 @@ func (o *opener) signature(l *Leaf) {
 		l.Name += ", not checked"
 		return
 	}
-	signer, err := o.decoders[i].Verify(p7, slices.Concat(l.signed, counter))
+	signer, wrong, err := o.decoders[i].Verify(p7, slices.Concat(l.signed, counter))
 	switch {
-	case err == nil:
-		l.Name += " by " + plainName(signer) + ", holds; trust in the signer is not checked"
-	case errors.Is(err, ErrNotVerifiable):
+	case err != nil:
 		l.Name += ", not checked"
 		o.problem(finding.BytesNotUnderstood, l.Path, "a signature that can be verified", fmt.Sprintf("%d bytes", len(p7)), plainName(err.Error()))
-	default:
+	case wrong != "":
 		l.Name += ", does not hold"
-		o.problem(finding.VendorSignatureInvalid, l.Path, "a signature over the payload", "another", "the signature in the capsule is not one over its payload: "+plainName(err.Error()))
+		o.problem(finding.VendorSignatureInvalid, l.Path, "a signature over the payload", "another", "the signature in the capsule is not one over its payload: "+plainName(wrong))
+	default:
+		l.Name += " by " + plainName(signer) + ", holds; trust in the signer is not checked"
 	}
 }

@@ -178,6 +178,22 @@ func TestWholeFlashInAContainer(t *testing.T) {
 	}
 }
 
+// What a vendor ships becomes a reference, whatever is around the image.
+func TestReferenceFromAContainer(t *testing.T) {
+	flash := descriptor(volume("one", "two"))
+	aptio := capsule("14EEBB90-890A-43DB-AED1-5D3C4588A418", append([]byte{32, 0, 32, 0}, flash...))
+	for name, b := range map[string][]byte{
+		"flash": flash, "cabinet": cabinet(member{"firmware.bin", flash}), "capsule": aptio, "capsule in a cabinet": cabinet(member{"firmware.cap", aptio}),
+		"cabinet in a cabinet": cabinet(member{"a.cab", cabinet(member{"firmware.bin", flash})}), "Dell": pfsVolume(pfsEntry(flash, nil)),
+	} {
+		r, m, err := firmware.VendorReference(firmware.VendorFile{Name: "bios", Image: parse(b)}, 0)
+		require.NoError(t, err, name)
+		require.EqualValues(t, len(flash), m.Size, name)
+		require.False(t, r.Partial, name)
+		require.Empty(t, firmware.Match([]firmware.Reference{r}, []*firmware.Image{firmware.Parse("bios", flash)}, nil).Findings, name)
+	}
+}
+
 // Every format of a vendor is opened down to the modules.
 func TestVendorsContainers(t *testing.T) {
 	var z bytes.Buffer

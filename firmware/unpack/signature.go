@@ -17,28 +17,26 @@ func pkcs7Signatures() firmware.Decoder {
 // verifyPKCS7 checks a signature over content with the certificates that it
 // brings. Anyone can make one that holds: the name and the digest of the
 // signer's certificate are for whoever knows the right ones.
-func verifyPKCS7(signature, content []byte) (signer string, err error) {
+func verifyPKCS7(signature, content []byte) (signer, wrong string, err error) {
 	p, err := pkcs7.Parse(signature)
-	if err != nil {
-		return "", fmt.Errorf("it cannot be read: %w", err)
-	}
-	if len(p.Content) > 0 {
-		return "", errors.New("it brings contents of its own")
-	}
-	if len(p.Signers) == 0 {
-		return "", errors.New("it has no signer")
+	switch {
+	case err != nil:
+		return "", "it cannot be read: " + err.Error(), nil
+	case len(p.Content) > 0:
+		return "", "it brings contents of its own", nil
+	case len(p.Signers) == 0:
+		return "", "it has no signer", nil
 	}
 	p.Content = content
-	if err := p.Verify(); err != nil {
-		if errors.Is(err, pkcs7.ErrUnsupportedAlgorithm) {
-			return "", fmt.Errorf("%w: %w", firmware.ErrNotVerifiable, err)
-		}
-		return "", err
+	if err := p.Verify(); errors.Is(err, pkcs7.ErrUnsupportedAlgorithm) {
+		return "", "", err
+	} else if err != nil {
+		return "", err.Error(), nil
 	}
 	c := p.GetOnlySigner()
 	if c == nil {
-		return fmt.Sprintf("%d signers", len(p.Signers)), nil
+		return fmt.Sprintf("%d signers", len(p.Signers)), "", nil
 	}
 	sum := sha256.Sum256(c.Raw)
-	return fmt.Sprintf("%s (certificate sha256:%x)", c.Subject, sum[:8]), nil
+	return fmt.Sprintf("%s (certificate sha256:%x)", c.Subject, sum[:8]), "", nil
 }
