@@ -167,6 +167,11 @@ type Decoder struct {
 	// that wraps ErrLimit; anything else that does not hold is a note beside the
 	// files that could be read, or an error when there are none.
 	Open func(b []byte, limit int) (Archive, error)
+
+	// Verify checks a PKCS#7 signature over content with the certificates in it:
+	// it names the signer, or says what is wrong. It says nothing about trust. An
+	// error means that the signature is made in a way that is not known.
+	Verify func(signature, content []byte) (signer, wrong string, err error)
 }
 
 // decoder returns the decoder that was brought for a kind of section, or nil.

@@ -28,14 +28,18 @@ type area struct {
 // flashMap opens a flash along the map that coreboot keeps in it. A map whose
 // areas cross each other or leave the flash is not followed.
 func (o *opener) flashMap(l *Leaf, depth int) bool {
-	if depth > 0 { // offsets in a map are those of the flash
+	if depth > 0 && !l.isWhole() { // offsets in a map are those of the flash
 		return false
 	}
 	areas, ok := fmap.Find(l.content)
 	if !ok || !o.spend(l.Path, len(l.content)) {
 		return false
 	}
-	tree, bad := nest(areas, int(l.Offset), len(l.content))
+	base := int(l.Offset)
+	if l.isWhole() {
+		base = 0
+	}
+	tree, bad := nest(areas, base, len(l.content))
 	if bad != nil {
 		o.problem(finding.ParsersDisagree, l.Path, "areas inside each other or side by side", fmt.Sprintf("%s at 0x%x to 0x%x", bad.name, bad.start, bad.end),
 			"the map of the flash has areas that cross each other or leave the flash; it was not followed")

@@ -67,6 +67,7 @@ type Leaf struct {
 	area    *area
 	archive *Archive // to be opened into its files
 	packed  bool     // a file of an archive
+	signed  []byte   // what a signature is over
 }
 
 // Image is one flash image as read. Leaves are in offset order and cover every

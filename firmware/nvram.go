@@ -15,6 +15,8 @@ const (
 
 	guidWorkBlock ffs.GUID = "9E58292B-7C68-497D-A0CE-6500FD9F1B95"
 
+	moreVariables ffs.GUID = "00504624-8A59-4EEB-BD0F-6B36E96128E0" // a vendor's second volume of variables
+
 	typeVariables = "variables" // a leaf that holds variables
 	typeVariable  = "variable"
 )
@@ -26,7 +28,7 @@ const (
 func (w *walker) variableStore(v volume, end int) {
 	format, size := nvram.ParseHeader(w.data[w.pos:end])
 	if format == nvram.None {
-		w.add(v.path+"/body", Unknown, end)
+		w.stores(v, "", end)
 		return
 	}
 	stop := w.pos + size
@@ -36,12 +38,43 @@ func (w *walker) variableStore(v volume, end int) {
 	}
 	work, length, ok := w.workBlock(v, stop, end)
 	if !ok {
-		w.gap(v.path+"/store", end)
+		w.stores(v, v.path+"/store", end)
 		return
 	}
 	w.gap(v.path+"/store", work)
 	w.add(v.path+"/ftw", Volatile, work+length)
 	w.add(v.path+"/spare", Volatile, end)
+}
+
+// stores cuts the structures that vendors keep in a volume of variables. What is
+// between and behind them is compared, and so are maps, keys and the headers.
+func (w *walker) stores(v volume, after string, end int) {
+	base := w.pos
+	for _, s := range nvram.Find(w.data[base:end]) {
+		if after == "" {
+			after = v.path + "/start"
+		}
+		w.gap(after, base+s.Offset)
+		after = v.path + "/" + s.Name
+		w.add(after+"/header", Header, base+s.Offset+s.Header)
+		kind := Data
+		if s.Volatile {
+			kind = Volatile
+		}
+		l := w.add(after, kind, base+s.Offset+s.Length)
+		if l == nil || w.full {
+			return
+		}
+		after, l.Type = l.Path, s.Name
+		if s.Format != nvram.None {
+			l.Type, l.store = typeVariables, s.Format
+		}
+	}
+	if after == "" {
+		w.add(v.path+"/body", Unknown, end)
+		return
+	}
+	w.gap(after, end)
 }
 
 // workBlock finds the fault-tolerant writer's block on a block boundary.

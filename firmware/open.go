@@ -138,7 +138,10 @@ func (o *opener) open(l *Leaf, id string, depth int) (name string) {
 		o.variables(l)
 	case l.archive != nil:
 		o.files(l, id, depth)
-	case l.Type == "" && (l.Kind == Padding || l.Kind == Unknown || l.Kind == Free), l.Kind == Unknown && (l.packed || l.Type == typePart):
+		o.opaque(l)
+	case l.signed != nil:
+		o.signature(l)
+	case l.Type == "" && (l.Kind == Padding || l.Kind == Unknown || l.Kind == Free), l.Kind == Unknown && (l.packed || l.Type == typePart), l.Type == typeContainer:
 		o.raw(l, l.Path+"/", 0, depth)
 	}
 	return name

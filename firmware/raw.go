@@ -17,12 +17,13 @@ import (
 // ROMs, microcode, and volumes, which vendors and those who hide something put
 // there.
 func (o *opener) raw(l *Leaf, prefix string, header, depth int) {
-	if o.rom(l, header, depth) || o.microcode(l, header, depth) || header == 0 && (o.archive(l, depth) || o.flashMap(l, depth) || o.coreboot(l, depth)) {
+	if o.rom(l, header, depth) || o.microcode(l, header, depth) ||
+		header == 0 && (o.archive(l, depth) || o.whole(l, prefix, depth) || o.flashMap(l, depth) || o.coreboot(l, depth)) {
 		return
 	}
 	if !o.hasVolumes(l, header) {
-		if header == 0 && depth == 0 {
-			o.controller(l, depth)
+		if header == 0 && (depth == 0 || l.isWhole()) && !o.controller(l, depth) {
+			o.closed(l)
 		}
 		return
 	}

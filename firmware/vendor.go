@@ -101,11 +101,12 @@ func payload(m *Image, depth int) (found *Image, wrapped bool) {
 	return found, found != nil
 }
 
-// files returns the files of archives in an opened image.
+// files returns the files of archives in an opened image, and payloads that are
+// files of their own.
 func files(leaves []Leaf) []Leaf {
 	var out []Leaf
 	for _, l := range leaves {
-		if l.packed {
+		if l.packed || l.Type == typeContainer && l.Path != "image" {
 			out = append(out, l)
 			continue
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/assay-hw/assay/finding"
-	"github.com/assay-hw/assay/internal/capsule"
 	"github.com/assay-hw/assay/internal/ffs"
 	"github.com/assay-hw/assay/internal/ifd"
 	"github.com/assay-hw/assay/internal/nvram"
@@ -68,15 +67,21 @@ func (w *walker) gap(after string, end int) {
 // image cuts the whole image: along the Intel descriptor's regions when there
 // is one, else as one area of volumes.
 func (w *walker) image() {
+	if w.prefix == "" && isContainer(w.data) {
+		if l := w.add("image", Code, len(w.data)); l != nil {
+			l.Type = typeContainer
+		}
+		return
+	}
 	regions := w.regions()
 	if regions == nil {
 		w.volumes(w.capsule(), len(w.data))
 		return
 	}
-	last := "image"
+	last := w.base()
 	for _, r := range regions {
 		w.gap(last, r.Start)
-		last = "region:" + r.Name
+		last = w.prefix + "region:" + r.Name
 		if r.HoldsBIOS() {
 			w.volumes(last, r.End)
 			continue
@@ -88,26 +93,6 @@ func (w *walker) image() {
 		w.add(last, kind, r.End)
 	}
 	w.gap(last, len(w.data))
-}
-
-// capsule cuts what a vendor puts around an image that is not on a flash yet,
-// up to the last payload, and returns what the rest is called after.
-func (w *walker) capsule() string {
-	parts, ok := capsule.Parse(w.data)
-	if !ok {
-		return "image"
-	}
-	last := "capsule"
-	for _, p := range parts {
-		w.gap(last, p.Offset)
-		last = "capsule/" + p.Name
-		if p.Payload {
-			w.volumes(last, p.Offset+p.Length)
-			continue
-		}
-		w.add(last, Header, p.Offset+p.Length)
-	}
-	return last + "+rest"
 }
 
 // regions returns the map of an Intel flash descriptor, or nil when there is
@@ -122,7 +107,7 @@ func (w *walker) regions() []ifd.Region {
 	for _, r := range d.Regions {
 		if r.Start < end || r.End > len(w.data) {
 			w.claims = append(w.claims, claim{
-				code: finding.ParsersDisagree, path: "region:" + r.Name, want: "regions side by side inside the image", got: fmt.Sprintf("0x%x to 0x%x", r.Start, r.End),
+				code: finding.ParsersDisagree, path: w.prefix + "region:" + r.Name, want: "regions side by side inside the image", got: fmt.Sprintf("0x%x to 0x%x", r.Start, r.End),
 				why: "the flash descriptor's map has regions that overlap or leave the image; it was not followed", offset: 0, length: ifd.Size,
 			})
 			return nil
@@ -193,7 +178,7 @@ func (w *walker) volume(v volume) string {
 	switch {
 	case v.HasFiles():
 		w.files(v, end)
-	case v.FileSystem == ffs.SystemNVData:
+	case v.FileSystem == ffs.SystemNVData, v.FileSystem == moreVariables:
 		w.variableStore(v, end)
 	default:
 		w.add(v.path+"/body", Unknown, end)

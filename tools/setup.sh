@@ -17,6 +17,8 @@ need mcopy mtools
 need fsck.vfat dosfstools
 need sgdisk gdisk
 need xz xz-utils
+need gcab gcab
+need UEFIExtract uefitool-cli
 if [ "$what" = e2e ]; then
 	need qemu-system-x86_64 qemu-system-x86
 	need openssl openssl

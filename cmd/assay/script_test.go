@@ -17,8 +17,9 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"assay":  func() { os.Exit(run(os.Args[1:], newEnvironment())) },
-		"unpack": unpackEvidence,
+		"assay":   func() { os.Exit(run(os.Args[1:], newEnvironment())) },
+		"unpack":  unpackEvidence,
+		"cabinet": writeCabinet,
 	})
 }
 

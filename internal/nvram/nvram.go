@@ -1,5 +1,6 @@
 // Package nvram reads the variables that firmware keeps in its flash: the store
-// of edk2, with and without authentication, and AMI's NVAR records.
+// of edk2, with and without authentication, AMI's NVAR records, and the stores
+// that UEFITool knows of Intel, Apple, Insyde and Phoenix.
 //
 // It proves which records lie where and what they say. Whether firmware uses a
 // record is told by its state, which the platform may overwrite at run time.
@@ -21,6 +22,9 @@ const (
 	Simple               // edk2 VARIABLE_HEADER
 	Authenticated        // edk2 AUTHENTICATED_VARIABLE_HEADER
 	NVAR                 // AMI
+	VSS                  // "$VSS", and "$SVS" and "$NSS" of Apple; each record has one of four headers
+	EVSA                 // Phoenix
+	Fsys                 // Apple, "Fsys" and "Gaid"
 )
 
 // Variable is one record. Data aliases the parsed bytes.
@@ -39,6 +43,14 @@ const MaxVariables = 1 << 14
 // Header is the length of an edk2 store's header.
 const Header = 28
 
+// The GUIDs of stores as they are stored: edk2's DDCF3616 and AAF32C78, and
+// DDCF3617, which UEFITool calls VSS2.
+const (
+	guidSimple        = "\x16\x36\xcf\xdd\x75\x32\x64\x41\x98\xb6\xfe\x85\x70\x7f\xfe\x7d"
+	guidVSS2          = "\x17\x36\xcf\xdd\x75\x32\x64\x41\x98\xb6\xfe\x85\x70\x7f\xfe\x7d"
+	guidAuthenticated = "\x78\x2c\xf3\xaa\x7b\x94\x9a\x43\xa1\x80\x2e\x14\x4e\xc3\x77\x92"
+)
+
 // ParseHeader recognises an edk2 store and returns its format and the length
 // that it claims, with the header (edk2 VariableFormat.h, VARIABLE_STORE_HEADER).
 func ParseHeader(b []byte) (Format, int) {
@@ -49,10 +61,10 @@ func ParseHeader(b []byte) (Format, int) {
 	if size < Header || size > int64(len(b)) {
 		return None, 0
 	}
-	switch guid(b) {
-	case "DDCF3616-3275-4164-98B6-FE85707FFE7D":
+	switch string(b[:16]) {
+	case guidSimple, guidVSS2:
 		return Simple, int(size)
-	case "AAF32C78-947B-439A-A180-2E144EC37792":
+	case guidAuthenticated:
 		return Authenticated, int(size)
 	}
 	return None, 0
@@ -62,9 +74,18 @@ func ParseHeader(b []byte) (Format, int) {
 // lie in order and do not overlap; it ends at the first that does not hold.
 func Parse(f Format, b []byte) []Variable {
 	var out []Variable
+	switch f {
+	case EVSA:
+		return evsa(b)
+	case Fsys:
+		return fsys(b)
+	}
 	for at := 0; len(out) < MaxVariables; {
 		read := ami
-		if f != NVAR {
+		switch f {
+		case VSS:
+			read = vss
+		case Simple, Authenticated:
 			at = (at + 3) &^ 3 // HEADER_ALIGN
 			read = func(b []byte, at int) (Variable, bool) { return edk2(f, b, at) }
 		}

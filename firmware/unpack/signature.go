@@ -1,0 +1,42 @@
+package unpack
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/smallstep/pkcs7"
+
+	"github.com/assay-hw/assay/firmware"
+)
+
+func pkcs7Signatures() firmware.Decoder {
+	return firmware.Decoder{Name: "pkcs7", Verify: verifyPKCS7}
+}
+
+// verifyPKCS7 checks a signature over content with the certificates that it
+// brings. Anyone can make one that holds: the name and the digest of the
+// signer's certificate are for whoever knows the right ones.
+func verifyPKCS7(signature, content []byte) (signer, wrong string, err error) {
+	p, err := pkcs7.Parse(signature)
+	switch {
+	case err != nil:
+		return "", "it cannot be read: " + err.Error(), nil
+	case len(p.Content) > 0:
+		return "", "it brings contents of its own", nil
+	case len(p.Signers) == 0:
+		return "", "it has no signer", nil
+	}
+	p.Content = content
+	if err := p.Verify(); errors.Is(err, pkcs7.ErrUnsupportedAlgorithm) {
+		return "", "", err
+	} else if err != nil {
+		return "", err.Error(), nil
+	}
+	c := p.GetOnlySigner()
+	if c == nil {
+		return fmt.Sprintf("%d signers", len(p.Signers)), "", nil
+	}
+	sum := sha256.Sum256(c.Raw)
+	return fmt.Sprintf("%s (certificate sha256:%x)", c.Subject, sum[:8]), "", nil
+}
