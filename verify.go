@@ -109,7 +109,7 @@ func (a *appraisal) openManifests() {
 		if t == nil {
 			continue
 		}
-		a.found = append(a.found, manifest.Stale(t, time.Duration(a.Policy.MaxManifestAge), a.Now)...)
+		a.found = append(a.found, t.Stale(time.Duration(a.Policy.MaxManifestAge), a.Now)...)
 		a.trusted = append(a.trusted, t)
 	}
 	a.rolledBack()

@@ -29,7 +29,7 @@ const (
 	PayloadType = "application/vnd.assay.known-bad+json"
 )
 
-const right = "known-bad" // in trust.yaml
+var document = manifest.Document{Type: PayloadType, Right: "known-bad"}
 
 // Kind says what an entry is about.
 type Kind string
@@ -145,7 +145,7 @@ func (e *Entry) severity() (finding.Severity, error) {
 // Open checks the signature of a list. The report says what is wrong with it;
 // without a list it must not be used.
 func Open(raw []byte, trust *manifest.Trust, now time.Time) (*List, manifest.Report, error) {
-	payload, rep := manifest.OpenDocument(raw, PayloadType, right, trust, now)
+	payload, rep := document.Open(raw, trust, now)
 	if payload == nil {
 		return nil, rep, nil
 	}
@@ -165,7 +165,7 @@ func Sign(raw []byte, key crypto.Signer, chain []*x509.Certificate) ([]byte, err
 	if _, err := Read(raw); err != nil {
 		return nil, err
 	}
-	return manifest.SignDocument(raw, PayloadType, key, chain)
+	return document.Sign(raw, key, chain)
 }
 
 // IsList reports whether a file is an unsigned list.

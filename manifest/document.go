@@ -11,17 +11,21 @@ import (
 	"github.com/assay-hw/assay/finding"
 )
 
-// OpenDocument checks the envelope of a signed document that is no manifest and
-// returns the exact bytes that were signed, or nil; the report says why. right
-// is what a grant in trust.yaml has to list for a signer that it names. Which
-// machines a document is about is not asked: it is for documents that can only
-// raise questions.
-func OpenDocument(raw []byte, typ, right string, trust *Trust, now time.Time) ([]byte, Report) {
+// Document is a kind of signed document that is no manifest. Which machines it is
+// about is not asked: it is for documents that can only raise questions.
+type Document struct {
+	Type  string // of the payload, in the envelope
+	Right string // that a grant in trust.yaml has to list for a signer that it names
+}
+
+// Open checks the envelope of a document and returns the exact bytes that were
+// signed, or nil; the report says why.
+func (d Document) Open(raw []byte, trust *Trust, now time.Time) ([]byte, Report) {
 	if trust == nil {
 		trust = &Trust{}
 	}
-	o := &opener{trust: trust, now: now, payloadType: typ, subject: "document", report: Report{SHA256: hexSum(raw), Status: StatusUntrusted}}
-	payload := o.document(raw, right)
+	o := &opener{trust: trust, now: now, payloadType: d.Type, subject: "document", report: Report{SHA256: hexSum(raw), Status: StatusUntrusted}}
+	payload := o.document(raw, d.Right)
 	if o.fatal || payload == nil {
 		return nil, o.report
 	}
@@ -83,12 +87,12 @@ func (o *opener) mayList(c *candidate, right string) {
 	}
 }
 
-// SignDocument signs a document that is no manifest.
-func SignDocument(payload []byte, typ string, key crypto.Signer, chain []*x509.Certificate) ([]byte, error) {
+// Sign signs a document.
+func (d Document) Sign(payload []byte, key crypto.Signer, chain []*x509.Certificate) ([]byte, error) {
 	if err := checkSigner(key, chain); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
-	env := &envelope{PayloadType: typ, Payload: base64.StdEncoding.EncodeToString(payload)}
+	env := &envelope{PayloadType: d.Type, Payload: base64.StdEncoding.EncodeToString(payload)}
 	if err := env.sign(payload, key, chain); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}

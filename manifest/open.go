@@ -471,9 +471,9 @@ func bootRight(pcr int) string {
 	return rightBootPlatform
 }
 
-// Stale reports a manifest that is older than a policy allows. A zero age
+// Stale reports that the manifest is older than a policy allows. A zero age
 // allows any.
-func Stale(t *Trusted, maxAge time.Duration, now time.Time) []finding.Finding {
+func (t *Trusted) Stale(maxAge time.Duration, now time.Time) []finding.Finding {
 	age := now.Sub(t.manifest.IssuedAt)
 	if maxAge <= 0 || age <= maxAge {
 		return nil

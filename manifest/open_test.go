@@ -435,9 +435,9 @@ func TestAmbiguousEncodings(t *testing.T) { // F15, F16, F17
 func TestFreshness(t *testing.T) { // F08
 	root := newRoot(t, "root")
 	tr := opened(t, signed(t, sample(), root.issue(t)), root.trust())
-	require.Empty(t, Stale(tr, 0, now))
-	require.Empty(t, Stale(tr, 24*time.Hour, now))
-	fs := Stale(tr, 23*time.Hour, now)
+	require.Empty(t, tr.Stale(0, now))
+	require.Empty(t, tr.Stale(24*time.Hour, now))
+	fs := tr.Stale(23*time.Hour, now)
 	require.Equal(t, []finding.Code{finding.ManifestStale}, codes(fs))
 }
 
