@@ -62,7 +62,7 @@ func (m *Image) Open() []Leaf {
 			o.top = *l
 			o.open(l, l.Path, 0)
 		}
-		m.inside = o.findings(m)
+		m.inside = finding.Sort(append(o.findings(m), m.signed()...))
 	})
 	return m.opened
 }

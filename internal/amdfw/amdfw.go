@@ -50,6 +50,7 @@ type Entry struct {
 	Offset   int     `json:"offset"`            // -1 when it is not in the flash
 	Length   int     `json:"length"`
 	Outside  bool    `json:"outside,omitempty"` // the entry leaves the flash
+	Pointer  bool    `json:"pointer,omitempty"` // at another directory
 	Kind     Kind    `json:"-"`
 	Header   *Header `json:"header,omitempty"`
 }
@@ -265,6 +266,7 @@ func (r place) entry(b []byte, bios bool) (Entry, bool) {
 	}
 	to, known := r.resolve(v)
 	if slices.Contains(pointerTypes(bios), e.Type) {
+		e.Pointer = true
 		r.follow(to)
 		return e, true
 	}

@@ -115,7 +115,7 @@ func TestFirstGeneration(t *testing.T) {
 					{Type: 1, Name: "PSP_BOOTLOADER", Offset: 0x32000, Length: 0x4000, Kind: Code, Header: &Header{Version: "00.08.01.74", Signed: true, Length: 0x4000}},
 					{Type: 0x0b, Name: "SOFT_FUSE_CHAIN", Offset: -1, Length: 0xffffffff, Kind: Data},
 					{Type: 4, Name: "PSP_NV_DATA", Offset: 0x38000, Length: 0x2000, Kind: Written},
-					{Type: 0x40, Name: "PSP_L2", Offset: -1, Length: 0x400, Kind: Code},
+					{Type: 0x40, Name: "PSP_L2", Offset: -1, Length: 0x400, Kind: Code, Pointer: true},
 				}},
 				{Name: "psp-l2", Offset: 0x3c000, Length: 0x30, Entries: []Entry{
 					{Type: 0x54, Name: "RPMC_NVRAM", Offset: 0x3d000, Length: 0x1000, Kind: Written},
@@ -124,7 +124,7 @@ func TestFirstGeneration(t *testing.T) {
 				{Name: "bios", Offset: 0x40000, Length: 0x58, Entries: []Entry{
 					{Type: 0x61, Name: "APOB", Offset: -1, Kind: Data},
 					{Type: 0x62, Name: "BIOS", Offset: 0x42000, Length: 0x3100, Kind: Code}, // as it is stored
-					{Type: 0x70, Name: "BIOS_L2", Offset: -1, Length: 0x400, Kind: Code},
+					{Type: 0x70, Name: "BIOS_L2", Offset: -1, Length: 0x400, Kind: Code, Pointer: true},
 				}},
 				{Name: "bios-l2", Offset: 0x41000, Length: 0x58, Entries: []Entry{
 					{Type: 0x63, Name: "APOB_NV", Offset: 0x50000, Length: 0x1000, Kind: Written},

@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -97,7 +98,7 @@ func (r *Region) state() {
 			}
 		}
 	}
-	slices.SortStableFunc(r.Parts, func(x, y Part) int { return x.Offset - y.Offset })
+	sort.SliceStable(r.Parts, func(i, j int) bool { return r.Parts[i].Offset < r.Parts[j].Offset })
 }
 
 // table reads the partition table ($FPT) of the part of the region that begins
