@@ -273,9 +273,10 @@ func (r place) entry(b []byte, bios bool) (Entry, bool) {
 	if e.Length == 0 || e.Length == 0xffffffff {
 		return e, true
 	}
-	e.Outside = known
+	compressed := bios && b[2]>>3&1 == 1
+	e.Outside = known && !compressed // its length here is not that in the flash
 	for _, at := range to {
-		if n, ok := r.extent(at, e.Length, bios && b[2]>>3&1 == 1); ok {
+		if n, ok := r.extent(at, e.Length, compressed); ok {
 			e.Offset, e.Length, e.Outside = at, n, false
 			e.refine(r.flash[at:at+n], bios && b[2]>>2&1 == 1)
 			break

@@ -200,18 +200,35 @@ func TestNoStructure(t *testing.T) {
 		_, ok := Parse(b)
 		require.False(t, ok, name)
 	}
+	got, ok := Parse(small())
+	require.True(t, ok)
+	require.Len(t, got.Directories, 4)
 	// A directory that points at itself is read once.
 	f := older(1 << 20)
 	f.directory(0x3c000, "$PL2", 0, raw{typ: 0x40, length: 16, address: uint64(f.physical(0x30000))})
-	got, ok := Parse(f)
+	got, ok = Parse(f)
 	require.True(t, ok)
 	require.Len(t, got.Directories, 4)
 }
 
+// small is a flash of the second generation in as few bytes as it takes.
+func small() flash {
+	f := erased(step + 0x800)
+	f.structure(step, step+0x100, step+0x300, 0)
+	f.directory(step+0x100, "$PSP", 1<<29, raw{typ: 1, length: 0x180, address: step + 0x600}, raw{typ: 0x40, length: 0x40, address: step + 0x200}, raw{typ: 0x48, length: 0x20, address: step + 0x280})
+	f.directory(step+0x200, "$PL2", 2<<29, raw{typ: 4, length: 0x40, address: 2<<62 | 0x500})
+	clear(f[step+0x280 : step+0x2a0])
+	f.put(step+0x290, step+0x200, 1)
+	f.directory(step+0x300, "2BHD", 0, raw{length: 7, address: step + 0x380})
+	f.directory(step+0x380, "$BHD", 1<<29, raw{typ: 0x62, flags: 0x0b, length: 0x1000, address: step + 0x500}, raw{typ: 0x63, length: 0x40, address: step + 0x7c0})
+	f.firmware(step+0x600, 0x180)
+	return f
+}
+
 func FuzzParse(f *testing.F) {
 	// The structure stands behind 128 KiB: seeds are what is behind it.
-	f.Add([]byte(older(1 << 20)[0x20000:0x54000]))
-	f.Add([]byte(newer(erased(1<<20), 0)[0x20000:0x41000]))
+	f.Add([]byte(small()[step:]))
+	f.Add([]byte(small()[step : step+0x380]))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 1<<20 {
 			return

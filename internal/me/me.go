@@ -89,8 +89,12 @@ func Parse(b []byte) (Region, bool) {
 }
 
 // state takes the firmware's version from the partition that the engine starts
-// from, and puts the parts in order.
+// from, and puts the parts in order. FTUP is a name for what may be updated
+// together: where that is one partition, it is called by its own name.
 func (r *Region) state() {
+	r.Parts = slices.DeleteFunc(r.Parts, func(p Part) bool {
+		return p.Name == "FTUP" && slices.ContainsFunc(r.Parts, func(o Part) bool { return o.Name != p.Name && o.Offset == p.Offset && o.Length == p.Length })
+	})
 	for _, name := range []string{"FTPR", "RBEP", "FTPM", "CODE", "NFTP"} {
 		for _, p := range r.Parts {
 			if p.Name[strings.LastIndexByte(p.Name, '/')+1:] == name && p.Manifest != nil && r.Version == "" {

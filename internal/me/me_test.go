@@ -70,6 +70,23 @@ func TestPurleyIgnition(t *testing.T) {
 	require.Equal(t, []Damage{{"FTPR", 0x31000, 0x88}}, r.Damaged)
 }
 
+// The table of an engine of the eleventh generation, as intel_fw's tests have it.
+func TestTableOfALaptop(t *testing.T) {
+	b := append(make([]byte, bypass), table(0x20,
+		entry{"FTPR", 0x1000, 0xa7000, 0}, entry{"FTUP", 0x110000, 0xac000, 0}, entry{"DLMP", 0, 0, 0xff000000}, entry{"PSVN", 0xe00, 0x200, 1},
+		entry{"IVBP", 0x10c000, 0x4000, 1}, entry{"MFS", 0xa8000, 0x64000, 1}, entry{"NFTP", 0x110000, 0xac000, 0}, entry{"FLOG", 0x1bc000, 0x1000, 1}, entry{"UTOK", 0x1bd000, 0x2000, 1})...)
+	r, ok := Parse(b)
+	require.True(t, ok)
+	var names []string
+	end := 0
+	for _, p := range r.Parts {
+		names = append(names, p.Name)
+		require.GreaterOrEqual(t, p.Offset, end, p.Name)
+		end = p.Offset + p.Length
+	}
+	require.Equal(t, []string{"FPT", "PSVN", "FTPR", "MFS", "IVBP", "NFTP", "FLOG", "UTOK"}, names)
+}
+
 type entry struct {
 	name           string
 	offset, length int
