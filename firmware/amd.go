@@ -24,16 +24,16 @@ func (w *walker) amd() []piece {
 		if d.Damaged {
 			w.damaged(path, "a directory of AMD's firmware", d.Offset, d.Length)
 		}
-		pieces = append(pieces, piece{path: path, kind: Header, typ: typeAMD, name: d.Name + " directory", start: d.Offset, end: d.Offset + d.Length})
+		pieces = append(pieces, piece{path: path, kind: Header, typ: typeAMD, name: d.Name, start: d.Offset, end: d.Offset + d.Length})
 		for _, e := range d.Entries {
-			p := piece{path: d.Name + "/" + entryName(e), kind: amdKind(e.Kind), typ: typeAMD, name: e.Name, start: e.Offset, end: e.Offset + e.Length}
+			p := piece{path: d.Name + "/" + entryName(e), kind: amdKind(e.Kind), typ: typeAMD, start: e.Offset, end: e.Offset + e.Length}
 			switch {
 			case e.Outside:
 				p.end = e.Length
 				bad = append(bad, p)
 			case e.Offset >= 0:
 				if e.Header != nil {
-					p.name += " " + e.Header.Version
+					p.name = e.Header.Version
 				}
 				pieces = append(pieces, p)
 			}

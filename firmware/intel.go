@@ -3,6 +3,7 @@ package firmware
 import (
 	"encoding/binary"
 	"fmt"
+	"path"
 
 	"github.com/assay-hw/assay/internal/ifd"
 	"github.com/assay-hw/assay/internal/me"
@@ -15,17 +16,17 @@ const typeEngine = "ME partition"
 // region cuts a region of the flash that is not the host's: along its own map
 // where it has one that is known here.
 func (w *walker) region(r ifd.Region) {
-	path := "region:" + r.Name
+	name := "region:" + r.Name
 	var pieces []piece
 	switch r.Name {
 	case "me":
-		pieces = w.engine(path, r)
+		pieces = w.engine(name, r)
 	case "gbe":
-		pieces = w.network(path, r)
+		pieces = w.network(name, r)
 	}
 	if len(pieces) > 0 {
 		w.silicon = pieces
-		w.between(path, r.End)
+		w.between(name, r.End)
 		w.silicon = nil
 		return
 	}
@@ -36,7 +37,7 @@ func (w *walker) region(r ifd.Region) {
 	case "ec":
 		kind = Code // the embedded controller runs from it
 	}
-	w.add(path, kind, r.End)
+	w.add(name, kind, r.End)
 }
 
 // engineAlone cuts an image that is the management engine's region without the
@@ -53,25 +54,52 @@ func (w *walker) engineAlone() bool {
 }
 
 // engine is the map of the management engine's region.
-func (w *walker) engine(path string, r ifd.Region) []piece {
+func (w *walker) engine(name string, r ifd.Region) []piece {
 	m, ok := me.Parse(w.data[r.Start:r.End])
 	if !ok {
 		return nil
 	}
 	for _, d := range m.Damaged {
-		w.damaged(path+"/"+d.Name, "a table of the management engine's region", r.Start+d.Offset, d.Length)
+		w.damaged(name+"/"+d.Name, "a table of the management engine's region", r.Start+d.Offset, d.Length)
 	}
 	var pieces []piece
 	for _, p := range m.Parts {
-		x := piece{path: path + "/" + p.Name, kind: engineKind(p.Kind), typ: typeEngine, name: p.Name, start: r.Start + p.Offset, end: r.Start + p.Offset + p.Length}
+		x := piece{path: name + "/" + p.Name, kind: engineKind(p.Kind), typ: typeEngine, start: r.Start + p.Offset, end: r.Start + p.Offset + p.Length}
 		if p.Manifest != nil {
-			x.name += " " + p.Manifest.Version
+			x.name = p.Manifest.Version
 		}
 		pieces = append(pieces, x)
 	}
 	pieces, bad := laid(pieces, r.Start, r.End)
 	w.reject(bad, "the management engine's region")
 	return pieces
+}
+
+// engineModules opens a code partition of the management engine along its
+// directory. Of a compressed module only the next one says where it ends.
+func (o *opener) engineModules(l *Leaf, depth int) {
+	p, ok := me.ParsePartition(l.content)
+	if !ok || !o.spend(l.Path, len(l.content)) {
+		return
+	}
+	pieces := []piece{{path: l.Path + "/directory", kind: Header, typ: typePart, end: p.Table}}
+	for _, m := range p.Modules {
+		end := m.Offset + m.Length
+		for _, n := range p.Modules {
+			if n.Offset > m.Offset && (n.Offset < end || m.Compressed && end == m.Offset+m.Length) {
+				end = n.Offset
+			}
+		}
+		kind := Code
+		if ext := path.Ext(m.Name); ext == ".man" || ext == ".met" {
+			kind = Data
+		}
+		pieces = append(pieces, piece{path: l.Path + "/" + m.Name, kind: kind, typ: typePart, start: m.Offset, end: min(end, len(l.content))})
+	}
+	w := o.walker(l.content, l.Path+"/")
+	w.silicon, _ = laid(pieces, 0, len(l.content))
+	w.between(l.Path, len(l.content))
+	o.adopt(l, w, l.Path, depth)
 }
 
 func engineKind(k me.Kind) Kind {
@@ -99,7 +127,7 @@ const (
 
 // network is the map of the network controller's region, or nil when the sum of
 // no bank holds.
-func (w *walker) network(path string, r ifd.Region) []piece {
+func (w *walker) network(name string, r ifd.Region) []piece {
 	var pieces []piece
 	known := false
 	for i := range 2 {
@@ -112,8 +140,8 @@ func (w *walker) network(path string, r ifd.Region) []piece {
 			sum += binary.LittleEndian.Uint16(w.data[at+2*k:])
 		}
 		known = known || sum == bankSum
-		add := func(name string, kind Kind, start, end int) {
-			pieces = append(pieces, piece{path: fmt.Sprintf("%s/bank%d/%s", path, i, name), kind: kind, typ: "network controller", name: name, start: at + start, end: at + end})
+		add := func(part string, kind Kind, start, end int) {
+			pieces = append(pieces, piece{path: fmt.Sprintf("%s/bank%d/%s", name, i, part), kind: kind, typ: "network controller", start: at + start, end: at + end})
 		}
 		add("address", Volatile, 0, address)
 		add("settings", Data, address, 2*sumWord)

@@ -124,6 +124,8 @@ func (o *opener) open(l *Leaf, id string, depth int) (name string) {
 		o.openArea(l, depth)
 	case l.Type == typeVariables:
 		o.variables(l)
+	case l.Type == typeEngine && l.Kind == Code:
+		o.engineModules(l, depth)
 	case l.archive != nil:
 		o.files(l, id, depth)
 	case l.Type == "" && (l.Kind == Padding || l.Kind == Unknown || l.Kind == Free), l.Kind == Unknown && (l.packed || l.Type == typePart):

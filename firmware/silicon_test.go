@@ -63,7 +63,7 @@ func TestManagementEngineIsCutAlongItsTable(t *testing.T) {
 	require.Subset(t, paths(m, Data), []string{"region:me/FPTB", "region:me/UTOK", "region:me/FCP", "region:gbe/bank0/settings", "region:gbe/bank1/more"})
 	require.Contains(t, paths(m, Header), "region:me/FPT")
 	l := leafAt(t, m, "region:me/FTPR")
-	require.Equal(t, []any{int64(0x32000), int64(0x40000), "ME partition", "FTPR 1.0.2.29"}, []any{l.Offset, l.Length, l.Type, l.Name})
+	require.Equal(t, []any{int64(0x32000), int64(0x40000), "ME partition", "1.0.2.29"}, []any{l.Offset, l.Length, l.Type, l.Name})
 	r, ok := m.ManagementEngine()
 	require.True(t, ok)
 	require.Equal(t, "1.0.2.29", r.Version)
@@ -76,7 +76,9 @@ func TestManagementEngineIsCutAlongItsTable(t *testing.T) {
 		"its file system":     {0x4100, map[string]finding.Code{}},
 		"the log":             {0x6100, map[string]finding.Code{}},
 		"the copy of files":   {0x2100, map[string]finding.Code{}},
-		"code":                {0x40000, map[string]finding.Code{"firmware:bios/region:me/FTPR": finding.CodeRegionDiffers}},
+		"code":                {0x40000, map[string]finding.Code{"firmware:bios/region:me/FTPR/rbe": finding.CodeRegionDiffers}},
+		"its manifest":        {0x31100, map[string]finding.Code{"firmware:bios/region:me/FTPR/FTPR.man": finding.ForeignBytes}},
+		"code without a map":  {0x9100, map[string]finding.Code{"firmware:bios/region:me/DLMP": finding.CodeRegionDiffers}},
 		"a token for debug":   {0x7000, map[string]finding.Code{"firmware:bios/region:me/UTOK": finding.ForeignBytes}},
 		"behind the table":    {0x200, map[string]finding.Code{"firmware:bios/region:me/FPT+gap": finding.ForeignBytes}},
 		"the size of a table": {0x31008 - 0x31000 + 0x64, map[string]finding.Code{"firmware:bios/region:me/FPT": finding.ForeignBytes}},
@@ -175,7 +177,7 @@ func TestAMDFlash(t *testing.T) {
 	require.Equal(t, []string{"psp/PSP_BOOTLOADER", string(ffs.FileSystem2) + "/" + driverA}, paths(m, Code))
 	require.Equal(t, []string{"psp/PSP_NV_DATA", "bios/APOB_NV"}, paths(m, Volatile))
 	require.Equal(t, []string{"bios/APCB"}, paths(m, Data))
-	require.Equal(t, "PSP_BOOTLOADER 00.08.01.74", leafAt(t, m, "psp/PSP_BOOTLOADER").Name)
+	require.Equal(t, "00.08.01.74", leafAt(t, m, "psp/PSP_BOOTLOADER").Name)
 	f, ok := m.AMD()
 	require.True(t, ok)
 	require.Len(t, f.Directories, 2)

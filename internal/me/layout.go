@@ -98,6 +98,13 @@ const (
 	manifestHeader     = 0x30
 )
 
+// ParsePartition reads the directory of a code partition.
+func ParsePartition(b []byte) (Part, bool) {
+	p := Part{Length: len(b)}
+	(&Region{}).code(b, &p)
+	return p, len(p.Modules) > 0
+}
+
 // code reads the directory of a code partition and its manifest. Older engines
 // have the manifest at the partition's beginning.
 func (r *Region) code(b []byte, p *Part) {
@@ -118,8 +125,8 @@ func (r *Region) code(b []byte, p *Part) {
 	if body[8] < 1 || body[8] > 2 || n > MaxEntries || header+int(n)*directoryEntry > len(body) {
 		return
 	}
-	p.Kind = Code
 	end := header + int(n)*directoryEntry
+	p.Kind, p.Table = Code, end
 	if !directoryHolds(body, header, end) {
 		r.Damaged = append(r.Damaged, Damage{p.Name, p.Offset, end})
 	}

@@ -33,6 +33,7 @@ type Part struct {
 	Length   int       `json:"length"` // as claimed: parts may overlap or leave the region
 	Kind     Kind      `json:"-"`
 	Modules  []Module  `json:"modules,omitempty"`
+	Table    int       `json:"-"` // length of the modules' directory
 	Manifest *Manifest `json:"manifest,omitempty"`
 }
 
@@ -204,7 +205,7 @@ func text(b []byte) string {
 			return '_'
 		}
 		return c
-	}, strings.TrimRight(s, " \xff"))
+	}, strings.TrimRight(s, " "))
 	if s == "" {
 		return "_"
 	}

@@ -51,6 +51,7 @@ func TestPurleyIgnition(t *testing.T) {
 	}, kinds)
 	p := r.Parts[len(r.Parts)-2]
 	require.Equal(t, "FTPR", p.Name)
+	require.Equal(t, 0x88, p.Table)
 	require.Equal(t, &Manifest{Version: "1.0.2.29", Date: "2019-06-17", SVN: 1}, p.Manifest)
 	require.Equal(t, []Module{
 		{Name: "FTPR.man", Offset: 0x88, Length: 0x3f0},
@@ -59,6 +60,12 @@ func TestPurleyIgnition(t *testing.T) {
 		{Name: "manuf", Offset: 0x29570, Length: 0x5000},
 		{Name: "manuf.met", Offset: 0x4f4, Length: 0x7c},
 	}, p.Modules)
+
+	whole, ok := ParsePartition(b[p.Offset : p.Offset+p.Length])
+	require.True(t, ok)
+	require.Equal(t, p.Modules, whole.Modules)
+	_, ok = ParsePartition(b)
+	require.False(t, ok)
 
 	b[0x1c]++ // in the table's header
 	r, ok = Parse(b)
@@ -225,6 +232,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(append(make([]byte, bypass), table(0x20, entry{"FTPR", 0x40, 0x100, 0}, entry{"MFS", 0x10000, 0xffffff, 1})...))
 	f.Add(append(table(0x21, entry{"FTPR", 64, 0x200, 0}), code()...))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		ParsePartition(b)
 		r, ok := Parse(b)
 		if !ok {
 			return
