@@ -67,6 +67,16 @@ func TestBootGuardThatDoesNotHold(t *testing.T) {
 	}
 }
 
+// A verdict says it too, but not of a machine whose image is the declared one.
+func TestBootGuardInAVerdict(t *testing.T) {
+	b := recorded(t, "intel", "css-fake_intel_firmware.fd")
+	refs := draft(b)
+	require.Empty(t, compare(refs, b).Findings)
+	b[blockAt+0x123] ^= 1
+	require.Equal(t, finding.VendorSignatureInvalid, told(compare(refs, b).Findings)["firmware:bios/FIT/initial boot block"])
+	require.Empty(t, compare(draft(b), b).Findings)
+}
+
 // A module of Intel's with other contents.
 func TestForgedCodeModule(t *testing.T) {
 	acm := recorded(t, "intel", "css-biosacm_cbnt_fake.bin")

@@ -88,8 +88,11 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	}
 	best.sameVersion(version)
 	c.Findings = append(c.Findings, best.found...)
-	if best.opened {
+	switch {
+	case best.opened:
 		c.Findings = append(c.Findings, m.Inside()...)
+	case best.differing():
+		c.Findings = append(c.Findings, m.signed()...)
 	}
 	c.Coverage = append(c.Coverage, best.coverage)
 	if len(best.ref.Leaves) == 0 && best.ref.SHA256 == "" {

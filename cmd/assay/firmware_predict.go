@@ -13,14 +13,17 @@ import (
 
 func newFirmwarePredictCommand(env *environment) *cobra.Command {
 	var out outputOptions
+	var logged string
 	cmd := &cobra.Command{
 		Use:   "predict IMAGE",
 		Short: "What a machine that boots this image will measure, and what cannot be said",
 		Long: `Predicts events and registers (SHA-256) from an image by the rules of edk2: the
 volumes in PCR 0 and, from the variables in the image, the state of Secure Boot in
-PCR 7. Volumes with code that nothing measures are listed too. Measurements of
-processors' own boot (Boot Guard, PSP) are not predicted.`,
-		Example: "  assay firmware predict bios.rom",
+PCR 7. Volumes with code that nothing measures are listed too. What an Intel
+processor measures first (PCR0_DATA) holds one value of the machine: --explain
+takes the digest of that event from a log (the first EV_S_CRTM_CONTENTS in PCR 0,
+SHA-1, SHA-256 or SHA-384) and looks for the value with which this image gives it.`,
+		Example: "  assay firmware predict bios.rom\n  assay firmware predict bios.rom --explain 5f1c…",
 		Args:    exactly(1),
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
@@ -31,19 +34,32 @@ processors' own boot (Boot Guard, PSP) are not predicted.`,
 		if err != nil {
 			return err
 		}
-		p := firmware.Predict(m)
+		p := prediction{Prediction: firmware.Predict(m)}
+		if logged != "" {
+			if p.Explained, err = explain(m, logged); err != nil {
+				return err
+			}
+		}
 		var b bytes.Buffer
 		if out.format == "json" {
 			if err := asJSON(&b, p); err != nil {
 				return err
 			}
 		} else {
-			writePrediction(&b, p)
+			writePrediction(&b, p.Prediction)
+			p.Explained.text(&b)
 		}
 		return out.write(env, b.Bytes())
 	}
 	out.addFlags(cmd.Flags(), "text", "json")
+	cmd.Flags().StringVar(&logged, "explain", "", "logged `digest` of PCR0_DATA to explain by this image")
 	return cmd
+}
+
+// prediction is what firmware predict prints in JSON.
+type prediction struct {
+	*firmware.Prediction
+	Explained *explanation `json:"explained,omitempty"`
 }
 
 func writePrediction(w io.Writer, p *firmware.Prediction) {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
@@ -135,4 +137,43 @@ func entryFacts(e amdfw.Entry) []string {
 		}
 	}
 	return out
+}
+
+// explanation says whether an image gives a logged digest of PCR0_DATA, and with
+// which value of ACM_POLICY_STATUS.
+type explanation struct {
+	Digest string `json:"digest"`
+	Found  bool   `json:"found"`
+	Status string `json:"acmPolicyStatus,omitempty"`
+}
+
+func explain(m *firmware.Image, logged string) (*explanation, error) {
+	raw, err := hex.DecodeString(strings.TrimSpace(logged))
+	bank := map[int]crypto.Hash{20: crypto.SHA1, 32: crypto.SHA256, 48: crypto.SHA384}[len(raw)]
+	if err != nil || bank == 0 {
+		return nil, usage("--explain takes a digest of SHA-1, SHA-256 or SHA-384 in hexadecimal")
+	}
+	g, ok := m.BootGuard()
+	if !ok {
+		return nil, usage("the image has no firmware interface table with Boot Guard's parts; there is nothing to explain a digest with")
+	}
+	if _, err := g.PCR0Data(bank, 0); err != nil {
+		return nil, usage("PCR0_DATA cannot be computed: %v", err)
+	}
+	e := &explanation{Digest: hex.EncodeToString(raw)}
+	status, found := g.ExplainPCR0Data(bank, raw)
+	if e.Found = found; found {
+		e.Status = fmt.Sprintf("%016x", status)
+	}
+	return e, nil
+}
+
+func (e *explanation) text(w io.Writer) {
+	switch {
+	case e == nil:
+	case e.Found:
+		fmt.Fprintf(w, "%s is PCR0_DATA of this image with ACM_POLICY_STATUS %s: the processor started with its ACM, its manifests and its initial boot block\n", e.Digest, e.Status)
+	default:
+		fmt.Fprintf(w, "%s is not PCR0_DATA of this image with any usual ACM_POLICY_STATUS\n", e.Digest)
+	}
 }
