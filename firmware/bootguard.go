@@ -50,8 +50,14 @@ func (m *Image) mapped() []byte {
 	return m.data[:end]
 }
 
-// maxManifest bounds a manifest; those with RSA keys of 4096 bits have 3 KiB.
-const maxManifest = 16 << 10
+// Bounds of what is read and hashed: manifests with RSA keys of 4096 bits have
+// 3 KiB, code modules up to 512 KiB, one for each kind of processor in the socket.
+const (
+	maxManifest  = 16 << 10
+	maxManifests = 4
+	maxModule    = 2 << 20
+	maxModules   = 16
+)
 
 // BootGuard reads what the firmware interface table names. It reports whether
 // the table names anything that is signed.
@@ -67,12 +73,12 @@ func (m *Image) BootGuard() (BootGuard, bool) {
 			continue
 		}
 		body := image[e.Offset:]
-		switch e.Type {
-		case fit.StartupACM, fit.DiagnosticACM:
-			g.module(e, body)
-		case fit.KeyManifest:
+		switch {
+		case (e.Type == fit.StartupACM || e.Type == fit.DiagnosticACM) && len(g.Modules) < maxModules:
+			g.module(e, body[:min(len(body), maxModule)])
+		case e.Type == fit.KeyManifest && len(g.Manifests) < maxManifests:
 			g.keyManifest(e, body[:min(len(body), maxManifest)])
-		case fit.BootPolicy:
+		case e.Type == fit.BootPolicy && len(g.Manifests) < maxManifests:
 			g.bootPolicy(e, body[:min(len(body), maxManifest)])
 		}
 	}

@@ -155,3 +155,22 @@ func TestPlausibleStatuses(t *testing.T) {
 	require.Empty(t, missing)
 	require.NotZero(t, last)
 }
+
+// A board without Boot Guard: its table has microcode only.
+func TestBoardWithoutBootGuard(t *testing.T) {
+	m := Parse("bios", recorded(t, "uefi", "css-GALAGOPRO3.fd.xz"))
+	require.Equal(t, int64(6160384), m.Size)
+	table, ok := m.FIT()
+	require.True(t, ok)
+	require.Equal(t, 0x5dce40, table.Offset) // FFFFCE40
+	require.False(t, table.Damaged)
+	require.Len(t, table.Entries, 4)
+	_, ok = m.BootGuard()
+	require.False(t, ok)
+	_, ok = m.AMD()
+	require.False(t, ok)
+	_, ok = m.ManagementEngine()
+	require.False(t, ok)
+	require.Empty(t, m.Findings)
+	require.Empty(t, m.Inside())
+}

@@ -332,12 +332,18 @@ func (e *Entry) refine(b []byte, readOnly bool) {
 	if e.Kind == Written && e.Type == savedTraining && readOnly {
 		e.Kind = Data
 	}
-	if len(b) < headerSize || string(b[0x10:0x14]) != "$PS1" {
+	if len(b) < headerSize {
+		return
+	}
+	named := string(b[0x10:0x14]) == "$PS1"
+	if !named && word(b, 0x10) != 5 { // firmware for training memory has a number there
 		return
 	}
 	e.Header = &Header{
 		Version: fmt.Sprintf("%02X.%02X.%02X.%02X", b[0x63], b[0x62], b[0x61], b[0x60]),
 		Signed:  word(b, 0x30) != 0, Encrypted: word(b, 0x18) == 1, Compressed: word(b, 0x48) == 1, Length: int(word(b, 0x6c)),
 	}
-	e.Kind = Code
+	if named {
+		e.Kind = Code
+	}
 }

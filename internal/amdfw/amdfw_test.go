@@ -133,6 +133,10 @@ func TestFirstGeneration(t *testing.T) {
 				}},
 			},
 		}, got)
+		f.firmware(0x51000, 0x100)
+		f.put(0x51010, 5)
+		got, _ = Parse(f)
+		require.Equal(t, Entry{Type: 0x60, Name: "APCB", Instance: 1, Offset: 0x51000, Length: 0x100, Kind: Data, Header: &Header{Version: "00.08.01.74", Signed: true, Length: 0x100}}, got.Directories[3].Entries[1])
 		f[0x3000c]++
 		f[0x30014]++
 		got, _ = Parse(f)

@@ -282,12 +282,13 @@ func ParseBootPolicy(b []byte) (BootPolicy, error) {
 
 const (
 	structHeader = 12 // of CBnT's structures
-	maxBlocks    = 8
+	maxBlocks    = 4  // samples have two
+	maxElements  = 8  // in Boot Guard 1.0
 )
 
 // older reads the elements of Boot Guard 1.0, which have no lengths.
 func (m *BootPolicy) older(r *reader) error {
-	for range maxBlocks {
+	for range maxElements {
 		start := r.at
 		id := string(r.take(8))
 		r.u8() // version

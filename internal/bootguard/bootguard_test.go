@@ -111,6 +111,21 @@ func TestManifestsOfAnImage(t *testing.T) {
 	require.Equal(t, Fails, bpm.Verify().State)
 }
 
+func TestSegmentsThatCostTooMuch(t *testing.T) {
+	image := make([]byte, 0x1000)
+	e := Block{Digests: []Digest{{SHA256, sum(crypto.SHA256, image)}}, Segments: []Segment{{Base: 0xfffff000, Length: 0x1000, Hashed: true}, {Base: 0, Length: 1}}}
+	c, outside := e.Verify(image)
+	require.Equal(t, holds, c) // what is not hashed may lie anywhere
+	require.Empty(t, outside)
+	e.Segments = append(e.Segments, e.Segments[0])
+	c, _ = e.Verify(image)
+	require.Equal(t, Check{NotChecked, "the segments are longer than the image"}, c)
+	for _, e := range []Block{{}, {Segments: e.Segments[:1]}, {Segments: e.Segments[:1], Digests: []Digest{{SM3, make([]byte, 32)}, {SHA256, make([]byte, 32)}}}} {
+		c, _ = e.Verify(image)
+		require.Equal(t, NotChecked, c.State)
+	}
+}
+
 // The module of the image is one of Intel's with other contents.
 func TestForgedModule(t *testing.T) {
 	m, ok := ParseModule(corpus(t, "css-biosacm_cbnt_fake.bin"))

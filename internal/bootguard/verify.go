@@ -163,7 +163,7 @@ func (m KeyManifest) Allows(p BootPolicy) Check {
 // returns the segments that are not in the image.
 func (e Block) Verify(image []byte) (c Check, outside []Segment) {
 	var parts [][]byte
-	start := int64(1)<<32 - int64(len(image))
+	start, total := int64(1)<<32-int64(len(image)), int64(0)
 	for _, s := range e.Segments {
 		if !s.Hashed {
 			continue
@@ -174,20 +174,24 @@ func (e Block) Verify(image []byte) (c Check, outside []Segment) {
 			continue
 		}
 		parts = append(parts, image[at:at+int64(s.Length)])
+		total += int64(s.Length)
 	}
 	if len(outside) > 0 {
 		return notChecked("a segment is not in the image"), outside
 	}
-	if len(parts) == 0 {
+	switch {
+	case len(parts) == 0:
 		return notChecked("the boot policy names no segment"), nil
+	case total > int64(len(image)): // costs more than any honest one
+		return notChecked("the segments are longer than the image"), nil
 	}
-	checked := false
+	checked, seen := false, map[Algorithm]bool{}
 	for _, d := range e.Digests {
 		h := d.Algorithm.Hash()
-		if h == 0 || len(d.Value) != h.Size() || blank(d.Value) {
+		if h == 0 || len(d.Value) != h.Size() || blank(d.Value) || seen[d.Algorithm] {
 			continue
 		}
-		checked = true
+		checked, seen[d.Algorithm] = true, true
 		if !bytes.Equal(sum(h, parts...), d.Value) {
 			return fails("the bytes of the initial boot block do not have the %s digest of the boot policy", d.Algorithm), nil
 		}
