@@ -12,29 +12,26 @@ import (
 // reset vector, with the outcome of each check. Whether a machine does check is
 // for its fuses to say.
 type BootGuard struct {
-	Modules    []BootPart `json:"modules,omitempty"`   // authenticated code modules
-	Manifests  []BootPart `json:"manifests,omitempty"` // of keys and of the boot policy
-	Key        BootCheck  `json:"key"`                 // the key manifest names the key of the boot policy
-	Block      BootCheck  `json:"block"`               // the initial boot block has the digests of the boot policy
-	Outside    []string   `json:"outside,omitempty"`   // segments of the block that are not in the image
-	BlockBytes int64      `json:"blockBytes"`          // of the image, in the initial boot block
+	Modules    []bootPart      `json:"modules,omitempty"`   // authenticated code modules
+	Manifests  []bootPart      `json:"manifests,omitempty"` // of keys and of the boot policy
+	Key        bootguard.Check `json:"key"`                 // the key manifest names the key of the boot policy
+	Block      bootguard.Check `json:"block"`               // the initial boot block has the digests of the boot policy
+	Outside    []string        `json:"outside,omitempty"`   // segments of the block that are not in the image
+	BlockBytes int64           `json:"blockBytes"`          // of the image, in the initial boot block
 
 	modules  []bootguard.Module
 	keys     []bootguard.KeyManifest
 	policies []bootguard.BootPolicy
 }
 
-// BootCheck is the outcome of one check and, unless it holds, the reason.
-type BootCheck = bootguard.Check
-
-// BootPart is a signed part that the firmware interface table names.
-type BootPart struct {
-	Name      string    `json:"name"`
-	Offset    int       `json:"offset"`
-	Length    int       `json:"length"`
-	Version   string    `json:"version"`
-	Signer    string    `json:"signer,omitempty"` // sha256 of the RSA modulus as stored
-	Signature BootCheck `json:"signature"`
+// bootPart is a signed part that the firmware interface table names.
+type bootPart struct {
+	Name      string          `json:"name"`
+	Offset    int             `json:"offset"`
+	Length    int             `json:"length"`
+	Version   string          `json:"version"`
+	Signer    string          `json:"signer,omitempty"` // sha256 of the RSA modulus as stored
+	Signature bootguard.Check `json:"signature"`
 }
 
 // mapped is the part of the image that the processor sees below 4 GiB.
@@ -90,10 +87,10 @@ func (m *Image) BootGuard() (BootGuard, bool) {
 }
 
 func (g *BootGuard) module(e fit.Entry, body []byte) {
-	p := BootPart{Name: e.Type.String(), Offset: e.Offset, Length: e.Length}
+	p := bootPart{Name: e.Type.String(), Offset: e.Offset, Length: e.Length}
 	a, ok := bootguard.ParseModule(body)
 	if !ok {
-		p.Signature = BootCheck{State: bootguard.NotChecked, Reason: "the header is not one that is known here"}
+		p.Signature = bootguard.Check{State: bootguard.NotChecked, Reason: "the header is not one that is known here"}
 		g.Modules = append(g.Modules, p)
 		return
 	}
@@ -113,9 +110,9 @@ func (g *BootGuard) module(e fit.Entry, body []byte) {
 
 // manifest adds a manifest with the state of its signature.
 func (g *BootGuard) manifest(e fit.Entry, version string, s bootguard.Signature, err error) {
-	p := BootPart{Name: e.Type.String(), Offset: e.Offset, Length: e.Length, Version: version}
+	p := bootPart{Name: e.Type.String(), Offset: e.Offset, Length: e.Length, Version: version}
 	if err != nil {
-		p.Signature = BootCheck{State: bootguard.NotChecked, Reason: err.Error()}
+		p.Signature = bootguard.Check{State: bootguard.NotChecked, Reason: err.Error()}
 		g.Manifests = append(g.Manifests, p)
 		return
 	}
@@ -142,17 +139,17 @@ func (g *BootGuard) bootPolicy(e fit.Entry, body []byte) {
 	}
 }
 
-func (g *BootGuard) checkKey() BootCheck {
+func (g *BootGuard) checkKey() bootguard.Check {
 	if len(g.keys) != 1 || len(g.policies) != 1 {
-		return BootCheck{State: bootguard.NotChecked, Reason: fmt.Sprintf("the image has %d key manifests and %d boot policies, one each is needed", len(g.keys), len(g.policies))}
+		return bootguard.Check{State: bootguard.NotChecked, Reason: fmt.Sprintf("the image has %d key manifests and %d boot policies, one each is needed", len(g.keys), len(g.policies))}
 	}
 	return g.keys[0].Allows(g.policies[0])
 }
 
 // checkBlock checks the digests of every boot policy and block. One that fails
 // counts before one that holds.
-func (g *BootGuard) checkBlock(image []byte) BootCheck {
-	out := BootCheck{State: bootguard.NotChecked, Reason: "the image has no boot policy"}
+func (g *BootGuard) checkBlock(image []byte) bootguard.Check {
+	out := bootguard.Check{State: bootguard.NotChecked, Reason: "the image has no boot policy"}
 	for _, p := range g.policies {
 		for _, b := range p.Blocks {
 			for _, s := range b.Segments {

@@ -23,17 +23,17 @@ func TestBootGuardOfAnImage(t *testing.T) {
 	requirePartition(t, m)
 	g, ok := m.BootGuard()
 	require.True(t, ok)
-	holds := BootCheck{State: bootguard.Holds}
-	require.Equal(t, []BootCheck{holds, holds}, []BootCheck{g.Key, g.Block})
+	holds := bootguard.Check{State: bootguard.Holds}
+	require.Equal(t, []bootguard.Check{holds, holds}, []bootguard.Check{g.Key, g.Block})
 	require.Equal(t, int64(0x1000), g.BlockBytes)
 	require.Len(t, g.Modules, 1)
-	require.Equal(t, BootPart{
+	require.Equal(t, bootPart{
 		Name: "startup ACM", Offset: 0x5000, Length: 0x800, Version: "header 3.0, chipset 0000 of 1122-33-44, TXT SVN 2, SE SVN 1",
-		Signature: BootCheck{State: bootguard.NotChecked, Reason: "the module is not signed"},
+		Signature: bootguard.Check{State: bootguard.NotChecked, Reason: "the module is not signed"},
 	}, g.Modules[0])
 	require.Equal(t, []string{"key manifest", "boot policy manifest"}, []string{g.Manifests[0].Name, g.Manifests[1].Name})
 	require.Equal(t, []string{"2.1, SVN 0, id 0", "2.3, SVN 0, ACM SVN 0 or newer"}, []string{g.Manifests[0].Version, g.Manifests[1].Version})
-	require.Equal(t, []BootCheck{holds, holds}, []BootCheck{g.Manifests[0].Signature, g.Manifests[1].Signature})
+	require.Equal(t, []bootguard.Check{holds, holds}, []bootguard.Check{g.Manifests[0].Signature, g.Manifests[1].Signature})
 	require.Empty(t, m.Inside())
 }
 

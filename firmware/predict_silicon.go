@@ -62,12 +62,12 @@ func (g BootGuard) pcr0Data(bank bootguard.Algorithm) ([]byte, error) {
 	return nil, fmt.Errorf("the boot policy has no %s digest of the initial boot block", bank)
 }
 
-var banks = map[crypto.Hash]bootguard.Algorithm{crypto.SHA1: bootguard.SHA1, crypto.SHA256: bootguard.SHA256, crypto.SHA384: bootguard.SHA384, crypto.SHA512: bootguard.SHA512}
+var bankAlgorithms = map[crypto.Hash]bootguard.Algorithm{crypto.SHA1: bootguard.SHA1, crypto.SHA256: bootguard.SHA256, crypto.SHA384: bootguard.SHA384, crypto.SHA512: bootguard.SHA512}
 
 // PCR0Data computes the digest that the startup ACM extends into PCR 0, for a
 // bank and the value of ACM_POLICY_STATUS (at FED30378).
 func (g BootGuard) PCR0Data(bank crypto.Hash, status uint64) ([]byte, error) {
-	b, err := g.pcr0Data(banks[bank])
+	b, err := g.pcr0Data(bankAlgorithms[bank])
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (g BootGuard) PCR0Data(bank crypto.Hash, status uint64) ([]byte, error) {
 // manifests and an initial boot block with the digest of the policy. The search
 // is bounded: a status of an unusual kind is not found.
 func (g BootGuard) ExplainPCR0Data(bank crypto.Hash, logged []byte) (status uint64, ok bool) {
-	b, err := g.pcr0Data(banks[bank])
+	b, err := g.pcr0Data(bankAlgorithms[bank])
 	if err != nil || len(logged) != bank.Size() {
 		return 0, false
 	}

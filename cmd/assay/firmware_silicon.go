@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/assay-hw/assay/firmware"
@@ -70,7 +71,7 @@ func writeEngine(w io.Writer, r *me.Region) {
 
 func writeBootGuard(w io.Writer, g *firmware.BootGuard) {
 	fmt.Fprintln(w, "  Boot Guard")
-	for _, p := range append(append([]firmware.BootPart{}, g.Modules...), g.Manifests...) {
+	for _, p := range slices.Concat(g.Modules, g.Manifests) {
 		fmt.Fprintf(w, "    %-20s %s\n", p.Name, report.Plain(p.Version))
 		fmt.Fprintf(w, "      signature %s\n", report.Plain(outcome(p.Signature)))
 		if p.Signer != "" {
