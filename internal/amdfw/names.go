@@ -17,7 +17,7 @@ func pointerTypes(bios bool) []byte {
 }
 
 // Names of types by coreboot's amdfwtool and PSPTool, which agree on these.
-var pspNames = map[byte]string{
+var pspNames = [...]string{
 	0x00: "AMD_PUBLIC_KEY", 0x01: "PSP_BOOTLOADER", 0x02: "PSP_SECURE_OS", 0x03: "PSP_RECOVERY_BOOTLOADER", 0x04: "PSP_NV_DATA",
 	0x05: "BIOS_PUBLIC_KEY", 0x06: "BIOS_RTM_FIRMWARE", 0x07: "BIOS_RTM_SIGNATURE", 0x08: "SMU_FIRMWARE", 0x09: "SECURE_DEBUG_KEY",
 	0x0a: "ABL_PUBLIC_KEY", 0x0b: "SOFT_FUSE_CHAIN", 0x0c: "PSP_TRUSTLETS", 0x0d: "PSP_TRUSTLET_KEY", 0x10: "PSP_AGESA_RESUME",
@@ -34,14 +34,14 @@ var pspNames = map[byte]string{
 	0x95: "C20_PHY_FIRMWARE", 0x98: "FEATURE_CONFIG_TABLE",
 }
 
-var biosNames = map[byte]string{
+var biosNames = [...]string{
 	0x05: "BIOS_PUBLIC_KEY", 0x07: "BIOS_SIGNATURE", 0x60: "APCB", 0x61: "APOB", 0x62: "BIOS", 0x63: "APOB_NV", 0x64: "PMU_CODE", 0x65: "PMU_DATA",
 	0x66: "MICROCODE", 0x67: "MACHINE_CHECK_DATA", 0x68: "APCB_BACKUP", 0x69: "EARLY_VGA", 0x6a: "MP2_CONFIG", 0x6b: "PSP_SHARED_MEMORY",
 	0x6d: "BIOS_NV_STORE", 0x70: "BIOS_L2",
 }
 
 // data lists what holds keys, settings and tables instead of code.
-var data = map[byte]bool{
+var data = [...]bool{
 	0x00: true, 0x05: true, 0x07: true, 0x09: true, 0x0a: true, 0x0d: true, 0x0b: true, 0x20: true, 0x21: true, 0x22: true, 0x24: true, 0x2b: true, 0x2c: true,
 	0x38: true, 0x3a: true, 0x45: true, 0x4e: true, 0x50: true, 0x51: true, 0x53: true, 0x55: true, 0x5c: true, 0x76: true, 0x8d: true, 0x98: true,
 }
@@ -52,18 +52,21 @@ var data = map[byte]bool{
 // range for variables. Settings of the board (APCB) may be written too when
 // someone changes setup, and hold what is to be measured and locked: they are compared.
 func describe(t byte, bios bool) (string, Kind) {
-	names := pspNames
+	names := pspNames[:]
 	if bios {
-		names = biosNames
+		names = biosNames[:]
 	}
-	name, ok := names[t]
-	if !ok {
+	name := ""
+	if int(t) < len(names) {
+		name = names[t]
+	}
+	if name == "" {
 		return fmt.Sprintf("type-%02x", t), Unknown
 	}
 	switch {
 	case bios && (t == savedTraining || t == 0x6d), !bios && (t == 0x04 || t == 0x54):
 		return name, Written
-	case bios && (t == 0x60 || t == 0x61 || t == 0x65 || t == 0x67 || t == 0x68 || t == 0x6a || t == 0x6b), data[t]:
+	case bios && (t == 0x60 || t == 0x61 || t == 0x65 || t == 0x67 || t == 0x68 || t == 0x6a || t == 0x6b), int(t) < len(data) && data[t]:
 		return name, Data
 	}
 	return name, Code
