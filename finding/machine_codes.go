@@ -228,7 +228,7 @@ var machineCodes = []Entry{
 	{
 		Code: VendorSignatureInvalid, Name: "vendor-signature-invalid", Severity: Critical, Claim: ClaimFirmware,
 		Title:   "Vendor firmware signature invalid",
-		Meaning: "The vendor's own signature over the firmware does not hold, or its map is ambiguous.",
+		Meaning: "The vendor's own signature over the firmware does not hold, a signed digest is not that of the bytes, or the map is ambiguous.",
 		Action:  "Do not flash this image.",
 		Attack:  []string{"T1553.002"}, EMB3D: []string{"TID-213"},
 	},
@@ -256,7 +256,7 @@ var machineCodes = []Entry{
 	{
 		Code: ManagementEngineAnomaly, Name: "management-engine-anomaly", Severity: High, Claim: ClaimFirmware,
 		Title:   "ME or PSP anomaly",
-		Meaning: "The management engine's region or state is not the declared one.",
+		Meaning: "What the management engine, Boot Guard or AMD's security processor keep in the flash contradicts itself, or the state is not the declared one.",
 		Action:  "Ask the vendor.",
 		Attack:  []string{"T1542.001"}, EMB3D: []string{"TID-119"},
 	},

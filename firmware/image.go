@@ -244,17 +244,7 @@ func (m *Image) Descriptor() (ifd.Descriptor, bool) { return ifd.Parse(m.data) }
 
 // FIT returns Intel's firmware interface table: what the processor finds before
 // the reset vector. The region of the host's firmware ends at 4 GiB.
-func (m *Image) FIT() (fit.Table, bool) {
-	end := len(m.data)
-	if d, ok := m.Descriptor(); ok {
-		for _, r := range d.Regions {
-			if r.Name == "bios" && r.End <= end {
-				end = r.End
-			}
-		}
-	}
-	return fit.Parse(m.data[:end])
-}
+func (m *Image) FIT() (fit.Table, bool) { return fit.Parse(m.mapped()) }
 
 // StableSHA256 is the digest of the image without its volatile ranges: SHA-256
 // over every other leaf in offset order, each as its offset and length (two

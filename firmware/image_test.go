@@ -315,6 +315,8 @@ func FuzzParse(f *testing.F) {
 	f.Add(buildDescriptor(make([]byte, 0x1000)))
 	f.Add(buildVolume(string(ffs.FileSystem2), 0x200, append(driver(driverA, "a"), teImage()...)))
 	f.Add(buildStore(peImage()))
+	f.Add(amdFlash()[:0x54000])
+	f.Add(buildRegions(append([]byte("$FPT\x02\x00\x00\x00\x20\x10\x20"), make([]byte, 0x1000-11)...), networkRegion(1), nil))
 	f.Add([]byte("_FVH"))
 	f.Add(nested(named(driverA, "FirstDxe", "one")))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -92,8 +92,11 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	}
 	best.sameVersion(version)
 	c.Findings = append(c.Findings, best.found...)
-	if best.opened {
+	switch {
+	case best.opened:
 		c.Findings = append(c.Findings, m.Inside()...)
+	case best.differing():
+		c.Findings = append(c.Findings, m.signed()...)
 	}
 	c.Coverage = append(c.Coverage, best.coverage)
 	if n := best.coverage.Undeclared; n > 0 {

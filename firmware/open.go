@@ -74,7 +74,7 @@ func (m *Image) Open() []Leaf {
 				m.Progress(l.Offset + l.Length)
 			}
 		}
-		m.inside = o.findings(m)
+		m.inside = finding.Sort(append(o.findings(m), m.signed()...))
 	})
 	return m.opened
 }
@@ -136,6 +136,8 @@ func (o *opener) open(l *Leaf, id string, depth int) (name string) {
 		o.openArea(l, depth)
 	case l.Type == typeVariables:
 		o.variables(l)
+	case l.Type == typeEngine && l.Kind == Code:
+		o.engineModules(l, depth)
 	case l.archive != nil:
 		o.files(l, id, depth)
 		o.opaque(l)

@@ -98,6 +98,7 @@ func Predict(m *Image) *Prediction {
 	p := &Prediction{Events: []Expected{}, Registers: []Register{}, Unmeasured: []string{}, NotPredicted: []NotChecked{}}
 	p.volumes(m)
 	p.secureBoot(m)
+	p.silicon(m)
 	for pcr, why := range map[int]string{
 		1: "PCR 1 holds the machine's configuration and its boot order",
 		2: "PCR 2 holds the option ROMs of the cards that are plugged in",

@@ -24,6 +24,8 @@ type walker struct {
 	prefix string  // before the names of volumes: the file that they are in
 	loose  bool    // volumes whose checksum does not hold count too
 	claims []claim // what the bytes say of themselves and cannot be true
+
+	silicon []piece // parts beside volumes that other maps name, in order
 }
 
 // claim is something that the bytes say of themselves and that cannot be true,
@@ -75,6 +77,10 @@ func (w *walker) image() {
 	}
 	regions := w.regions()
 	if regions == nil {
+		if w.engineAlone() {
+			return
+		}
+		w.silicon = w.amd()
 		w.volumes(w.capsule(), len(w.data))
 		return
 	}
@@ -86,11 +92,7 @@ func (w *walker) image() {
 			w.volumes(last, r.End)
 			continue
 		}
-		kind := Unknown
-		if r.Name == "descriptor" {
-			kind = Header
-		}
-		w.add(last, kind, r.End)
+		w.region(r)
 	}
 	w.gap(last, len(w.data))
 }
@@ -135,15 +137,15 @@ func (w *walker) volumes(after string, end int) {
 			continue
 		}
 		found = true
-		w.gap(after, at)
+		w.between(after, at)
 		after = w.volume(volume{Volume: v, start: at})
 		search = max(search, w.pos)
 	}
-	if !found && w.pos < end {
+	if !found && w.pos < end && len(w.silicon) == 0 {
 		w.add(after, Unknown, end)
 		return
 	}
-	w.gap(after, end)
+	w.between(after, end)
 }
 
 // volume is a volume at its place. Its path is the name of the extended header,

@@ -63,14 +63,15 @@ func progressOf(w io.Writer, m *firmware.Image) func(int64) {
 
 // firmwareList is what firmware list prints in JSON.
 type firmwareList struct {
-	Name       string            `json:"name"`
-	Size       int64             `json:"size"`
-	SHA256     string            `json:"sha256"`
-	Stable     string            `json:"stableSha256"` // without volatile ranges
-	Descriptor *ifd.Descriptor   `json:"descriptor,omitempty"`
-	FIT        *fit.Table        `json:"fit,omitempty"`
-	Leaves     []firmware.Leaf   `json:"leaves"`
-	Findings   []finding.Finding `json:"findings"`
+	Name       string          `json:"name"`
+	Size       int64           `json:"size"`
+	SHA256     string          `json:"sha256"`
+	Stable     string          `json:"stableSha256"` // without volatile ranges
+	Descriptor *ifd.Descriptor `json:"descriptor,omitempty"`
+	FIT        *fit.Table      `json:"fit,omitempty"`
+	silicon
+	Leaves   []firmware.Leaf   `json:"leaves"`
+	Findings []finding.Finding `json:"findings"`
 }
 
 func newFirmwareListCommand(env *environment) *cobra.Command {
@@ -80,7 +81,10 @@ func newFirmwareListCommand(env *environment) *cobra.Command {
 		Short: "List what a firmware image is made of, down to modules and variables",
 		Long: `Takes an image apart: flash regions, firmware volumes, files with the names that
 engineers know, compressed sections with what they hold, variables, and every byte
-between them. HTML has a map of the flash to scale: who owns which bytes. Offsets are those in the image, or in what a compressed section
+between them. HTML has a map of the flash to scale: who owns which bytes. Before the
+parts it shows what the makers of processors keep there: Intel's management engine
+with its version, the modules and manifests of Boot Guard with the state of their
+signatures, AMD's directories. Offsets are those in the image, or in what a section
 expands to. Headers, sections and empty room are listed with --all and in JSON.
 
 Exits 0 when the image was read, whatever is in it, and 65 when it was refused.`,
@@ -106,6 +110,7 @@ Exits 0 when the image was read, whatever is in it, and 65 when it was refused.`
 		if t, ok := m.FIT(); ok {
 			l.FIT = &t
 		}
+		l.silicon = siliconOf(m)
 		var b bytes.Buffer
 		if out.format == "json" {
 			if l.Findings == nil {
@@ -153,6 +158,7 @@ func (l firmwareList) text(w io.Writer, style report.Style) {
 			fmt.Fprintf(w, "    %-20s %s %s\n", e.Type, at, report.Plain(e.Name))
 		}
 	}
+	l.silicon.text(w)
 	for _, leaf := range l.Leaves {
 		writeLeaf(w, leaf, 0, style.All)
 	}

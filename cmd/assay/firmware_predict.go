@@ -15,7 +15,7 @@ import (
 
 func newFirmwarePredictCommand(env *environment) *cobra.Command {
 	var out outputOptions
-	var log string
+	var log, logged string
 	var roms []string
 	cmd := &cobra.Command{
 		Use:   "predict IMAGE",
@@ -25,6 +25,10 @@ PCR 0 and, from the variables in the image, the state of Secure Boot in PCR 7.
 Volumes with code that nothing measures are listed too. Digests are printed for
 SHA-256; JSON has those of the other banks.
 With --rom, the drivers in a card's expansion ROM are predicted for PCR 2.
+
+What an Intel processor measures first (PCR0_DATA) holds one value of the machine:
+--explain takes the digest of that event from a log (the first EV_S_CRTM_CONTENTS in
+PCR 0) and looks for the value with which this image gives it.
 
 With --log, an event log is held against the image: for every event over firmware
 the part that was measured ("exact": its digest; "learned": the part fits, and only
@@ -44,6 +48,11 @@ a reference boot can tell the digest), and what was predicted and is not there.`
 		if err != nil {
 			return err
 		}
+		if logged != "" {
+			if view.Explained, err = explain(m, logged); err != nil {
+				return err
+			}
+		}
 		var b bytes.Buffer
 		if out.format == "json" {
 			if err := asJSON(&b, view); err != nil {
@@ -51,6 +60,7 @@ a reference boot can tell the digest), and what was predicted and is not there.`
 			}
 		} else {
 			writePrediction(&b, view.Prediction)
+			view.Explained.text(&b)
 			writeHeld(&b, view.Log)
 		}
 		return out.write(env, b.Bytes())
@@ -58,6 +68,7 @@ a reference boot can tell the digest), and what was predicted and is not there.`
 	cmd.Flags().StringArrayVar(&roms, "rom", nil, "expansion ROM of a card; repeatable")
 	cmd.Flags().StringVar(&log, "log", "", "event log to hold against the image")
 	out.addFlags(cmd.Flags(), "text", "json")
+	cmd.Flags().StringVar(&logged, "explain", "", "logged `digest` of PCR0_DATA to explain by this image")
 	return cmd
 }
 
@@ -94,7 +105,8 @@ const maxROM = 16 << 20
 // firmwarePrediction is what firmware predict prints in JSON.
 type firmwarePrediction struct {
 	*firmware.Prediction
-	Log *firmware.Held `json:"log,omitempty"`
+	Explained *explanation   `json:"explained,omitempty"`
+	Log       *firmware.Held `json:"log,omitempty"`
 }
 
 // readMeasured reads the events of a log.

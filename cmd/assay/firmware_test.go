@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"crypto"
+	"encoding/hex"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -36,4 +39,48 @@ func TestExtractedFilesDoNotOverwriteEachOther(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, entries, 3)
+}
+
+// corpusImage opens an image that lies beside the repository.
+func corpusImage(t *testing.T, name string) *firmware.Image {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "corpus", "firmware", "intel", name))
+	if err != nil {
+		t.Skip("needs ../shared/corpus/firmware/intel/" + name)
+	}
+	return firmware.Parse("bios", b)
+}
+
+func TestListOfBootGuard(t *testing.T) {
+	m := corpusImage(t, "css-fake_intel_firmware.fd")
+	var b bytes.Buffer
+	siliconOf(m).text(&b)
+	require.Equal(t, `  Boot Guard
+    startup ACM          header 3.0, chipset 0000 of 1122-33-44, TXT SVN 2, SE SVN 1
+      signature not checked: the module is not signed
+    key manifest         2.1, SVN 0, id 0
+      signature holds
+      signer's key sha256:dd2acd0ac79313a53314a49a3c64d9b23613e89255f876e1c7dbabb118d76a28
+    boot policy manifest 2.3, SVN 0, ACM SVN 0 or newer
+      signature holds
+      signer's key sha256:4a5373a00a0e291581bd850e4a16fd12a5bd4ec014a1f450af63e0cf12167a21
+    key of the boot policy in the key manifest: holds
+    digest of the initial boot block (4096 bytes): holds
+`, b.String())
+}
+
+func TestExplainedDigest(t *testing.T) {
+	m := corpusImage(t, "css-fake_intel_firmware.fd")
+	g, ok := m.BootGuard()
+	require.True(t, ok)
+	sum, err := g.PCR0Data(crypto.SHA256, 0x200108080)
+	require.NoError(t, err)
+	e, err := explain(m, hex.EncodeToString(sum))
+	require.NoError(t, err)
+	require.Equal(t, &explanation{Digest: hex.EncodeToString(sum), Found: true, Status: "0000000200108080"}, e)
+	var b bytes.Buffer
+	e.text(&b)
+	require.Contains(t, b.String(), "ACM_POLICY_STATUS 0000000200108080")
+	_, err = explain(m, hex.EncodeToString(make([]byte, 48)))
+	require.ErrorContains(t, err, "no SHA-384 digest")
 }
