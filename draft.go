@@ -15,6 +15,7 @@ import (
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
+	"github.com/assay-hw/assay/firmware/measured"
 	"github.com/assay-hw/assay/internal/ids"
 	"github.com/assay-hw/assay/manifest"
 )
@@ -277,7 +278,7 @@ func (d *drafter) predict(name string, m *firmware.Image) {
 				continue
 			}
 			for bank, have := range e.Digests {
-				for _, sum := range m.Digests(path, bank) {
+				for _, sum := range measured.Digests(m, path, bank) {
 					if !slices.Contains(have, sum) {
 						e.Digests[bank] = append(e.Digests[bank], sum)
 					}

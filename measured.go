@@ -8,6 +8,7 @@ import (
 	"github.com/assay-hw/assay/attest"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
+	"github.com/assay-hw/assay/firmware/measured"
 )
 
 // derivedFirmware begins what an expected event is derived from, when that is a
@@ -15,10 +16,10 @@ import (
 const derivedFirmware = "firmware:"
 
 // measuredEvents are the events of a log as package firmware takes them.
-func measuredEvents(l *attest.Log) []firmware.Measured {
-	var out []firmware.Measured
+func measuredEvents(l *attest.Log) []measured.Measured {
+	var out []measured.Measured
 	for _, e := range l.Events() {
-		out = append(out, firmware.Measured{Number: e.Number, PCR: int(e.PCR), Type: e.Type, Digests: e.Digests, Base: e.Base, Length: e.Length})
+		out = append(out, measured.Measured{Number: e.Number, PCR: int(e.PCR), Type: e.Type, Digests: e.Digests, Base: e.Base, Length: e.Length})
 	}
 	return out
 }
@@ -36,8 +37,8 @@ func (d *drafter) derive() {
 			if m.Reason != "" {
 				continue
 			}
-			for _, a := range firmware.Explain(m, measuredEvents(l)) {
-				if a.Basis == firmware.Exact {
+			for _, a := range measured.Explain(m, measuredEvents(l)) {
+				if a.Basis == measured.Exact {
 					part[a.Digest] = derivedFirmware + m.Name + "/" + a.Path
 				}
 			}
@@ -77,7 +78,7 @@ func (a *appraisal) flashAndLog() flashAndLog {
 	if !slices.ContainsFunc(a.code.Findings, aboutImage) {
 		return out // nothing of the image has to be tied to the log
 	}
-	for _, x := range firmware.Explain(m, events) {
+	for _, x := range measured.Explain(m, events) {
 		if x.Path != "" {
 			out.measured = append(out.measured, derivedFirmware+m.Name+"/"+x.Path)
 		}
@@ -104,7 +105,7 @@ func aboutImage(f finding.Finding) bool {
 }
 
 // inLog reports whether a part was measured with the bytes that the image has.
-func inLog(m *firmware.Image, path string, pcr int, events []firmware.Measured) bool {
+func inLog(m *firmware.Image, path string, pcr int, events []measured.Measured) bool {
 	byBank := map[string][]string{}
 	for _, e := range events {
 		if e.PCR != pcr {
@@ -116,14 +117,14 @@ func inLog(m *firmware.Image, path string, pcr int, events []firmware.Measured) 
 	}
 	computed := false
 	for bank, sums := range byBank {
-		for _, got := range m.Digests(path, bank) {
+		for _, got := range measured.Digests(m, path, bank) {
 			computed = true
 			if slices.Contains(sums, got) {
 				return true
 			}
 		}
 	}
-	return !computed && len(m.Digests(path, "sha256")) > 0 // banks that cannot be computed say nothing
+	return !computed && len(measured.Digests(m, path, "sha256")) > 0 // banks that cannot be computed say nothing
 }
 
 // inside reports whether a finding is about a part or something in it.

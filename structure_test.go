@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"report", "image"},
 	{"."},
 	{"collect/redfish", "knownbad"},
-	{"manifest", "collect", "firmware/unpack", "manifest/safe"},
+	{"manifest", "collect", "firmware/unpack", "firmware/measured", "manifest/safe"},
 	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm"},
 	{"evidence"},
 	{"finding"},

@@ -1,8 +1,6 @@
 package firmware
 
 import (
-	"fmt"
-
 	"github.com/assay-hw/assay/internal/amdfw"
 )
 
@@ -26,7 +24,7 @@ func (w *walker) amd() []piece {
 		}
 		pieces = append(pieces, piece{path: path, kind: Header, typ: typeAMD, name: d.Name, start: d.Offset, end: d.Offset + d.Length})
 		for _, e := range d.Entries {
-			p := piece{path: d.Name + "/" + entryName(e), kind: amdKind(e.Kind), typ: typeAMD, start: e.Offset, end: e.Offset + e.Length}
+			p := piece{path: d.Name + "/" + e.Label(), kind: amdKind(e.Kind), typ: typeAMD, start: e.Offset, end: e.Offset + e.Length}
 			switch {
 			case e.Outside:
 				p.end = e.Length
@@ -42,15 +40,6 @@ func (w *walker) amd() []piece {
 	pieces, crossing := laid(pieces, 0, len(w.data))
 	w.reject(append(bad, crossing...), "the map of AMD's firmware")
 	return pieces
-}
-
-// entryName tells entries of one type apart as the directory does.
-func entryName(e amdfw.Entry) string {
-	name := e.Name
-	if e.Instance != 0 || e.Program != 0 {
-		name = fmt.Sprintf("%s.%x.%x", name, e.Instance, e.Program)
-	}
-	return name
 }
 
 func amdKind(k amdfw.Kind) Kind {

@@ -213,6 +213,21 @@ func Parse(name string, data []byte, decoders ...Decoder) *Image {
 	return m
 }
 
+// Bytes returns the image, which must not be changed.
+func (m *Image) Bytes() []byte { return m.data }
+
+// Variables returns the variables of the stores that edk2 keeps, in order, and
+// how many such stores there are.
+func (m *Image) Variables() (vars []nvram.Variable, stores int) {
+	for _, l := range m.Leaves {
+		if l.Type == typeVariables && (l.store == nvram.Authenticated || l.store == nvram.Simple) {
+			stores++
+			vars = append(vars, nvram.Parse(l.store, m.bytes(l))...)
+		}
+	}
+	return vars, stores
+}
+
 func (m *Image) bytes(l Leaf) []byte { return m.data[l.Offset : l.Offset+l.Length] }
 
 // Observed returns the image's findings with one more, when there are bytes

@@ -25,6 +25,19 @@ func (l Leaf) Module() bool { return len(l.Inside) == 0 || l.file != nil && !l.h
 // Open have them.
 func (l Leaf) Content() []byte { return l.content }
 
+// IsFile reports whether a leaf is a file of a firmware volume.
+func (l Leaf) IsFile() bool { return l.file != nil }
+
+// Expansion returns what the leaf's bytes expand to, or nil. Only leaves from
+// Open have it.
+func (l Leaf) Expansion() []byte {
+	b := make([]byte, 0, l.Expanded)
+	for _, c := range l.Inside {
+		b = append(b, c.content...)
+	}
+	return b
+}
+
 // eachModule calls f for the modules in a leaf, in order.
 func (l Leaf) eachModule(f func(Leaf)) {
 	if l.Module() {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -241,15 +240,4 @@ func TestAnyAMDDirectory(t *testing.T) {
 		}), 1, 10).Draw(t, "entries")
 		requirePartition(t, Parse("bios", amdFlash(entries...)))
 	})
-}
-
-func TestPredictionOfAMD(t *testing.T) {
-	p := Predict(Parse("bios", amdFlash()))
-	var what []string
-	for _, n := range p.NotPredicted {
-		if strings.Contains(n.Reason, "not specified in public") {
-			what = append(what, n.What)
-		}
-	}
-	require.Equal(t, []string{"PCR 0: bios/BIOS", "PCR 0: psp/PSP_BOOTLOADER"}, what)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/assay-hw/assay/firmware"
+	"github.com/assay-hw/assay/firmware/measured"
 	"github.com/assay-hw/assay/report"
 )
 
@@ -75,13 +76,13 @@ a reference boot can tell the digest), and what was predicted and is not there.`
 // predict predicts what an image and expansion ROMs let one expect, and holds a
 // log against it where one is named.
 func predict(m *firmware.Image, roms []string, log string) (*firmwarePrediction, error) {
-	view := &firmwarePrediction{Prediction: firmware.Predict(m)}
+	view := &firmwarePrediction{Prediction: measured.Predict(m)}
 	for _, r := range roms {
 		raw, err := readInput(r, maxROM)
 		if err != nil {
 			return nil, err
 		}
-		events, err := firmware.PredictROM(filepath.Base(r), raw)
+		events, err := measured.PredictROM(filepath.Base(r), raw)
 		if err != nil {
 			return nil, unreadable(fmt.Errorf("%s: %w", r, err))
 		}
@@ -104,25 +105,25 @@ const maxROM = 16 << 20
 
 // firmwarePrediction is what firmware predict prints in JSON.
 type firmwarePrediction struct {
-	*firmware.Prediction
+	*measured.Prediction
 	Explained *explanation   `json:"explained,omitempty"`
-	Log       *firmware.Held `json:"log,omitempty"`
+	Log       *measured.Held `json:"log,omitempty"`
 }
 
 // readMeasured reads the events of a log.
-func readMeasured(path string) ([]firmware.Measured, error) {
+func readMeasured(path string) ([]measured.Measured, error) {
 	l, _, err := readLog(path, "")
 	if err != nil {
 		return nil, err
 	}
-	var out []firmware.Measured
+	var out []measured.Measured
 	for _, e := range l.Events() {
-		out = append(out, firmware.Measured{Number: e.Number, PCR: int(e.PCR), Type: e.Type, Digests: e.Digests, Base: e.Base, Length: e.Length})
+		out = append(out, measured.Measured{Number: e.Number, PCR: int(e.PCR), Type: e.Type, Digests: e.Digests, Base: e.Base, Length: e.Length})
 	}
 	return out, nil
 }
 
-func writeHeld(w io.Writer, h *firmware.Held) {
+func writeHeld(w io.Writer, h *measured.Held) {
 	if h == nil {
 		return
 	}
@@ -139,7 +140,7 @@ func writeHeld(w io.Writer, h *firmware.Held) {
 	}
 }
 
-func writePrediction(w io.Writer, p *firmware.Prediction) {
+func writePrediction(w io.Writer, p *measured.Prediction) {
 	for _, e := range p.Events {
 		sum := "not predictable"
 		if e.SHA256 != "" {

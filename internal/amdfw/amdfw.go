@@ -347,3 +347,12 @@ func (e *Entry) refine(b []byte, readOnly bool) {
 		e.Kind = Code
 	}
 }
+
+// Label is the entry's name, with its instance and program where there are
+// several.
+func (e Entry) Label() string {
+	if e.Instance == 0 && e.Program == 0 {
+		return e.Name
+	}
+	return fmt.Sprintf("%s.%x.%x", e.Name, e.Instance, e.Program)
+}

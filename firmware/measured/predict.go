@@ -1,4 +1,9 @@
-package firmware
+// Package measured joins firmware images with what machines measure: which
+// events an image implies, and which part of an image a measured event is over.
+//
+// It proves that bytes of an image have a digest that is in a log. It does not
+// say that the log is the machine's; a quote does.
+package measured
 
 import (
 	"crypto"
@@ -9,19 +14,24 @@ import (
 	"strings"
 	"unicode/utf16"
 
+	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/internal/authenticode"
 	"github.com/assay-hw/assay/internal/ffs"
-	"github.com/assay-hw/assay/internal/nvram"
 	"github.com/assay-hw/assay/internal/oprom"
 )
 
 // Prediction is what an image lets one expect in the event log and in the
 // registers of a machine that boots it, by the rules of edk2.
 type Prediction struct {
-	Events       []Expected   `json:"events"`
-	Registers    []Register   `json:"registers"`    // whose every event is predicted
-	Unmeasured   []string     `json:"unmeasured"`   // volumes that no event is over
-	NotPredicted []NotChecked `json:"notPredicted"` // and why
+	Events       []Expected            `json:"events"`
+	Registers    []Register            `json:"registers"`    // whose every event is predicted
+	Unmeasured   []string              `json:"unmeasured"`   // volumes that no event is over
+	NotPredicted []firmware.NotChecked `json:"notPredicted"` // and why
+}
+
+// cannot lists something that is not predicted.
+func (p *Prediction) cannot(what, why string) {
+	p.NotPredicted = append(p.NotPredicted, firmware.NotChecked{What: what, Reason: why})
 }
 
 // Expected is one event. Without a digest only its place and length are known.
@@ -48,7 +58,7 @@ func (e Expected) of(b []byte) Expected {
 	e.Length, e.Digests = int64(len(b)), map[string]string{}
 	for _, k := range banks {
 		if k.name == "sha256" {
-			e.SHA256 = digest(b)
+			e.SHA256 = sha256Of(b)
 			continue
 		}
 		e.Digests[k.name] = sumOf(k.hash, b)
@@ -94,8 +104,8 @@ const (
 
 // Predict says what edk2 measures of an image: SecurityPkg's Tcg2Pei measures
 // the volumes that PEI and DXE run from, Tcg2Dxe the variables of Secure Boot.
-func Predict(m *Image) *Prediction {
-	p := &Prediction{Events: []Expected{}, Registers: []Register{}, Unmeasured: []string{}, NotPredicted: []NotChecked{}}
+func Predict(m *firmware.Image) *Prediction {
+	p := &Prediction{Events: []Expected{}, Registers: []Register{}, Unmeasured: []string{}, NotPredicted: []firmware.NotChecked{}}
 	p.volumes(m)
 	p.secureBoot(m)
 	p.silicon(m)
@@ -104,9 +114,9 @@ func Predict(m *Image) *Prediction {
 		2: "PCR 2 holds the option ROMs of the cards that are plugged in",
 		4: "PCR 4 and 5 hold the boot loader and the partitions it is on",
 	} {
-		p.NotPredicted = append(p.NotPredicted, NotChecked{What: fmt.Sprintf("PCR %d", pcr), Reason: why})
+		p.NotPredicted = append(p.NotPredicted, firmware.NotChecked{What: fmt.Sprintf("PCR %d", pcr), Reason: why})
 	}
-	slices.SortFunc(p.NotPredicted, func(a, b NotChecked) int { return strings.Compare(a.What, b.What) })
+	slices.SortFunc(p.NotPredicted, func(a, b firmware.NotChecked) int { return strings.Compare(a.What, b.What) })
 	return p
 }
 
@@ -151,9 +161,9 @@ type volumeFound struct {
 }
 
 // eachVolume lists the volumes in leaves that follow each other in parent.
-func eachVolume(leaves []Leaf, parent []byte, compressed bool, f func(volumeFound)) {
+func eachVolume(leaves []firmware.Leaf, parent []byte, compressed bool, f func(volumeFound)) {
 	for i, l := range leaves {
-		if l.Type == typeVolume {
+		if l.Type == "volume" {
 			if v, ok := ffs.ParseVolume(parent[l.Offset:]); ok {
 				end := l.Offset + int64(v.Length)
 				found := volumeFound{path: strings.TrimSuffix(l.Path, "/header"), name: ffs.NameOf(v.Name), bytes: parent[l.Offset:end], compressed: compressed}
@@ -163,14 +173,14 @@ func eachVolume(leaves []Leaf, parent []byte, compressed bool, f func(volumeFoun
 					}
 					found.pei = found.pei || c.Type == peiCore
 					found.dxe = found.dxe || c.Type == dxeCore
-					found.code = found.code || c.Kind == Code && c.file != nil
+					found.code = found.code || c.Kind == firmware.Code && c.IsFile()
 				}
 				f(found)
 			}
 		}
-		inner := l.content
+		inner := l.Content()
 		if l.Encoding != "" {
-			inner = contents(l)
+			inner = l.Expansion()
 		}
 		eachVolume(l.Inside, inner, compressed || l.Encoding != "", f)
 	}
@@ -181,28 +191,19 @@ const (
 	dxeCore = "DXE core"
 )
 
-// contents puts together what a stream expands to.
-func contents(l Leaf) []byte {
-	b := make([]byte, 0, l.Expanded)
-	for _, c := range l.Inside {
-		b = append(b, c.content...)
-	}
-	return b
-}
-
 // volumes predicts the events over volumes in PCR 0. A volume that is copied to
 // memory before PEI runs from it is measured after it ran: the variables of its
 // modules are in it, and differ with the machine's shape.
-func (p *Prediction) volumes(m *Image) {
-	p.NotPredicted = append(p.NotPredicted, NotChecked{"PCR 0: EV_S_CRTM_VERSION", "the text is not at a known place of the image; edk2 measures 00 00 when none was set"})
+func (p *Prediction) volumes(m *firmware.Image) {
+	p.cannot("PCR 0: EV_S_CRTM_VERSION", "the text is not at a known place of the image; edk2 measures 00 00 when none was set")
 	var pei, dxe []Expected
-	eachVolume(m.Open(), m.data, false, func(v volumeFound) {
+	eachVolume(m.Open(), m.Bytes(), false, func(v volumeFound) {
 		e := Expected{Type: blobEvent, Length: int64(len(v.bytes)), Source: v.path}
 		switch {
 		case v.pei && v.compressed:
 			e.Rule = "Tcg2Pei: the volume that PEI runs from; it is a copy in memory that was written to before it is measured"
 			pei = append(pei, e)
-			p.NotPredicted = append(p.NotPredicted, NotChecked{"PCR 0: " + v.path, "measured in memory after its modules ran: the digest depends on processors, memory and chipset; take it from a reference boot of this shape"})
+			p.cannot("PCR 0: "+v.path, "measured in memory after its modules ran: the digest depends on processors, memory and chipset; take it from a reference boot of this shape")
 		case v.pei:
 			e.Rule = "Tcg2Pei: the volume that PEI runs from, in flash"
 			pei = append(pei, e.of(v.bytes))
@@ -215,7 +216,7 @@ func (p *Prediction) volumes(m *Image) {
 	})
 	p.Events = append(append(p.Events, pei...), dxe...)
 	if len(p.Events) == 0 {
-		p.NotPredicted = append(p.NotPredicted, NotChecked{"PCR 0", "the image has no volume with a PEI or DXE core that could be opened"})
+		p.cannot("PCR 0", "the image has no volume with a PEI or DXE core that could be opened")
 		return
 	}
 	p.Events = append(p.Events, Expected{Type: separatorEvent, Source: "00000000", Rule: "end of the firmware's own measurements"}.of(make([]byte, 4)))
@@ -234,17 +235,10 @@ const (
 )
 
 // secureBoot predicts PCR 7 from the variables in the image.
-func (p *Prediction) secureBoot(m *Image) {
-	var vars []nvram.Variable
-	stores := 0
-	for _, l := range m.Leaves {
-		if l.Type == typeVariables && (l.store == nvram.Authenticated || l.store == nvram.Simple) {
-			stores++
-			vars = append(vars, nvram.Parse(l.store, m.bytes(l))...)
-		}
-	}
+func (p *Prediction) secureBoot(m *firmware.Image) {
+	vars, stores := m.Variables()
 	if stores != 1 {
-		p.NotPredicted = append(p.NotPredicted, NotChecked{"PCR 7", fmt.Sprintf("the image has %d variable stores in a form known here, one is needed", stores)})
+		p.cannot("PCR 7", fmt.Sprintf("the image has %d variable stores in a form known here, one is needed", stores))
 		return
 	}
 	value := func(name, guid string) []byte {
@@ -272,7 +266,7 @@ func (p *Prediction) secureBoot(m *Image) {
 	p.Events = append(p.Events, events...)
 	p.Registers = append(p.Registers, register(7, events))
 	if on == 1 {
-		p.NotPredicted = append(p.NotPredicted, NotChecked{"PCR 7 behind the separator", "which entry of db allowed a boot loader is measured when it is loaded"})
+		p.cannot("PCR 7 behind the separator", "which entry of db allowed a boot loader is measured when it is loaded")
 	}
 }
 

@@ -1,12 +1,16 @@
-package firmware
+package measured
 
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/internal/tcglog"
 )
 
@@ -25,7 +29,7 @@ const separatorDigest = "df3f619804a92fdb4057192dc43dd748ea778adc52bc498ce80524c
 
 // The digests are those of event logs of machines that booted these images.
 func TestPredictionOfRecordedBoots(t *testing.T) {
-	p := Predict(Read(captured(t, "baseline"))[0])
+	p := Predict(firmware.Read(captured(t, "baseline"))[0])
 	require.Equal(t, []string{"", "82a0445201cb49945461acc6ed78426700fb7e92819862edc55ba3ad4559b135", separatorDigest}, expected(p, 0))
 	require.Equal(t, []string{
 		"115aa827dbccfb44d216ad9ecfda56bdea620b860a94bed5b7a27bba1c4d02d8", "dea7b80ab53a3daaa24d5cc46c64e1fa9ffd03739f90aadbd8c0867c4a5b4890",
@@ -47,15 +51,15 @@ func unmeasured(p *Prediction, prefix string) []string {
 }
 
 func TestPredictionOfOVMF(t *testing.T) {
-	p := Predict(Parse("bios", ovmf(t, "OVMF_VARS_4M.ms.fd")))
+	p := Predict(firmware.Parse("bios", ovmf(t, "OVMF_VARS_4M.ms.fd")))
 	require.Equal(t, map[int]string{7: "4387f18f9308e9a61cf5cd7685196e15b8c410ee1405d0f07fb3bee71530619d"}, registers(p))
-	p = Predict(Parse("bios", ovmf(t, "OVMF_CODE_4M.secboot.fd")))
+	p = Predict(firmware.Parse("bios", ovmf(t, "OVMF_CODE_4M.secboot.fd")))
 	require.Equal(t, []string{"", "a644ed209b188dd428ea3e15c0b1dbbc1ad05d406bb2857cac4a73b98d0b6b4f", separatorDigest}, expected(p, 0))
 	require.Empty(t, p.Registers)
 }
 
 func TestPredictionSaysWhatItCannot(t *testing.T) {
-	p := Predict(Parse("bios", []byte("no firmware")))
+	p := Predict(firmware.Parse("bios", []byte("no firmware")))
 	require.Empty(t, p.Events)
 	require.Empty(t, p.Registers)
 	require.GreaterOrEqual(t, len(p.NotPredicted), 5)
@@ -98,7 +102,7 @@ func TestLogsOfRecordedBootsAreExplained(t *testing.T) {
 	for _, name := range []string{"baseline", "baseline-reboot", "boot-order", "missing-dimm", "fw-patched-dxe", "fw-patched-sec"} {
 		for _, bank := range []string{"sha1", "sha256", "sha384"} {
 			t.Run(name+"/"+bank, func(t *testing.T) {
-				m := Read(captured(t, name))[0]
+				m := firmware.Read(captured(t, name))[0]
 				events := logged(t, name)
 				require.NotEmpty(t, events[1].Digests[bank])
 				for i := range events {
@@ -125,7 +129,7 @@ func TestLogsOfRecordedBootsAreExplained(t *testing.T) {
 
 // An image does not explain the log of a machine that ran other code.
 func TestImageDoesNotExplainAnotherBoot(t *testing.T) {
-	m := Read(captured(t, "baseline"))[0]
+	m := firmware.Read(captured(t, "baseline"))[0]
 	h := Predict(m).Hold(m, logged(t, "fw-patched-dxe"))
 	require.Len(t, h.Missing, 1)
 	require.Equal(t, blobEvent, h.Missing[0].Type)
@@ -152,4 +156,58 @@ func TestDriversOfCards(t *testing.T) {
 	require.True(t, found)
 	_, err = PredictROM("nothing", []byte("no ROM"))
 	require.Error(t, err)
+}
+
+const shared = "../../../shared"
+
+// captured opens one of the recorded boots that lie beside the repository.
+func captured(t testing.TB, name string) *evidence.Bundle {
+	t.Helper()
+	p := filepath.Join(shared, "evidence", name+".evidence.zip")
+	if _, err := os.Stat(p); err != nil {
+		t.Skip("needs ../shared/evidence/" + name + ".evidence.zip")
+	}
+	b, err := evidence.Open(p, evidence.DefaultLimits())
+	require.NoError(t, err)
+	return b
+}
+
+func recorded(t testing.TB, dir, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(shared, "corpus", "firmware", dir, name))
+	if err != nil {
+		t.Skip("needs ../shared/corpus/firmware/" + dir + "/" + name)
+	}
+	return b
+}
+
+// ovmf is an image of Debian's package ovmf.
+func ovmf(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("/usr/share/OVMF", name))
+	if err != nil {
+		t.Skip("needs Debian's package ovmf")
+	}
+	return b
+}
+
+// What an Intel processor measures first has one value of the machine in it.
+func TestIntelMeasuresBeforeTheResetVector(t *testing.T) {
+	e := Predict(firmware.Parse("bios", recorded(t, "intel", "css-fake_intel_firmware.fd"))).Events[0]
+	require.Equal(t, []any{0, contentsEvent, "", "PCR0_DATA"}, []any{e.PCR, e.Type, e.SHA256, e.Source})
+	require.Positive(t, e.Length)
+}
+
+func FuzzExplain(f *testing.F) {
+	f.Add([]byte("firmware"), "EV_EFI_PLATFORM_FIRMWARE_BLOB", uint64(0xfffff000), uint64(8), "00")
+	f.Add([]byte("firmware"), "EV_EFI_BOOT_SERVICES_DRIVER", uint64(1)<<63, uint64(1)<<63, "")
+	f.Fuzz(func(t *testing.T, image []byte, typ string, base, length uint64, sum string) {
+		m := firmware.Parse("bios", image)
+		events := []Measured{{Number: 1, Type: typ, Digests: map[string]string{"sha256": sum}, Base: base, Length: length}, {Number: 2, PCR: 2, Type: typ, Base: base, Length: length}}
+		for _, a := range Explain(m, events) {
+			require.NotEqual(t, Learned, a.Basis)
+		}
+		Predict(m).Hold(m, events)
+		_, _ = PredictROM("x", image)
+	})
 }

@@ -8,41 +8,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
-	"slices"
 
-	"github.com/assay-hw/assay/internal/amdfw"
 	"github.com/assay-hw/assay/internal/bootguard"
 )
-
-const contentsEvent = "EV_S_CRTM_CONTENTS"
-
-// silicon says what is measured before the reset vector: on Intel by the startup
-// ACM, on AMD by the security processor.
-func (p *Prediction) silicon(m *Image) {
-	if g, ok := m.BootGuard(); ok {
-		p.bootGuard(g)
-	}
-	if f, ok := m.AMD(); ok {
-		p.amd(m, f)
-	}
-}
-
-// bootGuard adds the event over PCR0_DATA, the first in PCR 0 of a machine whose
-// fuses have Boot Guard measure, at locality 3 (converged-security-suite,
-// pkg/bootflow: MeasurePCR0DATA).
-func (p *Prediction) bootGuard(g BootGuard) {
-	const what = "PCR 0: " + contentsEvent
-	data, err := g.pcr0Data(bootguard.SHA256)
-	if err != nil {
-		p.NotPredicted = append(p.NotPredicted, NotChecked{what, err.Error()})
-		return
-	}
-	p.Events = slices.Insert(p.Events, 0, Expected{
-		Type: contentsEvent, Length: int64(len(data)), Source: "PCR0_DATA",
-		Rule: "startup ACM, where Boot Guard measures: the status of its policy, the ACM's SVN and signature, those of the manifests, and the digest of the initial boot block",
-	})
-	p.NotPredicted = append(p.NotPredicted, NotChecked{what, "the status of the policy is the machine's; all else is in the image, so that a logged digest can be explained"})
-}
 
 // pcr0Data is PCR0_DATA without the status in front, which is zero here.
 func (g BootGuard) pcr0Data(bank bootguard.Algorithm) ([]byte, error) {
@@ -63,6 +31,13 @@ func (g BootGuard) pcr0Data(bank bootguard.Algorithm) ([]byte, error) {
 }
 
 var bankAlgorithms = map[crypto.Hash]bootguard.Algorithm{crypto.SHA1: bootguard.SHA1, crypto.SHA256: bootguard.SHA256, crypto.SHA384: bootguard.SHA384, crypto.SHA512: bootguard.SHA512}
+
+// PCR0Length is the number of bytes that the startup ACM measures, for a bank, or
+// why the image does not tell.
+func (g BootGuard) PCR0Length(bank crypto.Hash) (int, error) {
+	b, err := g.pcr0Data(bankAlgorithms[bank])
+	return len(b), err
+}
 
 // PCR0Data computes the digest that the startup ACM extends into PCR 0, for a
 // bank and the value of ACM_POLICY_STATUS (at FED30378).
@@ -130,36 +105,3 @@ func statuses(id byte) iter.Seq[uint64] {
 		}
 	}
 }
-
-// amd says what the security processor may measure. No specification is public;
-// the order is what others saw in logs of servers (converged-security-suite,
-// pkg/bootflow/flows/amd.go), so that the digests are named and not predicted.
-func (p *Prediction) amd(m *Image, f amdfw.Firmware) {
-	const reason = "what AMD's security processor measures is not specified in public; seen in logs of EPYC servers"
-	n := 0
-	for _, d := range f.Directories {
-		for _, e := range d.Entries {
-			if e.Offset < 0 || e.Outside {
-				continue
-			}
-			b := m.data[e.Offset : e.Offset+e.Length]
-			switch {
-			case (d.Name == "psp" || d.Name == "psp-l2") && e.Type == 0x01 && e.Header != nil:
-				b = b[0x60:0x64] // the version alone
-			case (d.Name == "bios" || d.Name == "bios-l2") && (e.Type == 0x62 || e.Type >= 0x64 && e.Type <= 0x66):
-			default:
-				continue
-			}
-			if n++; n > maxNamed {
-				break
-			}
-			p.NotPredicted = append(p.NotPredicted, NotChecked{fmt.Sprintf("PCR 0: %s/%s", d.Name, entryName(e)), fmt.Sprintf("%s: %d bytes with sha256:%s", reason, len(b), digest(b))})
-		}
-	}
-	if n == 0 {
-		p.NotPredicted = append(p.NotPredicted, NotChecked{"PCR 0: AMD", reason})
-	}
-}
-
-// maxNamed bounds the list of what the security processor may measure.
-const maxNamed = 64

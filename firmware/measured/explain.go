@@ -1,4 +1,4 @@
-package firmware
+package measured
 
 import (
 	"crypto"
@@ -6,6 +6,9 @@ import (
 	_ "crypto/sha512" // the strongest
 	"encoding/hex"
 	"fmt"
+	"strings"
+
+	"github.com/assay-hw/assay/firmware"
 )
 
 // Measured is one event of a log that may be over firmware.
@@ -49,7 +52,7 @@ var measuresFirmware = map[string]bool{
 // Explain finds, for every event over firmware in PCR 0 and 2, the part of the
 // image that was measured: by digest, never by what the event says of itself.
 // The lengths in events only narrow the search.
-func Explain(m *Image, events []Measured) []Account {
+func Explain(m *firmware.Image, events []Measured) []Account {
 	x := newExplainer(m)
 	out := []Account{}
 	for _, e := range events {
@@ -71,27 +74,30 @@ type part struct {
 // explainer searches the parts of one image. The bytes that it may hash are
 // bounded like those of taking the image apart.
 type explainer struct {
-	image    *Image
+	image    *firmware.Image
 	parts    []part
 	byLength map[int][]int
 	bySHA256 map[string]int // of modules and of volumes
 	work     int
 }
 
-func newExplainer(m *Image) *explainer {
-	x := &explainer{image: m, byLength: map[int][]int{}, bySHA256: map[string]int{}, work: m.bounds.work}
+// maxHashed bounds the bytes that are hashed to explain one log.
+const maxHashed = 1 << 30
+
+func newExplainer(m *firmware.Image) *explainer {
+	x := &explainer{image: m, byLength: map[int][]int{}, bySHA256: map[string]int{}, work: maxHashed}
 	leaves := m.Open()
-	eachVolume(leaves, m.data, false, func(v volumeFound) {
+	eachVolume(leaves, m.Bytes(), false, func(v volumeFound) {
 		x.add(part{path: v.path, name: v.name, bytes: v.bytes, written: v.pei && v.compressed})
 		if x.work -= len(v.bytes); x.work > 0 {
-			x.know(digest(v.bytes))
+			x.know(sha256Of(v.bytes))
 		}
 	})
-	var walk func(ls []Leaf)
-	walk = func(ls []Leaf) {
+	var walk func(ls []firmware.Leaf)
+	walk = func(ls []firmware.Leaf) {
 		for _, l := range ls {
-			if l.Kind != Volatile && len(l.content) > 0 {
-				x.add(part{path: l.Path, name: l.Name, bytes: l.content, image: l.Authenticode})
+			if l.Kind != firmware.Volatile && len(l.Content()) > 0 {
+				x.add(part{path: l.Path, name: l.Name, bytes: l.Content(), image: l.Authenticode})
 				x.know(l.SHA256)
 				x.know(l.Authenticode)
 			}
@@ -175,24 +181,24 @@ func (a Account) explained(p part, why string) Account {
 // that chipsets map the flash into: the end of the flash is at 4 GiB.
 func (x *explainer) flashRange(a *Account, e Measured, want string, h crypto.Hash) bool {
 	const end = 4 << 30
-	size := uint64(len(x.image.data))
+	size := uint64(len(x.image.Bytes()))
 	if e.Length == 0 || e.Length > size || e.Base < end-min(size, end) || e.Base+e.Length > end {
 		return false
 	}
 	at := size - (end - e.Base)
-	if x.work -= int(e.Length); x.work <= 0 || sumOf(h, x.image.data[at:at+e.Length]) != want {
+	if x.work -= int(e.Length); x.work <= 0 || sumOf(h, x.image.Bytes()[at:at+e.Length]) != want {
 		return false
 	}
 	var names []string
 	for _, l := range x.image.Leaves {
-		if uint64(l.Offset) < at+e.Length && uint64(l.Offset+l.Length) > at && l.Kind != Padding && l.Kind != Free {
+		if uint64(l.Offset) < at+e.Length && uint64(l.Offset+l.Length) > at && l.Kind != firmware.Padding && l.Kind != firmware.Free {
 			names = append(names, l.Path)
 		}
 	}
 	if len(names) == 0 {
 		return false
 	}
-	*a = a.explained(part{path: names[0]}, fmt.Sprintf("the digest of the flash from 0x%x to 0x%x: %s", at, at+e.Length, joinSome(names)))
+	*a = a.explained(part{path: names[0]}, fmt.Sprintf("the digest of the flash from 0x%x to 0x%x: %s", at, at+e.Length, some(names)))
 	return true
 }
 
@@ -205,7 +211,7 @@ func sumOf(h crypto.Hash, b []byte) string {
 // Digests returns what firmware may measure for the parts with a path, in one
 // bank: the digest of their bytes and, in the bank in which it is known, that of
 // a PE image as firmware computes it.
-func (m *Image) Digests(path, bank string) []string {
+func Digests(m *firmware.Image, path, bank string) []string {
 	var h crypto.Hash
 	for _, b := range banks {
 		if b.name == bank {
@@ -216,16 +222,16 @@ func (m *Image) Digests(path, bank string) []string {
 		return nil
 	}
 	var out []string
-	eachVolume(m.Open(), m.data, false, func(v volumeFound) {
+	eachVolume(m.Open(), m.Bytes(), false, func(v volumeFound) {
 		if v.path == path {
 			out = append(out, sumOf(h, v.bytes))
 		}
 	})
-	var walk func(ls []Leaf)
-	walk = func(ls []Leaf) {
+	var walk func(ls []firmware.Leaf)
+	walk = func(ls []firmware.Leaf) {
 		for _, l := range ls {
 			if l.Path == path {
-				out = append(out, sumOf(h, l.content))
+				out = append(out, sumOf(h, l.Content()))
 				if h == crypto.SHA256 && l.Authenticode != "" {
 					out = append(out, l.Authenticode)
 				}
@@ -251,7 +257,7 @@ type HeldEvent struct {
 
 // Hold accounts for the events of a log that firmware makes by itself: by the
 // part of the image that was measured, and by prediction.
-func (p *Prediction) Hold(m *Image, events []Measured) Held {
+func (p *Prediction) Hold(m *firmware.Image, events []Measured) Held {
 	h := Held{Events: []HeldEvent{}, Missing: []Expected{}}
 	taken := make([]bool, len(p.Events))
 	accounts := map[int]Account{}
@@ -304,4 +310,15 @@ func firstDigest(e Measured) string {
 		}
 	}
 	return ""
+}
+
+func sha256Of(b []byte) string { return sumOf(crypto.SHA256, b) }
+
+// some lists the first names.
+func some(names []string) string {
+	const most = 5
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return strings.Join(names, ", ")
 }

@@ -1,0 +1,4 @@
+package firmware
+
+// AMDFlash is for tests of packages that import this one.
+var AMDFlash = amdFlash
