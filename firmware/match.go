@@ -88,9 +88,8 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	}
 	best.sameVersion(version)
 	c.Findings = append(c.Findings, best.found...)
-	if best.opened {
-		c.Findings = append(c.Findings, m.Inside()...)
-	}
+	c.Findings = append(c.Findings, best.met()...)
+	c.NotChecked = append(c.NotChecked, best.notChecked...)
 	c.Coverage = append(c.Coverage, best.coverage)
 	if len(best.ref.Leaves) == 0 && best.ref.SHA256 == "" {
 		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: "the manifest declares no digest of this image"})
@@ -185,7 +184,9 @@ type comparer struct {
 	found    []finding.Finding
 	coverage Coverage
 	moved    []string
-	opened   bool // what is inside of the image was looked at
+	opened   []int64 // offsets of the leaves whose insides were looked at
+
+	notChecked []NotChecked
 
 	// Differences that another one explains: room that became smaller because
 	// something else grew. They count when there is no other.
@@ -205,6 +206,16 @@ func (k *comparer) report(code finding.Code, path, want, got, why string, at, le
 	f.Sources = []finding.Source{finding.PartMemory}
 	f.Basis = []finding.Basis{{Artifact: k.got.Artifact, SHA256: k.got.SHA256, Offset: at, Length: length}}
 	k.found = append(k.found, f)
+}
+
+// met returns what opening met in the leaves that were looked into.
+func (k *comparer) met() []finding.Finding {
+	if len(k.opened) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(k.got.Inside()), func(f finding.Finding) bool {
+		return len(f.Basis) > 0 && !slices.Contains(k.opened, f.Basis[0].Offset)
+	})
 }
 
 // leaves compares both ways: every declared leaf needs its bytes, and every
@@ -324,6 +335,7 @@ func (k *comparer) volatileLeaf(want, l Leaf) {
 	k.coverage.Matched++
 	k.coverage.Volatile += l.Length
 	fresh := slices.DeleteFunc(slices.Clone(l.Executables), func(sum string) bool { return slices.Contains(want.Executables, sum) })
+	k.written(want, l)
 	if len(fresh) == 0 {
 		return
 	}

@@ -37,6 +37,7 @@ type opener struct {
 	noted map[finding.Code]bool
 
 	decoders []Decoder
+	readonly map[string]bool // paths in file systems that are not written to
 }
 
 // problem is something that opening a leaf met.
@@ -53,7 +54,7 @@ type problem struct {
 // exactly once. What cannot be opened stays whole.
 func (m *Image) Open() []Leaf {
 	m.opening.Do(func() {
-		o := &opener{names: m.names, left: m.bounds, noted: map[finding.Code]bool{}, decoders: m.decoders}
+		o := &opener{names: m.names, left: m.bounds, noted: map[finding.Code]bool{}, decoders: m.decoders, readonly: map[string]bool{}}
 		o.left.leaves -= len(m.Leaves)
 		m.opened = slices.Clone(m.Leaves)
 		for i := range m.opened {
@@ -62,6 +63,7 @@ func (m *Image) Open() []Leaf {
 			o.top = *l
 			o.open(l, l.Path, 0)
 		}
+		o.shadowed(m.opened)
 		m.inside = o.findings(m)
 	})
 	return m.opened
@@ -122,11 +124,13 @@ func (o *opener) open(l *Leaf, id string, depth int) (name string) {
 		name = o.section(l, id, depth)
 	case l.area != nil:
 		o.openArea(l, depth)
+	case l.part != nil && l.part.Body > 0:
+		o.module(l, depth)
 	case l.Type == typeVariables:
 		o.variables(l)
 	case l.archive != nil:
 		o.files(l, id, depth)
-	case l.Type == "" && (l.Kind == Padding || l.Kind == Unknown || l.Kind == Free), l.Kind == Unknown && (l.packed || l.Type == typePart):
+	case l.Type == "" && (l.Kind == Padding || l.Kind == Unknown || l.Kind == Free), (l.Kind == Unknown || l.Kind == Volatile) && (l.packed && l.within == "" || l.Type == typePart):
 		o.raw(l, l.Path+"/", 0, depth)
 	}
 	return name
@@ -148,7 +152,7 @@ func (o *opener) adopt(l *Leaf, w *walker, id string, depth int) (name string) {
 	l.Inside = w.leaves
 	for i := range l.Inside {
 		c := &l.Inside[i]
-		c.content = w.data[c.Offset : c.Offset+c.Length]
+		c.content = w.body(i)
 		n := o.open(c, id, depth+1)
 		if name == "" {
 			name = n

@@ -21,7 +21,7 @@ func (o *opener) raw(l *Leaf, prefix string, header, depth int) {
 		return
 	}
 	if !o.hasVolumes(l, header) {
-		if header == 0 && depth == 0 {
+		if header == 0 && depth == 0 && l.Type == "" {
 			o.controller(l, depth)
 		}
 		return

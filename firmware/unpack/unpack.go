@@ -10,5 +10,6 @@ import (
 
 // Decoders returns all of them.
 func Decoders() []firmware.Decoder {
-	return []firmware.Decoder{{GUID: brotli.GUID, Name: "brotli", Decode: brotli.Decode}}
+	out := []firmware.Decoder{{GUID: brotli.GUID, Name: "brotli", Decode: brotli.Decode}}
+	return append(out, controllerDecoders()...)
 }
