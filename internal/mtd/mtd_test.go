@@ -30,18 +30,19 @@ func corpus(t testing.TB, name string) []byte {
 // Images in the layouts of OpenBMC and of AMI's MegaRAC.
 func TestRecordedLayouts(t *testing.T) {
 	require.Equal(t, []Part{
+		{Kind: "env", Offset: 0x60000, Length: 0x20000, Writable: true}, // erased: the layout says where it is
 		{Kind: "fdt", Offset: 0x80000, Length: 0x93018},
 		{Kind: "squashfs", Offset: 0x4c0000, Length: 0x53a6},
-		{Kind: "jffs2", Offset: 0x1c00000, Length: 0x400000},
+		{Kind: "rwfs", Offset: 0x1c00000, Length: 0x400000, Writable: true},
 	}, Parse(corpus(t, "synthetic-openbmc-static-32M.static.mtd.xz")))
 	ubi := corpus(t, "synthetic-openbmc.ubi.xz")
-	require.Equal(t, []Part{{Kind: "ubi", Length: len(ubi)}}, Parse(ubi))
+	require.Equal(t, []Part{{Kind: "ubi", Length: len(ubi), Writable: true}}, Parse(ubi))
 	require.Equal(t, []Part{
-		{"module", "boot", 0, 0x80000},
-		{"module", "conf", 0x80000, 0x40000},
-		{"module", "root", 0xc0000, 0x400000},
-		{"module", "osimage", 0x4c0000, 0x200000},
-		{"module", "www", 0x6c0000, 0x100000},
+		{Kind: "module", Name: "boot", Offset: 0, Length: 0x80000, Header: 0x70000, BodyLength: 0x476a4},
+		{Kind: "module", Name: "conf", Offset: 0x80000, Length: 0x40000, Writable: true, Body: 64, BodyLength: 0x1a8},
+		{Kind: "module", Name: "root", Offset: 0xc0000, Length: 0x400000, Body: 64, BodyLength: 0x6000},
+		{Kind: "module", Name: "osimage", Offset: 0x4c0000, Length: 0x200000, Body: 64, BodyLength: 0x927c0},
+		{Kind: "module", Name: "www", Offset: 0x6c0000, Length: 0x100000, Body: 64, BodyLength: 0x6000},
 	}, Parse(corpus(t, "synthetic-megarac-fmh-8M.ima.xz")))
 }
 
