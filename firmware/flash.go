@@ -183,6 +183,13 @@ func (w *walker) parts(path string, base int, parts []mtd.Part, end int) {
 			break
 		}
 		c.Type, c.Name, c.part, last = typePart, name, &p, c.Path
+		if p.Ambiguous != "" {
+			w.claims = append(w.claims, claim{
+				code: finding.VendorSignatureInvalid, path: c.Path, want: "one place for every image", got: "more",
+				why:    "the table of images can be read in two ways, so that other bytes may run than those that are checked: " + p.Ambiguous,
+				offset: base + p.Offset, length: p.Length,
+			})
+		}
 		if p.Damaged != "" {
 			w.claims = append(w.claims, claim{
 				code: finding.InputMalformed, path: c.Path, want: "a module as its header says", got: "another", why: "a module does not hold: " + p.Damaged,

@@ -139,7 +139,7 @@ func (k *comparer) parts(want, l Leaf) bool {
 	}
 	before := len(k.found)
 	seen := map[string]bool{}
-	var later []func() // what only follows from another difference, unless there is none
+	var later, last []func() // what only follows from another difference, unless there is none
 	l.eachPart(func(c Leaf) {
 		seen[c.Path] = true
 		w, ok := declared[c.Path]
@@ -162,21 +162,30 @@ func (k *comparer) parts(want, l Leaf) bool {
 		default:
 			return
 		}
-		if c.follows() {
-			later = append(later, k.unlessFound(path.Dir(c.Path)+"/", before, f))
-			return
+		switch in := path.Dir(c.Path) + "/"; c.Type {
+		case typeListing:
+			later = append(later, k.unlessFound(in, before, f))
+		case typeArchive:
+			last = append(last, k.unlessFound(in, before, f))
+		default:
+			f()
 		}
-		f()
 	})
+	k.missing(want, l, seen)
+	for _, f := range append(later, last...) {
+		f()
+	}
+	return len(k.found) > before
+}
+
+// missing reports declared parts that were not seen. A file in a range that is
+// written to may be removed.
+func (k *comparer) missing(want, l Leaf, seen map[string]bool) {
 	for _, w := range want.Inside {
 		if !seen[w.Path] && !w.Surrounds() && w.Type != typePersistent && !w.follows() {
 			k.reportInside(codeFor(w.Kind), w.Path, leafValue(w), "missing", fmt.Sprintf("the image has no %s at this place of its structure", describe(w)), w, l)
 		}
 	}
-	for _, f := range later {
-		f()
-	}
-	return len(k.found) > before
 }
 
 // unlessFound makes a report wait for what else is found below a path.
@@ -207,7 +216,7 @@ func (k *comparer) written(want, l Leaf) {
 	case opened.holdsFiles():
 		k.parts(want, opened)
 	case uniform(k.got.bytes(l)):
-		k.parts(want, opened) // what is declared may be missing
+		k.missing(want, l, nil)
 	default:
 		notChecked("what is in it is not understood; accounts, keys and programs there were not compared")
 	}

@@ -157,7 +157,7 @@ func (o *opener) adopt(l *Leaf, w *walker, id string, depth int) (name string) {
 		if name == "" {
 			name = n
 		}
-		if (len(c.Inside) == 0 || c.file != nil || c.Encoding != "") && c.SHA256 == "" && o.spend(c.Path, len(c.content)) {
+		if (len(c.Inside) == 0 || c.file != nil || c.Encoding != "" || c.packed || c.Type == typePart) && c.SHA256 == "" && o.spend(c.Path, len(c.content)) {
 			c.SHA256 = digest(c.content)
 		}
 		if c.Kind == Volatile && c.Type != typeVariable {

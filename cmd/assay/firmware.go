@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -28,16 +29,16 @@ func newFirmwareCommand(env *environment) *cobra.Command {
 const maxImage = 128 << 20
 
 // openImage reads a firmware image from a file.
-func openImage(path string) (*firmware.Image, error) {
-	data, err := readInput(path, maxImage)
+func openImage(name string) (*firmware.Image, error) {
+	data, err := readInput(name, maxImage)
 	if err != nil {
 		return nil, err
 	}
 	if len(data) == 0 {
-		return nil, unreadable(fmt.Errorf("%s: the file is empty", path))
+		return nil, unreadable(fmt.Errorf("%s: the file is empty", name))
 	}
-	m := firmware.Parse(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), data, unpack.Decoders()...)
-	m.Artifact = path
+	m := firmware.Parse(strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)), data, unpack.Decoders()...)
+	m.Artifact = name
 	return m, nil
 }
 
@@ -122,7 +123,7 @@ func (l firmwareList) text(w io.Writer, style report.Style) {
 		}
 	}
 	for _, leaf := range l.Leaves {
-		writeLeaf(w, leaf, 0, style.All)
+		writeLeaf(w, leaf, firmware.Leaf{}, 0, style.All)
 	}
 	if len(l.Findings) > 0 {
 		fmt.Fprintln(w)
@@ -139,27 +140,31 @@ func words(s []string) string {
 
 // writeLeaf prints a leaf and what is inside of it. Without all, what surrounds
 // modules is left out, and so are the sections of a module.
-func writeLeaf(w io.Writer, l firmware.Leaf, depth int, all bool) {
+func writeLeaf(w io.Writer, l, around firmware.Leaf, depth int, all bool) {
 	if all || !l.Surrounds() || l.Inside != nil {
-		fmt.Fprintf(w, "%s%08x +%-8x %-9s %s\n", strings.Repeat("  ", depth), l.Offset, l.Length, l.Kind, report.Plain(leafText(l)))
+		fmt.Fprintf(w, "%s%08x +%-8x %-9s %s\n", strings.Repeat("  ", depth), l.Offset, l.Length, l.Kind, report.Plain(leafText(l, around)))
 	}
 	if !all && l.Module() {
 		return
 	}
 	for _, c := range l.Inside {
-		writeLeaf(w, c, depth+1, all)
+		writeLeaf(w, c, l, depth+1, all)
 	}
 }
 
-func leafText(l firmware.Leaf) string {
+func leafText(l, around firmware.Leaf) string {
 	var b strings.Builder
 	if l.Type != "" {
 		fmt.Fprintf(&b, "%s ", l.Type)
 	}
-	if l.Name != "" && l.Type != "variable" {
+	name := lastName(l)
+	if in, ok := strings.CutPrefix(l.Path, path.Dir(around.Path)+"/"); ok && around.Type == "archive" {
+		name = in // of a file, all of its path in the file system
+	}
+	if l.Name != "" && l.Name != name && l.Type != "variable" {
 		fmt.Fprintf(&b, "%s ", l.Name)
 	}
-	b.WriteString(lastName(l))
+	b.WriteString(name)
 	if l.Encoding != "" {
 		fmt.Fprintf(&b, " %s to %d bytes", l.Encoding, l.Expanded)
 	}

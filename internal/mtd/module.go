@@ -35,12 +35,7 @@ func (f *flash) module(header int) (Part, bool) {
 		return Part{}, false
 	}
 	name, _, _ := bytes.Cut(h[24:32], []byte{0})
-	clean := string(bytes.Map(func(r rune) rune {
-		if r <= 0x20 || r > 0x7e || r == '/' {
-			return '_'
-		}
-		return r
-	}, name))
+	clean := string(bytes.Map(plainRune, name))
 	p := Part{Kind: "module", Name: clean, Offset: int(at), Length: int(n), Writable: moduleWritable(clean), Header: header - int(at)}
 	body, size := uint64(le.Uint32(h[36:])), uint64(le.Uint32(h[40:]))
 	if body+size > n {

@@ -23,13 +23,14 @@ import (
 
 // Part is one part of the flash.
 type Part struct {
-	Kind           string // "fdt", "uimage", "squashfs", "cramfs", "jffs2", "ubi", "env", "rwfs", "module"
+	Kind           string // "image", "fdt", "uimage", "squashfs", "cramfs", "jffs2", "ubi", "env", "rwfs", "module"
 	Name           string // what a module calls itself
 	Offset, Length int
 	Writable       bool // the controller writes to it in operation
 
 	Header, Body, BodyLength int    // of a module: where its header and its contents lie in it
 	Damaged                  string // what does not hold
+	Ambiguous                string // what the table of parts says twice
 }
 
 const (
@@ -44,6 +45,8 @@ const (
 // it is reaches to the next part.
 func Parse(b []byte) []Part {
 	f := &flash{b: b, environments: maxEnvironments}
+	f.images()
+	ambiguous := slices.Clone(f.parts)
 	for at := 0; at+64 <= len(b) && len(f.parts) < MaxParts; at += block {
 		if p, ok := f.part(at); ok {
 			f.parts = append(f.parts, p)
@@ -54,7 +57,13 @@ func Parse(b []byte) []Part {
 	}
 	f.openBMC()
 	slices.SortStableFunc(f.parts, func(x, y Part) int { return cmp.Or(cmp.Compare(x.Offset, y.Offset), cmp.Compare(y.Length, x.Length)) })
-	return separate(f.parts, len(b))
+	out := separate(f.parts, len(b))
+	for _, p := range ambiguous { // one that another hides is told with that
+		if i := slices.IndexFunc(out, func(o Part) bool { return o.Ambiguous == "" && p.Offset < o.Offset+o.Length && o.Offset < p.Offset+p.Length }); i >= 0 {
+			out[i].Ambiguous = p.Ambiguous
+		}
+	}
+	return out
 }
 
 // flash is what is being divided.

@@ -3,6 +3,7 @@ package mtd
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
@@ -98,4 +99,77 @@ func FuzzParse(f *testing.F) {
 			end = p.Offset + p.Length
 		}
 	})
+}
+
+// aten is a flash with a table of the given lines at its end.
+func aten(lines string) []byte {
+	b := bytes.Repeat([]byte{0xff}, 1<<20)
+	copy(b[0x10000:], "root file system")
+	copy(b[0xff000:], lines)
+	return b
+}
+
+func TestTableOfImages(t *testing.T) {
+	sum := crc32.ChecksumIEEE([]byte("root file system"))
+	line := fmt.Sprintf("[img]: 10000 10 %x root_fs\n", sum)
+	require.Equal(t, []Part{{Kind: "image", Name: "root_fs", Offset: 0x10000, Length: 16}}, Parse(aten("noise "+line)))
+	b := aten(line)
+	b[0x10003] ^= 1
+	require.Contains(t, Parse(b)[0].Damaged, "checksum")
+	for _, other := range []string{"[img]: 20000 10 0 root_fs\n", "[img]: 10008 10 0 kernel\n"} {
+		require.Contains(t, fmt.Sprint(Parse(aten(line+other))), "the table has image root_fs at 0x10000", other)
+	}
+	for _, bad := range []string{"[img]: boot    2.7 FROM 0 SIZE\n", "[img]: ffffff 10 0 far\n", "[img]: 1 2"} {
+		require.Empty(t, Parse(aten(bad)), bad)
+	}
+}
+
+// A module of a boot loader is found by the header at the end of its block, and
+// a module's contents by their checksum.
+func TestHeaderAtTheEndOfABlock(t *testing.T) {
+	b := bytes.Repeat([]byte{0xff}, 0x20000)
+	h := b[0x7123 : 0x7123+moduleLen] // inside of the first block
+	clear(h)
+	copy(h, moduleMagic)
+	h[8], h[9], h[10], h[62], h[63] = 1, 5, moduleLen, 0xaa, 0x55
+	binary.LittleEndian.PutUint32(h[12:], 0x10000)
+	copy(h[24:], "boot")
+	binary.LittleEndian.PutUint32(h[40:], 100)
+	binary.LittleEndian.PutUint16(h[44:], hasChecksum)
+	binary.LittleEndian.PutUint32(h[50:], crc32.ChecksumIEEE(b[:100]))
+	h[23] = -sum(h)
+	require.Empty(t, Parse(b))
+	a := b[0x10000-alternateLen : 0x10000]
+	copy(a, "\xaa\x55\x00\x00\x23\x71\x00\x00"+moduleMagic)
+	a[2] = -sum(a)
+	want := Part{Kind: "module", Name: "boot", Length: 0x10000, Header: 0x7123, BodyLength: 100}
+	require.Equal(t, []Part{want}, Parse(b))
+	b[50] ^= 1
+	require.Contains(t, Parse(b)[0].Damaged, "its contents have checksum")
+}
+
+func TestWritablePartsOfOpenBMC(t *testing.T) {
+	b := bytes.Repeat([]byte{0xff}, 32<<20)
+	copy(b[0x80000:], tree(100))
+	squash := b[0x4c0000:]
+	copy(squash, "hsqs")
+	binary.LittleEndian.PutUint16(squash[28:], 4)
+	binary.LittleEndian.PutUint64(squash[40:], 4096)
+	writable := func() (out []string) {
+		for _, p := range Parse(b) {
+			if p.Writable {
+				out = append(out, p.Kind)
+			}
+		}
+		return out
+	}
+	require.Equal(t, []string{"env", "rwfs"}, writable(), "erased")
+	copy(b[0x60000:], "a boot loader that is longer")
+	require.Equal(t, []string{"rwfs"}, writable())
+	clear(b[0x60000:0x80000])
+	copy(b[0x60004:], "bootcmd=bootm\x00")
+	binary.LittleEndian.PutUint32(b[0x60000:], crc32.ChecksumIEEE(b[0x60004:0x80000]))
+	require.Equal(t, []string{"env", "rwfs"}, writable())
+	copy(b[0x4c0000:], "none")
+	require.Equal(t, []string{"env"}, writable(), "another layout")
 }
