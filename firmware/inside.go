@@ -139,7 +139,7 @@ func (k *comparer) parts(want, l Leaf) bool {
 	}
 	before := len(k.found)
 	seen := map[string]bool{}
-	var later, last []func() // what only follows from another difference, unless there is none
+	var later, streams []func() // what only follows from another difference, unless there is none
 	l.eachPart(func(c Leaf) {
 		seen[c.Path] = true
 		w, ok := declared[c.Path]
@@ -166,13 +166,13 @@ func (k *comparer) parts(want, l Leaf) bool {
 		case typeListing:
 			later = append(later, k.unlessFound(in, before, f))
 		case typeArchive:
-			last = append(last, k.unlessFound(in, before, f))
+			streams = append(streams, k.unlessFound(in, before, f))
 		default:
 			f()
 		}
 	})
 	k.missing(want, l, seen)
-	for _, f := range append(later, last...) {
+	for _, f := range append(later, streams...) {
 		f()
 	}
 	return len(k.found) > before

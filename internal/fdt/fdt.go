@@ -2,22 +2,14 @@
 // chapter 5) and the images that U-Boot keeps in them (FIT; U-Boot,
 // doc/usage/fit/source_file_format.rst).
 //
-// It proves what the tree says, and of an image whether it has the hashes that
-// the tree gives for it. A signature is listed and not verified: the key is in
-// the boot loader.
+// It proves what the tree says and where the images in it lie.
 package fdt
 
 import (
 	"bytes"
-	"crypto/md5"  //nolint:gosec // a hash node may name it; it is listed with its name
-	"crypto/sha1" //nolint:gosec // the same
-	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
 )
 
 // ErrMalformed is wrapped by errors of Parse.
@@ -248,34 +240,3 @@ func (t *Tree) Extent(b []byte) int {
 	}
 	return end
 }
-
-// CheckHash computes the hash that a node of an image names over the image. A
-// hash that is not known is ErrUnknown.
-func CheckHash(n *Node, data []byte) (got, want string, err error) {
-	var sum []byte
-	switch algorithm := n.Text("algo"); algorithm {
-	case "crc32":
-		sum = binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(data))
-	case "md5":
-		s := md5.Sum(data) //nolint:gosec // see above
-		sum = s[:]
-	case "sha1":
-		s := sha1.Sum(data) //nolint:gosec // see above
-		sum = s[:]
-	case "sha256":
-		s := sha256.Sum256(data)
-		sum = s[:]
-	case "sha384":
-		s := sha512.Sum384(data)
-		sum = s[:]
-	case "sha512":
-		s := sha512.Sum512(data)
-		sum = s[:]
-	default:
-		return "", "", fmt.Errorf("%w: %q", ErrUnknown, algorithm)
-	}
-	return hex.EncodeToString(sum), hex.EncodeToString(n.Properties["value"]), nil
-}
-
-// ErrUnknown is wrapped for a hash that is not known.
-var ErrUnknown = errors.New("hash not known")

@@ -106,7 +106,7 @@ func Parse(b []byte, limit int) (FileSystem, error) {
 }
 
 // maxNodes bounds the nodes of a flash; each takes memory.
-const maxNodes = 1 << 19
+const maxNodes = 1 << 18
 
 // scan finds all nodes. A node whose header does not hold is stepped over by
 // four bytes, as the kernel does.

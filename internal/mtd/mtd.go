@@ -10,9 +10,9 @@ package mtd
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"slices"
+	"sort"
 
 	"github.com/assay-hw/assay/internal/cramfs"
 	"github.com/assay-hw/assay/internal/fdt"
@@ -56,10 +56,15 @@ func Parse(b []byte) []Part {
 		}
 	}
 	f.openBMC()
-	slices.SortStableFunc(f.parts, func(x, y Part) int { return cmp.Or(cmp.Compare(x.Offset, y.Offset), cmp.Compare(y.Length, x.Length)) })
+	sort.SliceStable(f.parts, func(i, j int) bool { // not the generic form, which is long for long elements
+		x, y := f.parts[i], f.parts[j]
+		return x.Offset < y.Offset || x.Offset == y.Offset && x.Length > y.Length
+	})
 	out := separate(f.parts, len(b))
 	for _, p := range ambiguous { // one that another hides is told with that
-		if i := slices.IndexFunc(out, func(o Part) bool { return o.Ambiguous == "" && p.Offset < o.Offset+o.Length && o.Offset < p.Offset+p.Length }); i >= 0 {
+		if i := slices.IndexFunc(out, func(o Part) bool {
+			return o.Ambiguous == "" && p.Offset < o.Offset+o.Length && o.Offset < p.Offset+p.Length
+		}); i >= 0 {
 			out[i].Ambiguous = p.Ambiguous
 		}
 	}

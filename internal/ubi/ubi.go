@@ -67,13 +67,12 @@ type block struct {
 }
 
 type reader struct {
-	b         []byte
-	img       Image
-	data      int // where data begin in a block
-	vid       int
-	volumes   map[uint32]map[uint32]block
-	left      int
-	unusedCut bool
+	b       []byte
+	img     Image
+	data    int // where data begin in a block
+	vid     int
+	volumes map[uint32]map[uint32]block
+	left    int
 }
 
 func crc(b []byte) uint32 { return ^crc32.ChecksumIEEE(b) }

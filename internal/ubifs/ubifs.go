@@ -32,7 +32,7 @@ const (
 
 	rootInode = 1
 	maxNode   = 1 << 17 // an index of the widest fan-out is the longest
-	maxNodes  = 1 << 19
+	maxNodes  = 1 << 18
 	maxLevels = 32
 
 	authenticated = 0x10 // flags of the superblock
@@ -273,6 +273,9 @@ func (r *reader) take(n node) {
 		}
 	case dataType:
 		i, at := r.inode(ino), second&0x1fffffff
+		if i.pages == nil {
+			i.pages = map[uint32]page{}
+		}
 		if old, ok := i.pages[at]; !ok || n.seq >= old.seq {
 			i.pages[at] = page{seq: n.seq, node: n.b}
 		}
@@ -289,7 +292,7 @@ func (r *reader) take(n node) {
 func (r *reader) inode(ino uint64) *inode {
 	i := r.inodes[ino]
 	if i == nil {
-		i = &inode{pages: map[uint32]page{}}
+		i = &inode{}
 		r.inodes[ino] = i
 	}
 	return i
