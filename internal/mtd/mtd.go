@@ -11,11 +11,9 @@ package mtd
 import (
 	"bytes"
 	"encoding/binary"
-	"slices"
 	"sort"
 
 	"github.com/assay-hw/assay/internal/cramfs"
-	"github.com/assay-hw/assay/internal/fdt"
 	"github.com/assay-hw/assay/internal/jffs2"
 	"github.com/assay-hw/assay/internal/ubi"
 	"github.com/assay-hw/assay/internal/uboot"
@@ -46,7 +44,7 @@ const (
 func Parse(b []byte) []Part {
 	f := &flash{b: b, environments: maxEnvironments}
 	f.images()
-	ambiguous := slices.Clone(f.parts)
+	listed := len(f.parts)
 	for at := 0; at+64 <= len(b) && len(f.parts) < MaxParts; at += block {
 		if p, ok := f.part(at); ok {
 			f.parts = append(f.parts, p)
@@ -56,16 +54,21 @@ func Parse(b []byte) []Part {
 		}
 	}
 	f.openBMC()
+	ambiguous := ""
+	for i := range f.parts[:min(listed, len(f.parts))] {
+		if a := f.parts[i].Ambiguous; a != "" {
+			ambiguous = a
+		}
+	}
 	sort.SliceStable(f.parts, func(i, j int) bool { // not the generic form, which is long for long elements
-		x, y := f.parts[i], f.parts[j]
+		x, y := &f.parts[i], &f.parts[j]
 		return x.Offset < y.Offset || x.Offset == y.Offset && x.Length > y.Length
 	})
 	out := separate(f.parts, len(b))
-	for _, p := range ambiguous { // one that another hides is told with that
-		if i := slices.IndexFunc(out, func(o Part) bool {
-			return o.Ambiguous == "" && p.Offset < o.Offset+o.Length && o.Offset < p.Offset+p.Length
-		}); i >= 0 {
-			out[i].Ambiguous = p.Ambiguous
+	for i := range out { // of two that lie on each other one is left
+		if ambiguous != "" && out[i].Kind == "image" {
+			out[i].Ambiguous = ambiguous
+			break
 		}
 	}
 	return out
@@ -96,19 +99,28 @@ var layouts = [...]layout{
 
 // openBMC adds the writable parts of a flash that is divided like OpenBMC's.
 func (f *flash) openBMC() {
-	starts := func(kind string, at int) bool {
-		return slices.ContainsFunc(f.parts, func(p Part) bool { return p.Kind == kind && p.Offset == at })
-	}
 	for _, l := range layouts {
-		if len(f.b) != l.size || !starts("squashfs", l.rofs) || !starts("fdt", l.kernel) && !starts("uimage", l.kernel) {
+		if len(f.b) != l.size {
 			continue
 		}
-		f.parts = slices.DeleteFunc(f.parts, func(p Part) bool {
-			return p.Offset >= l.rwfs || p.Kind == "env" && p.Offset >= l.environment && p.Offset < l.kernel
-		})
+		found := 0
+		var kept []Part
+		for i := range f.parts {
+			p := &f.parts[i]
+			if p.Offset == l.rofs && p.Kind == "squashfs" || p.Offset == l.kernel && (p.Kind == "fdt" || p.Kind == "uimage") {
+				found++
+			}
+			if p.Offset < l.rwfs && (p.Kind != "env" || p.Offset < l.environment || p.Offset >= l.kernel) {
+				kept = append(kept, *p)
+			}
+		}
+		if found < 2 {
+			continue
+		}
+		f.parts = kept
 		f.parts = append(f.parts, Part{Kind: "rwfs", Offset: l.rwfs, Length: l.size - l.rwfs, Writable: true})
 		room := f.b[l.environment:l.kernel]
-		if _, ok := uboot.ParseEnvironment(room); ok || erased(room) { // else a boot loader that is longer
+		if uboot.EnvironmentSize(room) > 0 || erased(room) { // else a boot loader that is longer
 			f.parts = append(f.parts, Part{Kind: "env", Offset: l.environment, Length: len(room), Writable: true})
 		}
 	}
@@ -153,8 +165,8 @@ func (f *flash) part(at int) (Part, bool) {
 		if binary.BigEndian.Uint32(h[20:]) != 17 || n < 40 {
 			return p, false
 		}
-		if t, err := fdt.Parse(h); err == nil {
-			n = uint64(t.Extent(h))
+		if n <= uint64(len(h)) && bytes.Contains(h[:n], []byte("data-size\x00")) {
+			return p, true // images lie behind the tree: it reaches to the next part
 		}
 	case uboot.BeginsImage(h):
 		p.Kind, n = "uimage", uboot.HeaderLen+uint64(binary.BigEndian.Uint32(h[12:]))
@@ -194,6 +206,6 @@ func (f *flash) environment(at int) (Part, bool) {
 		return Part{}, false
 	}
 	f.environments--
-	e, ok := uboot.ParseEnvironment(h)
-	return Part{Kind: "env", Offset: at, Length: e.Size, Writable: true}, ok
+	n := uboot.EnvironmentSize(h)
+	return Part{Kind: "env", Offset: at, Length: n, Writable: true}, n > 0
 }

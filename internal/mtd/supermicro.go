@@ -53,8 +53,8 @@ func (f *flash) image(line []byte) (Part, bool) {
 	if sum := crc32.ChecksumIEEE(f.b[n[0] : n[0]+n[1]]); uint64(sum) != n[2] {
 		p.Damaged = fmt.Sprintf("its contents have checksum %08x, the table says %08x", sum, n[2])
 	}
-	for _, o := range f.parts {
-		if o.Name == p.Name && o != p || p.Offset < o.Offset+o.Length && o.Offset < p.Offset+p.Length && o != p {
+	for i := range f.parts {
+		if o := &f.parts[i]; o.Name == p.Name || p.Offset < o.Offset+o.Length && o.Offset < p.Offset+p.Length {
 			p.Ambiguous = fmt.Sprintf("the table has image %s at 0x%x and image %s at 0x%x", o.Name, o.Offset, p.Name, p.Offset)
 			p.Damaged = ""
 		}

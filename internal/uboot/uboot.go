@@ -27,29 +27,43 @@ const (
 	maxVariables   = 1 << 12
 )
 
-// ParseEnvironment reads an environment at the start of b. Its size stands
-// nowhere: it is the one for which the checksum holds. Where there are two
-// copies, a byte that says which one is valid follows the checksum.
+// ParseEnvironment reads an environment at the start of b.
 func ParseEnvironment(b []byte) (Environment, bool) {
-	if len(b) < minEnvironment {
+	size, header := environment(b)
+	if size == 0 {
 		return Environment{}, false
+	}
+	return Environment{Size: size, Variables: variables(b[header:size])}, true
+}
+
+// EnvironmentSize is how long the environment at the start of b is, 0 when there
+// is none. Its size stands nowhere: it is the one for which the checksum holds.
+func EnvironmentSize(b []byte) int {
+	size, _ := environment(b)
+	return size
+}
+
+// environment finds an environment and how long its header is: where there are
+// two copies, a byte that says which one is valid follows the checksum.
+func environment(b []byte) (size, header int) {
+	if len(b) < minEnvironment {
+		return 0, 0
 	}
 	for _, header := range []int{4, 5} {
 		if !looksLikeVariable(b[header:]) {
 			continue
 		}
-		want := binary.LittleEndian.Uint32(b)
 		var sum uint32
 		at := header
 		for size := minEnvironment; size <= min(maxEnvironment, len(b)); size += minEnvironment {
 			sum = crc32.Update(sum, crc32.IEEETable, b[at:size])
 			at = size
-			if sum == want || sum == binary.BigEndian.Uint32(b) {
-				return Environment{Size: size, Variables: variables(b[header:size])}, true
+			if sum == binary.LittleEndian.Uint32(b) || sum == binary.BigEndian.Uint32(b) {
+				return size, header
 			}
 		}
 	}
-	return Environment{}, false
+	return 0, 0
 }
 
 // looksLikeVariable keeps checksums from being computed over everything.

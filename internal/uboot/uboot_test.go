@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func environment(header, size int, variables string) []byte {
+func made(header, size int, variables string) []byte {
 	b := make([]byte, size)
 	copy(b[header:], variables)
 	if header == 5 {
@@ -21,7 +21,7 @@ func environment(header, size int, variables string) []byte {
 
 func TestEnvironment(t *testing.T) {
 	for _, header := range []int{4, 5} {
-		b := append(environment(header, 0x3000, "bootcmd=run a=b\x00x=\x00"), bytes.Repeat([]byte{0xff}, 0x4000)...)
+		b := append(made(header, 0x3000, "bootcmd=run a=b\x00x=\x00"), bytes.Repeat([]byte{0xff}, 0x4000)...)
 		e, ok := ParseEnvironment(b)
 		require.True(t, ok)
 		require.Equal(t, Environment{Size: 0x3000, Variables: []Variable{{"bootcmd", "run a=b"}, {"x", ""}}}, e)
@@ -61,7 +61,7 @@ func FuzzParseImage(f *testing.F) {
 }
 
 func FuzzParseEnvironment(f *testing.F) {
-	f.Add(environment(5, 0x1000, "bootcmd=run\x00"))
+	f.Add(made(5, 0x1000, "bootcmd=run\x00"))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		ParseEnvironment(b)
 		variables(b)
