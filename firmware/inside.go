@@ -235,6 +235,9 @@ func (k *comparer) reportInside(code finding.Code, path, want, got, why string, 
 		}
 	}
 	k.report(code, path, want, got, why+"; it is inside of "+describe(outer), outer.Offset, outer.Length)
+	if l.Type == typePersistent {
+		k.persistent = append(k.persistent, k.found[len(k.found)-1].Subject)
+	}
 }
 
 func worse(a, b Leaf) finding.Code {

@@ -187,6 +187,7 @@ type comparer struct {
 	opened   []int64 // offsets of the leaves whose insides were looked at
 
 	notChecked []NotChecked
+	persistent []string // subjects of findings in ranges that are written to
 
 	// Differences that another one explains: room that became smaller because
 	// something else grew. They count when there is no other.
@@ -353,7 +354,10 @@ func (k *comparer) sameVersion(version string) {
 	if version == "" || version != k.ref.Version {
 		return
 	}
-	if k.differing() {
+	firmware := slices.DeleteFunc(slices.Clone(k.found), func(f finding.Finding) bool { // an account that changed is another matter
+		return f.Code == finding.FlashPartDiffers || slices.Contains(k.persistent, f.Subject)
+	})
+	if len(firmware) > 0 {
 		k.report(finding.SameVersionOtherBytes, "", "sha256:"+k.ref.SHA256, "sha256:"+k.stable,
 			fmt.Sprintf("the firmware reports version %s like the reference and has other bytes", version), 0, k.got.Size)
 	}

@@ -2,19 +2,22 @@ package unpack
 
 import (
 	"testing"
-
-	"github.com/assay-hw/assay/firmware"
 )
 
 // FuzzOpen gives all decoders what they begin with and damaged forms of it: no
 // bytes make one panic, or give more than it was allowed to.
 func FuzzOpen(f *testing.F) {
-	for _, name := range []string{"gzip.squashfs", "lzo.squashfs", "xz.squashfs", "zstd.squashfs", "lz4.squashfs", "le.cramfs", "multi.uimage", "env.bin"} {
-		f.Add(made(f, name))
-	}
-	f.Add(made(f, "l.jffs2")[:8192])
+	// Short ones: the formats' own packages are fuzzed too, and a long one costs
+	// the time of thousands.
+	image := sparse(3, 0)
+	f.Add(image[:len(image)-1<<20+4096])
+	w := &jffs2Writer{}
+	w.file(1, 2, "file", 0o100644, "contents")
+	f.Add(w.b)
+	f.Add(made(f, "multi.uimage")[:600])
+	f.Add(made(f, "env.bin")[:4096])
 	f.Add(made(f, "fit.itb")[:2000])
-	const limit = 1 << 20
+	const limit = 1 << 16
 	ds := controllerDecoders()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, d := range ds {
@@ -35,6 +38,5 @@ func FuzzOpen(f *testing.F) {
 				t.Fatalf("%s: %d bytes of files, %d of %d used", d.Name, n, a.Used, len(b))
 			}
 		}
-		firmware.Parse("bmc", b, ds...).Open()
 	})
 }

@@ -171,6 +171,24 @@ func TestWhatMayChangeInAWritableFileSystem(t *testing.T) {
 	require.Empty(t, told(t, refs, flash(t, w.b)), "a file that was removed")
 }
 
+// Units of one firmware with other accounts are alternatives, and an account is
+// not another firmware behind the same version.
+func TestUnitsWithTheirOwnAccounts(t *testing.T) {
+	w := &jffs2Writer{version: 1 << 20}
+	w.file(2, 11, "passwd", 0o100644, "other:x:0:0::/:/bin/sh\n")
+	one, two := flash(t, nil), flash(t, w.b)
+	refs := firmware.DraftReferences(map[string]string{"bmc": "1.0"}, []*firmware.Image{parse(one)}, []*firmware.Image{parse(two)}, []*firmware.Image{parse(one)})
+	require.Len(t, refs, 2)
+	require.Empty(t, told(t, refs, one))
+	require.Empty(t, told(t, refs, two))
+	c := firmware.Match(refs[:1], []*firmware.Image{parse(two)}, map[string]string{"bmc": "1.0"})
+	require.Len(t, c.Findings, 1)
+	require.Equal(t, finding.BMCFirmwareDiffers, c.Findings[0].Code)
+	one[5] ^= 1
+	c = firmware.Match(refs, []*firmware.Image{parse(one)}, map[string]string{"bmc": "1.0"})
+	require.Len(t, c.Findings, 2)
+}
+
 func TestEnvironmentOfTheBootLoader(t *testing.T) {
 	good := flash(t, nil)
 	env := func(from, to string) []byte {
