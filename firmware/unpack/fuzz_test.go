@@ -1,6 +1,7 @@
 package unpack
 
 import (
+	"encoding/binary"
 	"testing"
 )
 
@@ -10,7 +11,9 @@ func FuzzOpen(f *testing.F) {
 	// Short ones: the formats' own packages are fuzzed too, and a long one costs
 	// the time of thousands.
 	image := sparse(3, 0)
-	f.Add(image[:len(image)-1<<20+4096])
+	image = image[:len(image)-1<<20+4096]
+	binary.LittleEndian.PutUint64(image[40:], uint64(len(image)))
+	f.Add(image)
 	w := &jffs2Writer{}
 	w.file(1, 2, "file", 0o100644, "contents")
 	f.Add(w.b)
