@@ -174,7 +174,7 @@ func (w *walker) parts(path string, base int, parts []mtd.Part, end int) {
 		if p.Name != "" {
 			name += ":" + p.Name
 		}
-		kind := Unknown
+		kind := Code
 		if p.Writable {
 			kind = Volatile
 		}

@@ -130,7 +130,8 @@ func (o *opener) open(l *Leaf, id string, depth int) (name string) {
 		o.variables(l)
 	case l.archive != nil:
 		o.files(l, id, depth)
-	case l.Type == "" && (l.Kind == Padding || l.Kind == Unknown || l.Kind == Free), (l.Kind == Unknown || l.Kind == Volatile) && (l.packed && l.within == "" || l.Type == typePart):
+	case l.Type == "" && (l.Kind == Padding || l.Kind == Unknown || l.Kind == Free), l.Type == typePart,
+		l.packed && l.within == "" && (l.Kind == Unknown || l.Kind == Volatile):
 		o.raw(l, l.Path+"/", 0, depth)
 	}
 	return name

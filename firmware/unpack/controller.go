@@ -25,7 +25,7 @@ func controllerDecoders() []firmware.Decoder {
 	return []firmware.Decoder{
 		{Name: "squashfs", Begins: func(b []byte) bool { _, ok := squashfs.ParseHeader(b); return ok }, Open: openSquashFS},
 		{Name: "cramfs", Begins: cramfs.Begins, Open: openCramFS},
-		{Name: "jffs2", Begins: func(b []byte) bool { _, ok := jffs2.Order(b); return ok }, Open: openJFFS2},
+		{Name: "jffs2", Begins: func(b []byte) bool { _, ok := jffs2.Begins(b); return ok }, Open: openJFFS2},
 		{Name: "ubi", Begins: ubi.Begins, Open: openUBI},
 		{Name: "ubifs", Begins: ubifs.Begins, Open: openUBIFS},
 		{Name: "fit", Begins: beginsFIT, Open: openFIT},
@@ -205,15 +205,29 @@ func writtenTo(b []byte) bool {
 	return ok || ubifs.Begins(b) || len(bytes.Trim(b, "\xff")) == 0
 }
 
-// openEnvironment makes a file of every variable.
+// openEnvironment makes a file of every variable. Where a second copy follows,
+// the boot loader takes the newer one: a variable that differs has the values of
+// both, so that it does not matter which copy was written last.
 func openEnvironment(b []byte, _ int) (firmware.Archive, error) {
 	e, ok := uboot.ParseEnvironment(b)
 	if !ok {
 		return firmware.Archive{}, errors.New("no environment")
 	}
 	a := firmware.Archive{Used: e.Size}
-	for _, v := range e.Variables {
-		a.Files = append(a.Files, firmware.File{Path: v.Name, Kind: firmware.Data, Type: firmware.VariableType, Name: v.Name, Content: []byte(v.Value)})
+	all := e.Variables
+	if second, ok := uboot.ParseEnvironment(b[e.Size:]); ok {
+		all = append(all, second.Variables...)
+		a.Used += second.Size
+	}
+	at := map[string]int{}
+	for _, v := range all {
+		i, ok := at[v.Name]
+		if !ok {
+			at[v.Name] = len(a.Files)
+			a.Files = append(a.Files, firmware.File{Path: v.Name, Kind: firmware.Data, Type: firmware.VariableType, Name: v.Name, Content: []byte(v.Value)})
+		} else if f := &a.Files[i]; string(f.Content) != v.Value {
+			f.Content = append(append(f.Content, "\nor: "...), v.Value...)
+		}
 	}
 	return a, nil
 }

@@ -200,6 +200,13 @@ func TestEnvironmentOfTheBootLoader(t *testing.T) {
 	}
 	require.Empty(t, told(t, references(good), env("00:11:22", "00:11:33")), "a setting")
 	require.Equal(t, []string{"FW-012 image/env/bootargs"}, told(t, references(good), env("root=/dev/ram rw", "root=/dev/nfs rw")))
+	second := bytes.Clone(good)
+	copy(second[0x70000:], second[0x60000:0x70000])
+	require.Empty(t, told(t, references(good), second), "saved to the other copy")
+	e := second[0x70000:0x80000]
+	copy(e, bytes.Replace(e, []byte("bootm"), []byte("bootx"), 1))
+	binary.LittleEndian.PutUint32(e, crc32.ChecksumIEEE(e[4:]))
+	require.Equal(t, []string{"FW-012 image/env/bootcmd"}, told(t, references(good), second), "the copy that is not the first")
 	require.Equal(t, []string{"FW-012 image/env/preboot"}, told(t, references(good), env("ethaddr=", "preboot=")))
 }
 

@@ -74,19 +74,50 @@ func Order(b []byte) (order binary.ByteOrder, ok bool) {
 		return nil, false
 	}
 	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
-		if order.Uint16(b) == magic && crc(b[:8]) == order.Uint32(b[8:]) {
+		if order.Uint16(b) == magic && sealed(order, b) {
 			return order, true
 		}
 	}
 	return nil, false
 }
 
+// sealed checks the checksum of a node's header, which is over the header of the
+// node as it was written: an obsolete one has a bit less.
+func sealed(order binary.ByteOrder, h []byte) bool {
+	var b [8]byte
+	copy(b[:], h)
+	order.PutUint16(b[2:], order.Uint16(h[2:])|accurate)
+	return crc(b[:]) == order.Uint32(h[8:])
+}
+
+const page = 4096
+
+// Begins returns where the first node of a file system is: blocks before it may
+// be erased, as nodes are written to the next free block.
+func Begins(b []byte) (at int, ok bool) {
+	for at+page < len(b) && erased(b[at:at+page]) {
+		at += page
+	}
+	_, ok = Order(b[at:])
+	return at, ok
+}
+
+func erased(b []byte) bool {
+	for _, c := range b {
+		if c != 0xff {
+			return false
+		}
+	}
+	return true
+}
+
 // Parse reads a file system, contents of at most limit bytes.
 func Parse(b []byte, limit int) (FileSystem, error) {
-	order, ok := Order(b)
+	at, ok := Begins(b)
 	if !ok {
 		return FileSystem{}, fmt.Errorf("%w: it does not begin with a node", filetree.ErrMalformed)
 	}
+	order, _ := Order(b[at:])
 	r := &reader{
 		b: b, order: order, dirs: map[uint32]map[string]dirent{}, inodes: map[uint32][]inodeNode{},
 		budget: filetree.NewBudget(limit), work: 2*limit + 1<<20, visited: map[uint32]bool{},
@@ -118,10 +149,7 @@ func (r *reader) scan() error {
 			continue
 		}
 		kind, n := r.order.Uint16(h[2:]), int64(r.order.Uint32(h[4:]))
-		var sealed [8]byte // the checksum is over the header of the node as it was written
-		copy(sealed[:], h)
-		r.order.PutUint16(sealed[2:], kind|accurate)
-		if crc(sealed[:]) != r.order.Uint32(h[8:]) {
+		if !sealed(r.order, h) {
 			at += 4
 			continue
 		}

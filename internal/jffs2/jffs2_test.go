@@ -94,6 +94,8 @@ func TestNodesThatDoNotHoldDoNotCount(t *testing.T) {
 	obsolete := name(o, 1, 9, 0, "file")
 	obsolete[3] &^= 0x20 // a flash that can clear bits marks nodes so
 	require.Equal(t, []string{"-0644 0:0 /file 3 one"}, lines(t, append(bytes.Clone(whole), obsolete...)))
+	require.Equal(t, []string{"-0644 0:0 /file 3 one"}, lines(t, append(obsolete, whole...)))
+	require.Equal(t, []string{"-0644 0:0 /file 3 one"}, lines(t, append(bytes.Repeat([]byte{0xff}, 2*page), whole...)), "blocks that are erased")
 }
 
 func TestDirectoryInsideOfItself(t *testing.T) {

@@ -64,7 +64,7 @@ func Parse(b []byte) []Part {
 		x, y := &f.parts[i], &f.parts[j]
 		return x.Offset < y.Offset || x.Offset == y.Offset && x.Length > y.Length
 	})
-	out := separate(f.parts, len(b))
+	out := separate(f.parts, b)
 	for i := range out { // of two that lie on each other one is left
 		if ambiguous != "" && out[i].Kind == "image" {
 			out[i].Ambiguous = ambiguous
@@ -128,9 +128,12 @@ func (f *flash) openBMC() {
 
 func erased(b []byte) bool { return len(bytes.Trim(b, "\xff")) == 0 }
 
+// eraseBlock is the usual length of what a flash erases at once.
+const eraseBlock = 64 << 10
+
 // separate drops parts that begin inside others and gives those of no length
-// theirs.
-func separate(parts []Part, size int) []Part {
+// theirs. A JFFS2 may have moved on: erased blocks before it are its own.
+func separate(parts []Part, b []byte) []Part {
 	var out []Part
 	end := 0
 	for _, p := range parts {
@@ -145,11 +148,17 @@ func separate(parts []Part, size int) []Part {
 		if p.Offset < end {
 			continue
 		}
+		if p.Kind == "jffs2" && p.Offset&^(eraseBlock-1) >= end {
+			p.Offset &^= eraseBlock - 1
+			for p.Offset-eraseBlock >= end && erased(b[p.Offset-eraseBlock:p.Offset]) {
+				p.Offset -= eraseBlock
+			}
+		}
 		out = append(out, p)
 		end = p.Offset + p.Length
 	}
 	if n := len(out); n > 0 && out[n-1].Length == 0 {
-		out[n-1].Length = size - out[n-1].Offset
+		out[n-1].Length = len(b) - out[n-1].Offset
 	}
 	return out
 }

@@ -173,3 +173,19 @@ func TestWritablePartsOfOpenBMC(t *testing.T) {
 	copy(b[0x4c0000:], "none")
 	require.Equal(t, []string{"env"}, writable(), "another layout")
 }
+
+// A log-structured file system moves on through its blocks; its part stays.
+func TestErasedBlocksBeforeAFileSystem(t *testing.T) {
+	b := bytes.Repeat([]byte{0xff}, 8*eraseBlock)
+	copy(b, uimage(1000))
+	node := []byte{0x85, 0x19, 0x03, 0x20, 12, 0, 0, 0}
+	sum := ^crc32.Update(0xffffffff, crc32.IEEETable, node)
+	node = binary.LittleEndian.AppendUint32(node, sum)
+	for _, at := range []int{1, 3, 7} {
+		image := bytes.Clone(b)
+		copy(image[at*eraseBlock:], node)
+		ps := Parse(image)
+		require.Len(t, ps, 2)
+		require.Equal(t, Part{Kind: "jffs2", Offset: eraseBlock, Length: 7 * eraseBlock, Writable: true}, ps[1])
+	}
+}
