@@ -48,7 +48,7 @@ func (o *opener) archive(l *Leaf, depth int) bool {
 	if d == nil {
 		return false
 	}
-	a, ok := o.openArchive(l, *d)
+	a, ok := o.openArchive(l, *d, depth)
 	if !ok {
 		return false
 	}
@@ -79,7 +79,7 @@ func (o *opener) opens(b []byte) *Decoder {
 	return nil
 }
 
-func (o *opener) openArchive(l *Leaf, d Decoder) (a Archive, ok bool) {
+func (o *opener) openArchive(l *Leaf, d Decoder, depth int) (a Archive, ok bool) {
 	limit := o.limit(l.Path, len(l.content))
 	if limit <= 0 {
 		return a, false
@@ -92,7 +92,11 @@ func (o *opener) openArchive(l *Leaf, d Decoder) (a Archive, ok bool) {
 	if err == nil && n > limit {
 		err = fmt.Errorf("%w of %d bytes", ErrLimit, limit)
 	}
-	o.left.expanded -= min(n, limit)
+	grown := min(n, limit)
+	if depth == 0 { // blocks of the image in another order
+		grown = max(0, grown-len(l.content))
+	}
+	o.left.expanded -= grown
 	o.left.work -= len(l.content) + min(n, limit)
 	if err == nil && len(a.Files) > o.left.leaves-2 {
 		err = fmt.Errorf("%w of %d leaves", ErrLimit, maxLeaves)

@@ -165,7 +165,7 @@ func (m *Image) sideFile(b *evidence.Bundle, name string) {
 // structure becomes one unknown leaf. What compressed parts hold is only looked
 // at when it is asked for.
 func Parse(name string, data []byte, decoders ...Decoder) *Image {
-	m := &Image{Name: name, Artifact: "firmware/" + name + ".rom", Size: int64(len(data)), SHA256: digest(data), data: data, bounds: defaultBounds, decoders: decoders}
+	m := &Image{Name: name, Artifact: "firmware/" + name + ".rom", Size: int64(len(data)), SHA256: digest(data), data: data, bounds: boundsFor(len(data)), decoders: decoders}
 	w := &walker{data: data, names: map[string]int{}, most: maxLeaves}
 	w.image()
 	m.Leaves, m.names = w.leaves, w.names

@@ -28,6 +28,14 @@ type bounds struct {
 // inside each other, and expand to two or three times their size.
 var defaultBounds = bounds{depth: 40, leaves: maxLeaves, expanded: 128 << 20, work: 1 << 30}
 
+// boundsFor allows a long image more: the flash of a management controller may
+// hold two systems, each compressed to a third.
+func boundsFor(size int) bounds {
+	b := defaultBounds
+	b.expanded = min(max(b.expanded, 4*size), 2*b.expanded)
+	return b
+}
+
 // opener takes the leaves of an image apart down to its sections.
 type opener struct {
 	names map[string]int

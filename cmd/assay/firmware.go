@@ -60,9 +60,10 @@ func newFirmwareListCommand(env *environment) *cobra.Command {
 		Use:   "list IMAGE",
 		Short: "List what a firmware image is made of, down to modules and variables",
 		Long: `Takes an image apart: flash regions, firmware volumes, files with the names that
-engineers know, compressed sections with what they hold, variables, and every byte
-between them. Offsets are those in the image, or in what a compressed section
-expands to. Headers, sections and empty room are listed with --all and in JSON.
+engineers know, compressed sections with what they hold, variables, the file systems
+of a management controller down to their files, and every byte between them. Offsets
+are those in the image, or in what a compressed section or a file system expands to.
+Headers, sections and empty room are listed with --all and in JSON.
 
 Exits 0 when the image was read, whatever is in it, and 65 when it was refused.`,
 		Example: "  assay firmware list bios.rom\n  assay firmware list bios.rom --format json",

@@ -51,7 +51,7 @@ func openTar(b []byte, limit int) (firmware.Archive, error) {
 			if h.Size > int64(limit) {
 				return a, fmt.Errorf("%w of %d bytes", firmware.ErrLimit, limit)
 			}
-			data, err = readAll(r, limit)
+			data, err = entry(r, src, b, h.Size)
 			limit -= len(data)
 		}
 		if err != nil {
@@ -76,6 +76,20 @@ func openTar(b []byte, limit int) (firmware.Archive, error) {
 		a.Notes = append(a.Notes, verify(files)...)
 	}
 	return a, nil
+}
+
+// entry reads a file, which stands in the archive as it is and needs no copy. One
+// with holes does not.
+func entry(r io.Reader, src *bytes.Reader, b []byte, size int64) ([]byte, error) {
+	start := len(b) - src.Len()
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return nil, err
+	}
+	data := b[start : len(b)-src.Len()]
+	if int64(len(data)) != size {
+		return nil, fmt.Errorf("%w: a file of %d bytes has %d in the archive", filetree.ErrMalformed, size, len(data))
+	}
+	return data, nil
 }
 
 func tarFile(name string, data []byte) firmware.File {
