@@ -44,6 +44,10 @@ func (f *flash) module(header int) (Part, bool) {
 	}
 	p.Body, p.BodyLength = int(body), int(size)
 	contents := f.b[at+body : at+body+size]
+	if !f.spend(len(contents)) {
+		p.Damaged = "its checksum was not looked at: modules claim more bytes than there are"
+		return p, true
+	}
 	if want := le.Uint32(h[50:]); le.Uint16(h[44:])&hasChecksum != 0 && !p.Writable && crc32.ChecksumIEEE(contents) != want {
 		p.Damaged = fmt.Sprintf("its contents have checksum %08x, its header says %08x", crc32.ChecksumIEEE(contents), want)
 	}

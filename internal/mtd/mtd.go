@@ -42,7 +42,7 @@ const (
 // begins inside another belongs to it. A file system that does not say how long
 // it is reaches to the next part.
 func Parse(b []byte) []Part {
-	f := &flash{b: b, environments: maxEnvironments}
+	f := &flash{b: b, environments: maxEnvironments, left: 4*len(b) + 1<<20}
 	f.images()
 	listed := len(f.parts)
 	for at := 0; at+64 <= len(b) && len(f.parts) < MaxParts; at += block {
@@ -79,10 +79,17 @@ type flash struct {
 	b            []byte
 	parts        []Part
 	ubiEnd       int
+	left         int // bytes that may still be looked at more than once
 	environments int // that may still be looked for, each over many bytes
 }
 
 const maxEnvironments = 64
+
+// spend takes n bytes from the budget: headers may all claim the whole flash.
+func (f *flash) spend(n int) bool {
+	f.left -= n
+	return f.left >= 0
+}
 
 // layout is how OpenBMC divides a flash of one size (Linux kernel,
 // openbmc-flash-layout*.dtsi). Only the writable parts need it: they may be
@@ -174,7 +181,10 @@ func (f *flash) part(at int) (Part, bool) {
 		if binary.BigEndian.Uint32(h[20:]) != 17 || n < 40 {
 			return p, false
 		}
-		if n <= uint64(len(h)) && bytes.Contains(h[:n], []byte("data-size\x00")) {
+		if n > uint64(len(h)) || !f.spend(int(n)) {
+			return p, false
+		}
+		if bytes.Contains(h[:n], []byte("data-size\x00")) {
 			return p, true // images lie behind the tree: it reaches to the next part
 		}
 	case uboot.BeginsImage(h):

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/ulikunitz/xz"
@@ -188,4 +189,27 @@ func TestErasedBlocksBeforeAFileSystem(t *testing.T) {
 		require.Len(t, ps, 2)
 		require.Equal(t, Part{Kind: "jffs2", Offset: eraseBlock, Length: 7 * eraseBlock, Writable: true}, ps[1])
 	}
+}
+
+// Every header may claim all of the flash.
+func TestHeadersThatClaimEverything(t *testing.T) {
+	start := time.Now()
+	b := make([]byte, 16<<20)
+	for at := 0; at < len(b); at += block {
+		binary.BigEndian.PutUint32(b[at:], 0xd00dfeed)
+		binary.BigEndian.PutUint32(b[at+4:], uint32(len(b)-at))
+		binary.BigEndian.PutUint32(b[at+20:], 17)
+	}
+	Parse(b)
+	for at := 0; at < len(b); at += block {
+		h := b[at : at+moduleLen]
+		clear(h)
+		copy(h, moduleMagic)
+		h[8], h[62], h[63], h[45] = 1, 0xaa, 0x55, 1
+		binary.LittleEndian.PutUint32(h[12:], uint32(len(b)))
+		binary.LittleEndian.PutUint32(h[40:], uint32(len(b)))
+		h[23] = -sum(h)
+	}
+	Parse(b)
+	require.Less(t, time.Since(start), 5*time.Second)
 }

@@ -50,6 +50,9 @@ func (f *flash) image(line []byte) (Part, bool) {
 		return Part{}, false
 	}
 	p := Part{Kind: "image", Name: name[:min(len(name), 32)], Offset: int(n[0]), Length: int(n[1])}
+	if !f.spend(p.Length) {
+		return Part{}, false
+	}
 	if sum := crc32.ChecksumIEEE(f.b[n[0] : n[0]+n[1]]); uint64(sum) != n[2] {
 		p.Damaged = fmt.Sprintf("its contents have checksum %08x, the table says %08x", sum, n[2])
 	}
