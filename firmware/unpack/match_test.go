@@ -160,6 +160,8 @@ func TestWhatMayChangeInAWritableFileSystem(t *testing.T) {
 		"a script":                    {3, "messages.2", 0o100644, "#!/bin/sh\n", []string{"FW-012 image/rwfs/log/messages.2"}},
 		"the mode of a program":       {3, "messages", 0o100755, "started\n", []string{"FW-012 image/rwfs/log/messages"}},
 		"a file of the read-only one": {2, "empty", 0o100644, "no more", []string{"FW-012 image/rwfs/etc/empty"}},
+		"what root does at login":     {4, ".profile", 0o120777, "/tmp/x", []string{"FW-012 image/rwfs/home/.profile"}},
+		"a link to a log":             {3, "latest", 0o120777, "messages", nil},
 		"a device":                    {3, "mem", 0o20600, "\x01\x01", []string{"FW-012 image/rwfs/log/mem"}},
 	} {
 		w := &jffs2Writer{version: 1 << 20}
