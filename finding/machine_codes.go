@@ -249,7 +249,7 @@ var machineCodes = []Entry{
 	{
 		Code: BMCFirmwareDiffers, Name: "bmc-firmware-differs", Severity: Critical, Claim: ClaimFirmware,
 		Title:   "BMC firmware differs",
-		Meaning: "The management controller's firmware or state is not the declared one.",
+		Meaning: "The management controller's firmware is not the declared one, or a file that it writes and that runs or lets someone in.",
 		Action:  "Reflash it with an external programmer and rotate its secrets.",
 		Attack:  []string{"T1542.002"}, EMB3D: []string{"TID-211"},
 	},

@@ -15,16 +15,16 @@ func (w *walker) amd() []piece {
 	}
 	var pieces, bad []piece
 	for _, s := range f.Structures {
-		pieces = append(pieces, piece{path: "efs", kind: Header, typ: typeAMD, name: "embedded firmware structure", start: s.Offset, end: s.Offset + s.Length})
+		pieces = append(pieces, piece{path: w.prefix + "efs", kind: Header, typ: typeAMD, name: "embedded firmware structure", start: s.Offset, end: s.Offset + s.Length})
 	}
 	for _, d := range f.Directories {
-		path := d.Name + "/directory"
+		path := w.prefix + d.Name + "/directory"
 		if d.Damaged {
 			w.damaged(path, "a directory of AMD's firmware", d.Offset, d.Length)
 		}
 		pieces = append(pieces, piece{path: path, kind: Header, typ: typeAMD, name: d.Name, start: d.Offset, end: d.Offset + d.Length})
 		for _, e := range d.Entries {
-			p := piece{path: d.Name + "/" + e.Label(), kind: amdKind(e.Kind), typ: typeAMD, start: e.Offset, end: e.Offset + e.Length}
+			p := piece{path: w.prefix + d.Name + "/" + e.Label(), kind: amdKind(e.Kind), typ: typeAMD, start: e.Offset, end: e.Offset + e.Length}
 			switch {
 			case e.Outside:
 				p.end = e.Length

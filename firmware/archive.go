@@ -14,6 +14,8 @@ type Archive struct {
 	Files []File
 	Used  int    // bytes that the archive takes; what follows is compared as it stands
 	Notes []Note // what does not hold, or could not be read
+
+	writable bool // it lies where firmware writes in operation
 }
 
 // File is one file of an archive. Its contents are inside of the archive's leaf
@@ -42,26 +44,42 @@ const typeArchive = "archive"
 // archive opens bytes that begin as one of the brought formats does: the
 // archive, and what lies behind it.
 func (o *opener) archive(l *Leaf, depth int) bool {
-	for _, d := range o.decoders {
-		if d.Begins == nil || !d.Begins(l.content) {
-			continue
-		}
-		a, ok := o.openArchive(l, d)
-		if !ok {
-			return false
-		}
-		w := o.walker(l.content, l.Path+"/")
-		if c := w.add(l.Path+"/"+d.Name, Code, a.Used); c != nil && !w.full {
-			c.Type, c.Encoding, c.archive = typeArchive, d.Name, &a
-		}
-		w.gap(l.Path+"/"+d.Name, len(l.content))
-		o.adopt(l, w, l.Path, depth)
-		return true
+	d := o.opens(l.content)
+	if d == nil {
+		return false
 	}
-	return false
+	a, ok := o.openArchive(l, *d, depth)
+	if !ok {
+		return false
+	}
+	kind := Code
+	if a.writable = l.Kind == Volatile; a.writable {
+		kind = Volatile
+	}
+	w := o.walker(l.content, l.Path+"/")
+	if c := w.add(l.Path+"/"+d.Name, kind, a.Used); c != nil && !w.full {
+		c.Type, c.Encoding, c.archive = typeArchive, d.Name, &a
+	}
+	if a.writable {
+		w.add(l.Path+"/"+d.Name+"+gap", Volatile, len(l.content))
+	} else {
+		w.gap(l.Path+"/"+d.Name, len(l.content))
+	}
+	o.adopt(l, w, l.Path, depth)
+	return true
 }
 
-func (o *opener) openArchive(l *Leaf, d Decoder) (a Archive, ok bool) {
+// opens returns the decoder for bytes that begin as its format does, or nil.
+func (o *opener) opens(b []byte) *Decoder {
+	for i, d := range o.decoders {
+		if d.Begins != nil && d.Begins(b) {
+			return &o.decoders[i]
+		}
+	}
+	return nil
+}
+
+func (o *opener) openArchive(l *Leaf, d Decoder, depth int) (a Archive, ok bool) {
 	limit := o.limit(l.Path, len(l.content))
 	if limit <= 0 {
 		return a, false
@@ -74,8 +92,15 @@ func (o *opener) openArchive(l *Leaf, d Decoder) (a Archive, ok bool) {
 	if err == nil && n > limit {
 		err = fmt.Errorf("%w of %d bytes", ErrLimit, limit)
 	}
-	o.left.expanded -= min(n, limit)
+	grown := min(n, limit)
+	if depth == 0 { // blocks of the image in another order
+		grown = max(0, grown-len(l.content))
+	}
+	o.left.expanded -= grown
 	o.left.work -= len(l.content) + min(n, limit)
+	if err == nil && len(a.Files) > o.left.leaves-2 {
+		err = fmt.Errorf("%w of %d leaves", ErrLimit, maxLeaves)
+	}
 	if err != nil {
 		o.notExpanded(err, l.Path, len(l.content), limit)
 		return a, false
@@ -87,21 +112,48 @@ func (o *opener) openArchive(l *Leaf, d Decoder) (a Archive, ok bool) {
 // files makes leaves of an archive's files. One that is empty is only in the
 // listing.
 func (o *opener) files(l *Leaf, id string, depth int) {
-	for _, n := range l.archive.Notes {
+	a := l.archive
+	for _, n := range a.Notes {
 		o.problem(n.Code, strings.TrimSuffix(id+"/"+plainName(n.Path), "/"), n.Want, n.Got, n.Why)
 	}
-	var all []byte
-	for _, f := range l.archive.Files {
-		all = append(all, f.Content...)
-	}
-	l.Expanded = int64(len(all))
-	w := o.walker(all, id+"/")
-	for _, f := range l.archive.Files {
-		c := w.add(id+"/"+plainName(f.Path), f.Kind, w.pos+len(f.Content))
-		if c == nil || w.full {
+	w := o.walker(nil, id+"/")
+	w.runs = [][]byte{}
+	for _, f := range a.Files {
+		if f.Type == NodeType && !a.writable {
+			o.readonly[f.Path] = true
+			continue // it is a line of the listing
+		}
+		kind := o.kindOf(f, a.writable)
+		c := w.add(id+"/"+plainName(f.Path), kind, w.pos+len(f.Content))
+		if c == nil {
 			continue
 		}
+		w.runs = append(w.runs, f.Content)
 		c.Type, c.Name, c.packed = f.Type, plainName(f.Name), true
+		if a.writable && f.Type != typeVolumeFile {
+			c.within = f.Path
+			if kind != Volatile {
+				c.Type = typePersistent
+			}
+		}
 	}
+	l.Expanded = int64(w.pos)
+	a.Files = nil
 	o.adopt(l, w, id, depth)
+}
+
+// kindOf is the kind of a file: what its format says of it, unless the file is
+// an archive itself or lies where firmware writes.
+func (o *opener) kindOf(f File, writable bool) Kind {
+	switch {
+	case writable && f.Type != typeVolumeFile:
+		return persistent(f)
+	case writable:
+		return f.Kind
+	}
+	o.readonly[f.Path] = true
+	if f.Kind == Data && f.Type != typeListing && o.opens(f.Content) != nil {
+		return Unknown
+	}
+	return f.Kind
 }

@@ -15,7 +15,7 @@ type Change struct {
 	Kind     Kind     `json:"kind"`
 	Type     string   `json:"type,omitempty"`
 	Name     string   `json:"name,omitempty"`
-	Sections []string `json:"sections,omitempty"` // sections of a file that differ
+	Sections []string `json:"sections,omitempty"` // sections of a file that differ, or lines of a listing
 	Old      string   `json:"old,omitempty"`      // sha256
 	New      string   `json:"new,omitempty"`
 }
@@ -104,6 +104,9 @@ func change(what string, l Leaf, old, now string) Change {
 
 // differingSections names the sections of a file that are not the same in both.
 func differingSections(a, b Leaf) []string {
+	if a.Type == typeListing && b.Type == typeListing {
+		return differingLines(a.content, b.content)
+	}
 	old, now := map[string]string{}, map[string]string{}
 	sections := func(l Leaf, into map[string]string) {
 		var walk func(Leaf)
@@ -132,4 +135,26 @@ func differingSections(a, b Leaf) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// maxLines bounds the lines of a listing that are named.
+const maxLines = 40
+
+// differingLines names the lines that only one of two listings has.
+func differingLines(a, b []byte) []string {
+	count := map[string]int{}
+	for _, l := range strings.Split(string(a), "\n") {
+		count[l]++
+	}
+	for _, l := range strings.Split(string(b), "\n") {
+		count[l]--
+	}
+	var out []string
+	for l, n := range count {
+		if n != 0 {
+			out = append(out, l)
+		}
+	}
+	slices.Sort(out)
+	return out[:min(len(out), maxLines)]
 }

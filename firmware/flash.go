@@ -1,12 +1,14 @@
 package firmware
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/cbfs"
+	"github.com/assay-hw/assay/internal/ffs"
 	"github.com/assay-hw/assay/internal/fmap"
 	"github.com/assay-hw/assay/internal/mtd"
 )
@@ -28,7 +30,7 @@ type area struct {
 // flashMap opens a flash along the map that coreboot keeps in it. A map whose
 // areas cross each other or leave the flash is not followed.
 func (o *opener) flashMap(l *Leaf, depth int) bool {
-	if depth > 0 && !l.isWhole() { // offsets in a map are those of the flash
+	if depth > 0 && !l.isWhole() || l.area != nil { // offsets in a map are those of the flash
 		return false
 	}
 	areas, ok := fmap.Find(l.content)
@@ -153,28 +155,162 @@ func (o *opener) coreboot(l *Leaf, depth int) bool {
 	return true
 }
 
-// controller opens a management controller's flash. What lies before the first
-// part is mostly its boot loader, which has no header.
+// controller opens a management controller's flash in what is one leaf of the
+// image.
 func (o *opener) controller(l *Leaf, depth int) bool {
 	parts := mtd.Parse(l.content)
 	if len(parts) == 0 || !o.spend(l.Path, len(l.content)) {
 		return false
 	}
 	w := o.walker(l.content, l.Path+"/")
-	last := l.Path + "/start"
+	w.parts(l.Path, 0, parts, len(l.content))
+	o.adopt(l, w, l.Path, depth)
+	return true
+}
+
+// parts adds the parts of a controller's flash up to end. What lies before the
+// first is mostly its boot loader, which has no header.
+func (w *walker) parts(path string, base int, parts []mtd.Part, end int) {
+	last := path + "/start"
 	for _, p := range parts {
-		w.gap(last, p.Offset)
+		w.gap(last, base+p.Offset)
 		name := p.Kind
 		if p.Name != "" {
 			name += ":" + p.Name
 		}
-		c := w.add(l.Path+"/"+name, Unknown, p.Offset+p.Length)
+		kind := Code
+		if p.Writable {
+			kind = Volatile
+		}
+		c := w.add(path+"/"+name, kind, base+p.Offset+p.Length)
 		if c == nil || w.full {
 			break
 		}
-		c.Type, c.Name, last = typePart, name, c.Path
+		c.Type, c.Name, c.part, last = typePart, name, &p, c.Path
+		if p.Ambiguous != "" {
+			w.claims = append(w.claims, claim{
+				code: finding.VendorSignatureInvalid, path: c.Path, want: "one place for every image", got: "more",
+				why:    "the table of images can be read in two ways, so that other bytes may run than those that are checked: " + p.Ambiguous,
+				offset: base + p.Offset, length: p.Length,
+			})
+		}
+		if p.Damaged != "" {
+			w.claims = append(w.claims, claim{
+				code: finding.InputMalformed, path: c.Path, want: "a module as its header says", got: "another", why: "a module does not hold: " + p.Damaged,
+				offset: base + p.Offset, length: p.Length,
+			})
+		}
 	}
-	w.gap(last, len(l.content))
+	w.gap(last, end)
+}
+
+// module opens a module of MegaRAC: its header, and what its contents are.
+func (o *opener) module(l *Leaf, depth int) {
+	w := o.walker(l.content, l.Path+"/")
+	if at := l.part.Header; at >= 0 && at < l.part.Body {
+		w.gap(l.Path+"/start", at)
+		w.add(l.Path+"/header", Header, min(at+moduleHeader, l.part.Body))
+	}
+	w.gap(l.Path+"/header", l.part.Body)
+	end := l.part.Body + l.part.BodyLength
+	if l.Kind == Volatile {
+		end = len(l.content) // what is written does not keep to the header
+	}
+	if c := w.add(l.Path+"/contents", l.Kind, end); c != nil && !w.full {
+		c.Type = typePart
+	}
+	w.gap(l.Path+"/contents", len(l.content))
 	o.adopt(l, w, l.Path, depth)
+}
+
+const moduleHeader = 64
+
+// flash cuts a flash that is not made of volumes along coreboot's map, or else
+// into the parts of a management controller. It reports whether there is either.
+func (w *walker) flash(path string, end int) bool {
+	body := w.data[w.pos:end]
+	areas, ok := fmap.Find(w.data)
+	if ok {
+		tree, bad := nest(areas, w.pos, len(body))
+		if bad != nil || len(tree) == 0 || w.volumesOutside(tree, body) {
+			return false
+		}
+		w.areaTree(path, w.pos, tree)
+		w.gap(path, end)
+		return true
+	}
+	if contained(body) || w.volumesOutside(nil, body) {
+		return false
+	}
+	parts := mtd.Parse(body)
+	if len(parts) == 0 {
+		return false
+	}
+	w.parts(path, w.pos, parts, end)
 	return true
+}
+
+// contained reports whether bytes begin as the containers do in which firmware
+// is given out: parts of what they hold may lie on a boundary by chance.
+func contained(b []byte) bool {
+	for _, magic := range []string{"PK\x03\x04", "MSCF", "\x1f\x8b", "\xfd7zXZ", "070701", "BZh", "\x7fELF", "MZ"} {
+		if bytes.HasPrefix(b, []byte(magic)) {
+			return true
+		}
+	}
+	return len(b) > 262 && string(b[257:262]) == "ustar"
+}
+
+// volumesOutside reports whether there are volumes of UEFI that no volatile area
+// holds.
+func (w *walker) volumesOutside(tree []*area, body []byte) bool {
+	if !bytes.Contains(body, []byte(ffs.Signature)) {
+		return false
+	}
+	attempt := &walker{data: body, names: map[string]int{}, most: maxLeaves}
+	attempt.volumes("rest", len(body))
+	return slices.ContainsFunc(attempt.leaves, func(l Leaf) bool {
+		return l.Type == typeVolume && !inVolatileArea(tree, int(l.Offset))
+	})
+}
+
+func inVolatileArea(tree []*area, at int) bool {
+	return slices.ContainsFunc(tree, func(a *area) bool {
+		return at >= a.start && at < a.end && (written(a.name) || inVolatileArea(a.inside, at))
+	})
+}
+
+// areaTree adds the innermost areas. base is where offsets count from.
+func (w *walker) areaTree(path string, base int, tree []*area) {
+	last := path
+	for _, a := range tree {
+		w.gap(last, base+a.start)
+		name := path + "/" + a.name
+		last = name
+		if len(a.inside) > 0 {
+			w.areaTree(name, base, a.inside)
+			w.gap(name, base+a.end)
+			continue
+		}
+		kind := Unknown
+		if written(a.name) {
+			kind = Volatile
+		}
+		c := w.add(name, kind, base+a.end)
+		if c == nil || w.full {
+			return
+		}
+		c.Type, c.Name, c.area, last = typeArea, a.name, a, c.Path
+	}
+}
+
+// written reports whether firmware writes to an area in operation, by the names
+// that coreboot gives to such areas.
+func written(name string) bool {
+	switch name {
+	case "RW_MRC_CACHE", "RW_VAR_MRC_CACHE", "RECOVERY_MRC_CACHE", "UNIFIED_MRC_CACHE", "MRC_CACHE", "RW_DDR_TRAINING", "RO_DDR_TRAINING",
+		"RW_ELOG", "ELOG", "RW_NVRAM", "RW_VPD", "RW_SHARED", "SHARED_DATA", "SMMSTORE", "CONSOLE":
+		return true
+	}
+	return false
 }

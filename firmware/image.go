@@ -25,6 +25,7 @@ import (
 	"github.com/assay-hw/assay/internal/ffs"
 	"github.com/assay-hw/assay/internal/fit"
 	"github.com/assay-hw/assay/internal/ifd"
+	"github.com/assay-hw/assay/internal/mtd"
 	"github.com/assay-hw/assay/internal/nvram"
 	"github.com/assay-hw/assay/internal/strictjson"
 )
@@ -68,6 +69,8 @@ type Leaf struct {
 	archive *Archive // to be opened into its files
 	packed  bool     // a file of an archive
 	signed  []byte   // what a signature is over
+	within  string   // its path in a file system that is written to
+	part    *mtd.Part
 }
 
 // Image is one flash image as read. Leaves are in offset order and cover every

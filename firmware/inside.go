@@ -2,6 +2,7 @@ package firmware
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -49,6 +50,25 @@ func (l Leaf) eachModule(f func(Leaf)) {
 	}
 }
 
+// eachPart calls f for the modules in a leaf and for the archives whose files
+// those are: room inside of a file system belongs to no file.
+func (l Leaf) eachPart(f func(Leaf)) {
+	if l.archive != nil && !l.archive.writable && len(l.Inside) > 0 {
+		f(l)
+	}
+	if l.Module() {
+		f(l)
+		return
+	}
+	for _, c := range l.Inside {
+		c.eachPart(f)
+	}
+}
+
+// follows reports whether a leaf differs whenever one of those beside it does:
+// the listing of files, and the archive that they are in.
+func (l Leaf) follows() bool { return l.Type == typeListing || l.Type == typeArchive }
+
 // Surrounds reports whether a leaf is only what is around others: the headers
 // of files and sections, which hold their length, and room that is empty. It
 // changes when they do.
@@ -75,19 +95,24 @@ func emptyRoom(b []byte) bool {
 
 // declaredInside lists what a manifest declares of the inside of an opened
 // leaf: the files of nested volumes and everything beside them that is not
-// empty. Sections of a file belong to it.
+// empty. Sections of a file belong to it. Of a range that is written to in
+// operation it is what may not change there.
 func (l Leaf) declaredInside() []Leaf {
-	if !l.holdsFiles() {
+	if !l.holdsFiles() || l.Kind == Volatile && !l.mustOpen() {
 		return nil
 	}
 	var out []Leaf
-	l.eachModule(func(c Leaf) {
-		if !c.Surrounds() {
+	l.eachPart(func(c Leaf) {
+		if !c.Surrounds() && !c.silent() {
 			out = append(out, c.declared())
 		}
 	})
 	return out
 }
+
+// mustOpen reports whether a volatile leaf is to be compared by what is in it: a
+// part of a controller's flash, or one of which a manifest declares anything.
+func (l Leaf) mustOpen() bool { return l.Type == typePart || len(l.Inside) > 0 }
 
 // declared is a leaf as a manifest has it.
 func (l Leaf) declared() Leaf {
@@ -105,39 +130,109 @@ func (k *comparer) inside(want, l Leaf) bool {
 	if len(want.Inside) == 0 {
 		return false
 	}
-	i := slices.IndexFunc(k.got.Leaves, func(o Leaf) bool { return o.Path == l.Path })
-	opened := k.got.Open()[i]
-	k.opened = true // what kept it closed is told too
+	opened := k.open(l)
 	if !opened.holdsFiles() {
 		return false
 	}
+	return k.parts(want, opened)
+}
+
+// open opens one leaf of the image; what kept it closed is told too.
+func (k *comparer) open(l Leaf) Leaf {
+	i := slices.IndexFunc(k.got.Leaves, func(o Leaf) bool { return o.Path == l.Path })
+	k.opened = append(k.opened, l.Offset)
+	return k.got.Open()[i]
+}
+
+// parts compares the parts in an opened leaf both ways.
+func (k *comparer) parts(want, l Leaf) bool {
 	declared := map[string]Leaf{}
 	for _, w := range want.Inside {
 		declared[w.Path] = w
 	}
 	before := len(k.found)
 	seen := map[string]bool{}
-	opened.eachModule(func(c Leaf) {
+	var later, streams []func() // what only follows from another difference, unless there is none
+	l.eachPart(func(c Leaf) {
 		seen[c.Path] = true
 		w, ok := declared[c.Path]
+		var f func()
 		switch {
 		case ok && strings.EqualFold(w.SHA256, c.SHA256) && w.Length == c.Length, ok && w.Kind == Volatile && c.Kind == Volatile && sameExecutables(w, c):
+			return
 		case ok:
 			if w.Name != "" {
 				c.Name = w.Name // the image may call itself anything
 			}
-			k.reportInside(worse(w, c), c.Path, leafValue(w), "sha256:"+c.SHA256, fmt.Sprintf("%s has other bytes than declared", describe(c)), c, l)
-		case !c.Surrounds():
-			k.coverage.Unexpected++
-			k.reportInside(codeFor(c.Kind), c.Path, "nothing", "sha256:"+c.SHA256, fmt.Sprintf("the image has a %s that the manifest does not declare", describe(c)), c, l)
+			f = func() {
+				k.reportInside(worse(w, c), c.Path, leafValue(w), "sha256:"+c.SHA256, fmt.Sprintf("%s has other bytes than declared", describe(c)), c, l)
+			}
+		case !c.Surrounds() && !c.silent():
+			f = func() {
+				k.coverage.Unexpected++
+				k.reportInside(codeFor(c.Kind), c.Path, "nothing", "sha256:"+c.SHA256, fmt.Sprintf("the image has a %s that the manifest does not declare", describe(c)), c, l)
+			}
+		default:
+			return
+		}
+		switch in := path.Dir(c.Path) + "/"; c.Type {
+		case typeListing:
+			later = append(later, k.unlessFound(in, before, f))
+		case typeArchive:
+			streams = append(streams, k.unlessFound(in, before, f))
+		default:
+			f()
 		}
 	})
+	k.missing(want, l, seen)
+	for _, f := range append(later, streams...) {
+		f()
+	}
+	return len(k.found) > before
+}
+
+// missing reports declared parts that were not seen. A file in a range that is
+// written to may be removed.
+func (k *comparer) missing(want, l Leaf, seen map[string]bool) {
 	for _, w := range want.Inside {
-		if !seen[w.Path] && !w.Surrounds() {
+		if !seen[w.Path] && !w.Surrounds() && w.Type != typePersistent && !w.follows() {
 			k.reportInside(codeFor(w.Kind), w.Path, leafValue(w), "missing", fmt.Sprintf("the image has no %s at this place of its structure", describe(w)), w, l)
 		}
 	}
-	return len(k.found) > before
+}
+
+// unlessFound makes a report wait for what else is found below a path.
+func (k *comparer) unlessFound(prefix string, before int, f func()) func() {
+	prefix = "firmware:" + k.got.Name + "/" + prefix
+	return func() {
+		if !slices.ContainsFunc(k.found[before:], func(o finding.Finding) bool { return strings.HasPrefix(o.Subject, prefix) }) {
+			f()
+		}
+	}
+}
+
+// written compares what may not change in a range that is written to in
+// operation. A program without decoders for it says that it did not look.
+func (k *comparer) written(want, l Leaf) {
+	if !want.mustOpen() && !l.mustOpen() {
+		return
+	}
+	notChecked := func(reason string) {
+		k.notChecked = append(k.notChecked, NotChecked{What: "firmware:" + k.got.Name + "/" + l.Path, Reason: reason})
+	}
+	if !slices.ContainsFunc(k.got.decoders, func(d Decoder) bool { return d.Begins != nil }) {
+		notChecked("this program has no decoders for what is in it; accounts, keys and programs there were not compared")
+		return
+	}
+	opened := k.open(l)
+	switch {
+	case opened.holdsFiles():
+		k.parts(want, opened)
+	case uniform(k.got.bytes(l)):
+		k.missing(want, l, nil)
+	default:
+		notChecked("what is in it is not understood; accounts, keys and programs there were not compared")
+	}
 }
 
 func sameExecutables(want, got Leaf) bool {
@@ -153,6 +248,9 @@ func (k *comparer) reportInside(code finding.Code, path, want, got, why string, 
 		}
 	}
 	k.report(code, path, want, got, why+"; it is inside of "+describe(outer), outer.Offset, outer.Length)
+	if l.Type == typePersistent {
+		k.persistent = append(k.persistent, k.found[len(k.found)-1].Subject)
+	}
 }
 
 func worse(a, b Leaf) finding.Code {

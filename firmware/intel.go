@@ -16,7 +16,7 @@ const typeEngine = "ME partition"
 // region cuts a region of the flash that is not the host's: along its own map
 // where it has one that is known here.
 func (w *walker) region(r ifd.Region) {
-	name := "region:" + r.Name
+	name := w.prefix + "region:" + r.Name
 	var pieces []piece
 	switch r.Name {
 	case "me":
@@ -44,12 +44,12 @@ func (w *walker) region(r ifd.Region) {
 // rest of the flash.
 func (w *walker) engineAlone() bool {
 	r := ifd.Region{Name: "me", End: len(w.data)}
-	pieces := w.engine("region:me", r)
+	pieces := w.engine(w.prefix+"region:me", r)
 	if len(pieces) == 0 {
 		return false
 	}
 	w.silicon = pieces
-	w.between("region:me", r.End)
+	w.between(w.prefix+"region:me", r.End)
 	return true
 }
 

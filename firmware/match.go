@@ -95,12 +95,11 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	}
 	best.sameVersion(version)
 	c.Findings = append(c.Findings, best.found...)
-	switch {
-	case best.opened:
-		c.Findings = append(c.Findings, m.Inside()...)
-	case best.differing():
+	c.Findings = append(c.Findings, best.met()...)
+	if best.differing() {
 		c.Findings = append(c.Findings, m.signed()...)
 	}
+	c.NotChecked = append(c.NotChecked, best.notChecked...)
 	c.Coverage = append(c.Coverage, best.coverage)
 	if n := best.coverage.Undeclared; n > 0 {
 		c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: fmt.Sprintf("%d of %d bytes are in no part that the reference declares: the vendor's file does not hold the whole flash", n, m.Size)})
@@ -224,7 +223,10 @@ type comparer struct {
 	found    []finding.Finding
 	coverage Coverage
 	moved    []string
-	opened   bool // what is inside of the image was looked at
+	opened   []int64 // offsets of the leaves whose insides were looked at
+
+	notChecked []NotChecked
+	persistent []string // subjects of findings in ranges that are written to
 
 	// Differences that another one explains: room that became smaller because
 	// something else grew. They count when there is no other.
@@ -244,6 +246,16 @@ func (k *comparer) report(code finding.Code, path, want, got, why string, at, le
 	f.Sources = []finding.Source{finding.PartMemory}
 	f.Basis = []finding.Basis{{Artifact: k.got.Artifact, SHA256: k.got.SHA256, Offset: at, Length: length}}
 	k.found = append(k.found, f)
+}
+
+// met returns what opening met in the leaves that were looked into.
+func (k *comparer) met() []finding.Finding {
+	if len(k.opened) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(k.got.met()), func(f finding.Finding) bool {
+		return len(f.Basis) > 0 && !slices.Contains(k.opened, f.Basis[0].Offset)
+	})
 }
 
 // leaves compares both ways: every declared leaf needs its bytes, and every
@@ -394,6 +406,7 @@ func (k *comparer) volatileLeaf(want, l Leaf) {
 	k.coverage.Matched++
 	k.coverage.Volatile += l.Length
 	fresh := slices.DeleteFunc(slices.Clone(l.Executables), func(sum string) bool { return slices.Contains(want.Executables, sum) })
+	k.written(want, l)
 	if len(fresh) == 0 {
 		return
 	}
@@ -411,7 +424,10 @@ func (k *comparer) sameVersion(version string) {
 	if version == "" || version != k.ref.Version {
 		return
 	}
-	if k.differing() {
+	firmware := slices.DeleteFunc(slices.Clone(k.found), func(f finding.Finding) bool { // an account that changed is another matter
+		return f.Code == finding.FlashPartDiffers || slices.Contains(k.persistent, f.Subject)
+	})
+	if len(firmware) > 0 {
 		want := "sha256:" + k.ref.SHA256
 		if k.ref.SHA256 == "" {
 			want = "other bytes"

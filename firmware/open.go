@@ -29,11 +29,12 @@ type bounds struct {
 // virtual machines to four times.
 var defaultBounds = bounds{depth: 40, leaves: maxLeaves, expanded: 128 << 20, work: 1 << 30}
 
-// boundsFor are the bounds of an image of n bytes: a large flash may hold more
-// than a crafted file of a few kilobytes.
+// boundsFor are the bounds of an image of n bytes: a large flash may hold two
+// systems, each compressed to a third, and more than a crafted file of a few
+// kilobytes.
 func boundsFor(n int) bounds {
 	b := defaultBounds
-	b.expanded, b.work = max(b.expanded, 4*n), max(b.work, 24*n)
+	b.expanded, b.work = min(max(b.expanded, 4*n), 2*b.expanded), min(max(b.work, 24*n), 2*b.work)
 	return b
 }
 
@@ -46,6 +47,7 @@ type opener struct {
 	noted map[finding.Code]bool
 
 	decoders []Decoder
+	readonly map[string]bool // paths in file systems that are not written to
 }
 
 // problem is something that opening a leaf met.
@@ -62,7 +64,7 @@ type problem struct {
 // exactly once. What cannot be opened stays whole.
 func (m *Image) Open() []Leaf {
 	m.opening.Do(func() {
-		o := &opener{names: m.names, left: m.bounds, noted: map[finding.Code]bool{}, decoders: m.decoders}
+		o := &opener{names: m.names, left: m.bounds, noted: map[finding.Code]bool{}, decoders: m.decoders, readonly: map[string]bool{}}
 		o.left.leaves -= len(m.Leaves)
 		m.opened = slices.Clone(m.Leaves)
 		for i := range m.opened {
@@ -74,7 +76,8 @@ func (m *Image) Open() []Leaf {
 				m.Progress(l.Offset + l.Length)
 			}
 		}
-		m.inside = finding.Sort(append(o.findings(m), m.signed()...))
+		o.shadowed(m.opened)
+		m.inside = o.findings(m)
 	})
 	return m.opened
 }
@@ -82,6 +85,12 @@ func (m *Image) Open() []Leaf {
 // Inside returns what Open found about the image: limits that were met, bytes
 // that could not be expanded or understood.
 func (m *Image) Inside() []finding.Finding {
+	m.Open()
+	return finding.Sort(slices.Concat(m.inside, m.signed()))
+}
+
+// met returns what Open met, without what signatures tell.
+func (m *Image) met() []finding.Finding {
 	m.Open()
 	return m.inside
 }
@@ -134,6 +143,8 @@ func (o *opener) open(l *Leaf, id string, depth int) (name string) {
 		name = o.section(l, id, depth)
 	case l.area != nil:
 		o.openArea(l, depth)
+	case l.part != nil && l.part.Body > 0:
+		o.module(l, depth)
 	case l.Type == typeVariables:
 		o.variables(l)
 	case l.Type == typeEngine && l.Kind == Code:
@@ -143,7 +154,8 @@ func (o *opener) open(l *Leaf, id string, depth int) (name string) {
 		o.opaque(l)
 	case l.signed != nil:
 		o.signature(l)
-	case l.Type == "" && (l.Kind == Padding || l.Kind == Unknown || l.Kind == Free), l.Kind == Unknown && (l.packed || l.Type == typePart), l.Type == typeContainer:
+	case l.Type == "" && (l.Kind == Padding || l.Kind == Unknown || l.Kind == Free), l.Type == typePart, l.Type == typeContainer,
+		l.packed && l.within == "" && (l.Kind == Unknown || l.Kind == Volatile):
 		o.raw(l, l.Path+"/", 0, depth)
 	}
 	return name
@@ -165,12 +177,12 @@ func (o *opener) adopt(l *Leaf, w *walker, id string, depth int) (name string) {
 	l.Inside = w.leaves
 	for i := range l.Inside {
 		c := &l.Inside[i]
-		c.content = w.data[c.Offset : c.Offset+c.Length]
+		c.content = w.body(i)
 		n := o.open(c, id, depth+1)
 		if name == "" {
 			name = n
 		}
-		if (len(c.Inside) == 0 || c.file != nil || c.Encoding != "") && c.SHA256 == "" && o.spend(c.Path, len(c.content)) {
+		if (len(c.Inside) == 0 || c.file != nil || c.Encoding != "" || c.packed || c.Type == typePart) && c.SHA256 == "" && o.spend(c.Path, len(c.content)) {
 			c.SHA256 = digest(c.content)
 		}
 		if c.Kind == Volatile && c.Type != typeVariable {

@@ -22,7 +22,7 @@ func (o *opener) raw(l *Leaf, prefix string, header, depth int) {
 		return
 	}
 	if !o.hasVolumes(l, header) {
-		if header == 0 && (depth == 0 || l.isWhole()) && !o.controller(l, depth) {
+		if header == 0 && (depth == 0 && l.Type == "" || l.isWhole()) && !o.controller(l, depth) {
 			o.closed(l)
 		}
 		return

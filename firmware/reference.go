@@ -33,16 +33,18 @@ func DraftReferences(versions map[string]string, units ...[]*Image) []Reference 
 				continue
 			}
 			r := Reference{Name: m.Name, Version: versions[m.Name], Size: m.Size, SHA256: m.StableSHA256(), Protection: m.Protection}
-			same := func(o Reference) bool { return o.Name == r.Name && o.SHA256 == r.SHA256 }
-			if i := slices.IndexFunc(out, same); i >= 0 {
-				allowExecutables(&out[i], m)
-				out[i].Protection = common(out[i].Protection, m.Protection)
-				continue
-			}
 			for _, l := range m.Open() {
 				d := l.declared()
 				d.Inside = l.declaredInside()
 				r.Leaves = append(r.Leaves, d)
+			}
+			same := func(o Reference) bool {
+				return o.Name == r.Name && o.SHA256 == r.SHA256 && slices.EqualFunc(o.Leaves, r.Leaves, sameWritten)
+			}
+			if i := slices.IndexFunc(out, same); i >= 0 {
+				allowExecutables(&out[i], m)
+				out[i].Protection = common(out[i].Protection, m.Protection)
+				continue
 			}
 			out = append(out, r)
 		}
@@ -51,6 +53,14 @@ func DraftReferences(versions map[string]string, units ...[]*Image) []Reference 
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.SHA256, b.SHA256))
 	})
 	return out
+}
+
+// sameWritten reports whether the same is declared of two ranges that firmware
+// writes to; their bytes are in no digest.
+func sameWritten(a, b Leaf) bool {
+	return a.Kind != Volatile || b.Kind != Volatile || slices.EqualFunc(a.Inside, b.Inside, func(x, y Leaf) bool {
+		return x.Path == y.Path && x.SHA256 == y.SHA256 && x.Kind == y.Kind
+	})
 }
 
 // allowExecutables adds what another unit has in its volatile leaves.

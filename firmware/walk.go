@@ -21,9 +21,10 @@ type walker struct {
 	names  map[string]int // shared by all walkers of an image: a path stands once
 	most   int            // leaves that may still be made
 	full   bool
-	prefix string  // before the names of volumes: the file that they are in
-	loose  bool    // volumes whose checksum does not hold count too
-	claims []claim // what the bytes say of themselves and cannot be true
+	prefix string   // before the names of volumes: the file that they are in
+	loose  bool     // volumes whose checksum does not hold count too
+	runs   [][]byte // of each leaf, where the leaves are no run of data
+	claims []claim  // what the bytes say of themselves and cannot be true
 
 	silicon []piece // parts beside volumes that other maps name, in order
 }
@@ -55,6 +56,15 @@ func (w *walker) add(name string, kind Kind, end int) *Leaf {
 	return &w.leaves[len(w.leaves)-1]
 }
 
+// body returns the bytes of a leaf.
+func (w *walker) body(i int) []byte {
+	if w.runs != nil {
+		return w.runs[i]
+	}
+	l := w.leaves[i]
+	return w.data[l.Offset : l.Offset+l.Length]
+}
+
 // gap adds bytes that belong to no structure: padding when they are all erased
 // or all zero, otherwise unknown. The name does not depend on which, so that
 // filled padding is the same leaf with other bytes.
@@ -81,7 +91,9 @@ func (w *walker) image() {
 			return
 		}
 		w.silicon = w.amd()
-		w.volumes(w.capsule(), len(w.data))
+		if last := w.capsule(); !w.flash(last, len(w.data)) {
+			w.volumes(last, len(w.data))
+		}
 		return
 	}
 	last := w.base()
@@ -89,7 +101,9 @@ func (w *walker) image() {
 		w.gap(last, r.Start)
 		last = w.prefix + "region:" + r.Name
 		if r.HoldsBIOS() {
-			w.volumes(last, r.End)
+			if !w.flash(last, r.End) {
+				w.volumes(last, r.End)
+			}
 			continue
 		}
 		w.region(r)

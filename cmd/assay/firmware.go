@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -34,16 +35,16 @@ const largeImage = 8 << 20
 
 // openImage reads a firmware image from a file. How far it is taken apart is
 // told on the standard error stream, unless quiet.
-func openImage(env *environment, path string, quiet bool) (*firmware.Image, error) {
-	data, err := readInput(path, maxImage)
+func openImage(env *environment, name string, quiet bool) (*firmware.Image, error) {
+	data, err := readInput(name, maxImage)
 	if err != nil {
 		return nil, err
 	}
 	if len(data) == 0 {
-		return nil, unreadable(fmt.Errorf("%s: the file is empty", path))
+		return nil, unreadable(fmt.Errorf("%s: the file is empty", name))
 	}
-	m := firmware.Parse(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), data, unpack.Decoders()...)
-	m.Artifact = path
+	m := firmware.Parse(strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)), data, unpack.Decoders()...)
+	m.Artifact = name
 	if m.Size >= largeImage && !quiet {
 		m.Progress = progressOf(env.stderr, m)
 	}
@@ -80,11 +81,12 @@ func newFirmwareListCommand(env *environment) *cobra.Command {
 		Use:   "list IMAGE",
 		Short: "List what a firmware image is made of, down to modules and variables",
 		Long: `Takes an image apart: flash regions, firmware volumes, files with the names that
-engineers know, compressed sections with what they hold, variables, and every byte
-between them. HTML has a map of the flash to scale: who owns which bytes. Before the
-parts it shows what the makers of processors keep there: Intel's management engine
-with its version, the modules and manifests of Boot Guard with the state of their
-signatures, AMD's directories. Offsets are those in the image, or in what a section
+engineers know, compressed sections with what they hold, variables, the file systems
+of a management controller down to their files, and every byte between them. HTML has
+a map of the flash to scale: who owns which bytes. Before the parts it shows what the
+makers of processors keep there: Intel's management engine with its version, the
+modules and manifests of Boot Guard with the state of their signatures, AMD's
+directories. Offsets are those in the image, or in what a section or a file system
 expands to. Headers, sections and empty room are listed with --all and in JSON.
 
 Exits 0 when the image was read, whatever is in it, and 65 when it was refused.`,
@@ -160,7 +162,7 @@ func (l firmwareList) text(w io.Writer, style report.Style) {
 	}
 	l.silicon.text(w)
 	for _, leaf := range l.Leaves {
-		writeLeaf(w, leaf, 0, style.All)
+		writeLeaf(w, leaf, firmware.Leaf{}, 0, style.All)
 	}
 	if len(l.Findings) > 0 {
 		fmt.Fprintln(w)
@@ -177,27 +179,31 @@ func words(s []string) string {
 
 // writeLeaf prints a leaf and what is inside of it. Without all, what surrounds
 // modules is left out, and so are the sections of a module.
-func writeLeaf(w io.Writer, l firmware.Leaf, depth int, all bool) {
+func writeLeaf(w io.Writer, l, around firmware.Leaf, depth int, all bool) {
 	if all || !l.Surrounds() || l.Inside != nil {
-		fmt.Fprintf(w, "%s%08x +%-8x %-9s %s\n", strings.Repeat("  ", depth), l.Offset, l.Length, l.Kind, report.Plain(leafText(l)))
+		fmt.Fprintf(w, "%s%08x +%-8x %-9s %s\n", strings.Repeat("  ", depth), l.Offset, l.Length, l.Kind, report.Plain(leafText(l, around)))
 	}
 	if !all && l.Module() {
 		return
 	}
 	for _, c := range l.Inside {
-		writeLeaf(w, c, depth+1, all)
+		writeLeaf(w, c, l, depth+1, all)
 	}
 }
 
-func leafText(l firmware.Leaf) string {
+func leafText(l, around firmware.Leaf) string {
 	var b strings.Builder
 	if l.Type != "" {
 		fmt.Fprintf(&b, "%s ", l.Type)
 	}
-	if l.Name != "" && l.Type != "variable" {
+	name := lastName(l)
+	if in, ok := strings.CutPrefix(l.Path, path.Dir(around.Path)+"/"); ok && around.Type == "archive" {
+		name = in // of a file, all of its path in the file system
+	}
+	if l.Name != "" && l.Name != name && l.Type != "variable" {
 		fmt.Fprintf(&b, "%s ", l.Name)
 	}
-	b.WriteString(lastName(l))
+	b.WriteString(name)
 	if l.Encoding != "" {
 		fmt.Fprintf(&b, " %s to %d bytes", l.Encoding, l.Expanded)
 	}

@@ -4,6 +4,8 @@
 package unpack
 
 import (
+	"slices"
+
 	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/firmware/brotli"
 )
@@ -11,5 +13,5 @@ import (
 // Decoders returns all of them.
 func Decoders() []firmware.Decoder {
 	out := []firmware.Decoder{{GUID: brotli.GUID, Name: "brotli", Decode: brotli.Decode}}
-	return append(out, containerDecoders()...)
+	return slices.Concat(out, containerDecoders(), controllerDecoders())
 }

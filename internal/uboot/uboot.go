@@ -1,0 +1,169 @@
+// Package uboot reads what U-Boot keeps in flash: its environment (U-Boot,
+// include/env_internal.h) and legacy images (include/image.h).
+//
+// It proves that the checksums hold.
+package uboot
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+)
+
+// Variable is one variable of an environment.
+type Variable struct{ Name, Value string }
+
+// Environment is a copy of U-Boot's variables.
+type Environment struct {
+	Size      int // with its header, and the room behind the variables
+	Variables []Variable
+}
+
+const (
+	minEnvironment = 1 << 12
+	maxEnvironment = 1 << 18
+	maxVariables   = 1 << 12
+)
+
+// ParseEnvironment reads an environment at the start of b.
+func ParseEnvironment(b []byte) (Environment, bool) {
+	size, header := environment(b)
+	if size == 0 {
+		return Environment{}, false
+	}
+	return Environment{Size: size, Variables: variables(b[header:size])}, true
+}
+
+// EnvironmentSize is how long the environment at the start of b is, 0 when there
+// is none. Its size stands nowhere: it is the one for which the checksum holds.
+func EnvironmentSize(b []byte) int {
+	size, _ := environment(b)
+	return size
+}
+
+// environment finds an environment and how long its header is: where there are
+// two copies, a byte that says which one is valid follows the checksum.
+func environment(b []byte) (size, header int) {
+	if len(b) < minEnvironment {
+		return 0, 0
+	}
+	for _, header := range []int{4, 5} {
+		if !looksLikeVariable(b[header:]) {
+			continue
+		}
+		var sum uint32
+		at := header
+		for size := minEnvironment; size <= min(maxEnvironment, len(b)); size += minEnvironment {
+			sum = crc32.Update(sum, crc32.IEEETable, b[at:size])
+			at = size
+			if sum == binary.LittleEndian.Uint32(b) || sum == binary.BigEndian.Uint32(b) {
+				return size, header
+			}
+		}
+	}
+	return 0, 0
+}
+
+// looksLikeVariable keeps checksums from being computed over everything.
+func looksLikeVariable(b []byte) bool {
+	for i, c := range b[:min(len(b), 64)] {
+		switch {
+		case c == '=':
+			return i > 0
+		case c <= 0x20 || c > 0x7e:
+			return false
+		}
+	}
+	return false
+}
+
+func variables(b []byte) []Variable {
+	var out []Variable
+	for len(b) > 0 && b[0] != 0 && len(out) < maxVariables {
+		entry, rest, _ := bytes.Cut(b, []byte{0})
+		name, value, _ := bytes.Cut(entry, []byte("="))
+		out = append(out, Variable{Name: string(name), Value: string(value)})
+		b = rest
+	}
+	return out
+}
+
+// Image is a legacy image.
+type Image struct {
+	Name              string
+	Load, Entry, Time uint32
+	OS, Arch, Type    byte
+	Compression       byte
+	Data              []byte
+	Parts             [][]byte // of an image of several
+	Damaged           bool     // the checksum of the data does not hold
+}
+
+// HeaderLen is the length of an image's header.
+const HeaderLen = 64
+
+const multi = 4
+
+// ErrMalformed is wrapped by errors of ParseImage.
+var ErrMalformed = errors.New("malformed image")
+
+// BeginsImage reports whether a header stands at the start of b that holds.
+func BeginsImage(b []byte) bool {
+	if len(b) < HeaderLen || binary.BigEndian.Uint32(b) != 0x27051956 {
+		return false
+	}
+	head := bytes.Clone(b[:HeaderLen])
+	clear(head[4:8])
+	return crc32.ChecksumIEEE(head) == binary.BigEndian.Uint32(b[4:])
+}
+
+// ParseImage reads an image.
+func ParseImage(b []byte) (Image, error) {
+	if !BeginsImage(b) {
+		return Image{}, fmt.Errorf("%w: header", ErrMalformed)
+	}
+	be := binary.BigEndian
+	n := be.Uint32(b[12:])
+	if uint64(n) > uint64(len(b)-HeaderLen) {
+		return Image{}, fmt.Errorf("%w: it says %d bytes and has %d", ErrMalformed, n, len(b)-HeaderLen)
+	}
+	name, _, _ := bytes.Cut(b[32:64], []byte{0})
+	m := Image{
+		Name: string(name), Time: be.Uint32(b[8:]), Load: be.Uint32(b[16:]), Entry: be.Uint32(b[20:]),
+		OS: b[28], Arch: b[29], Type: b[30], Compression: b[31], Data: b[HeaderLen : HeaderLen+int(n)],
+	}
+	m.Damaged = crc32.ChecksumIEEE(m.Data) != be.Uint32(b[24:])
+	if m.Type == multi {
+		m.Parts = parts(m.Data)
+	}
+	return m, nil
+}
+
+// parts are the images in one of several: their sizes up to a zero, then each on
+// a word. Sizes that lead out give none.
+func parts(b []byte) [][]byte {
+	var sizes []uint32
+	at := 0
+	for ; ; at += 4 {
+		if len(b)-at < 4 || len(sizes) > 64 {
+			return nil
+		}
+		n := binary.BigEndian.Uint32(b[at:])
+		if n == 0 {
+			at += 4
+			break
+		}
+		sizes = append(sizes, n)
+	}
+	var out [][]byte
+	for _, n := range sizes {
+		if uint64(n) > uint64(len(b)-at) {
+			return nil
+		}
+		out = append(out, b[at:at+int(n)])
+		at = min(at+int(n+3)&^3, len(b))
+	}
+	return out
+}
