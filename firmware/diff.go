@@ -18,6 +18,7 @@ type Change struct {
 	Sections []string `json:"sections,omitempty"` // sections of a file that differ, or lines of a listing
 	Old      string   `json:"old,omitempty"`      // sha256
 	New      string   `json:"new,omitempty"`
+	First    *int64   `json:"firstDifference,omitempty"` // offset in the new image of the first byte that differs, where the part lies in it as it is
 }
 
 // Diff compares two images part by part, down to files and variables: what
@@ -38,7 +39,32 @@ func Diff(a, b *Image) []Change {
 	if len(out) == 0 {
 		out = []Change{{Change: "moved", Path: "image", Kind: Unknown, Old: a.SHA256, New: b.SHA256}}
 	}
+	locate(out, a, b)
 	return out
+}
+
+// locate says where bytes differ first, in parts that are in both images as they
+// stand and whose path says too little: room that somebody filled, a boot loader.
+func locate(changes []Change, a, b *Image) {
+	at := func(m *Image, path string) (Leaf, bool) {
+		i := slices.IndexFunc(m.Leaves, func(l Leaf) bool { return l.Path == path })
+		if i < 0 {
+			return Leaf{}, false
+		}
+		return m.Leaves[i], true
+	}
+	for i := range changes {
+		c := &changes[i]
+		old, ok := at(a, c.Path)
+		now, still := at(b, c.Path)
+		if c.Change != "changed" || !ok || !still {
+			continue
+		}
+		x, y := a.bytes(old), b.bytes(now)
+		n := min(len(x), len(y))
+		first := now.Offset + int64(firstDifference(x[:n], y[:n]))
+		c.First = &first
+	}
 }
 
 // repacked lists the parts that hold the same modules in both images and have

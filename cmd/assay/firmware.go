@@ -193,10 +193,10 @@ func writeLeaf(w io.Writer, l, around firmware.Leaf, depth int, all bool) {
 
 func leafText(l, around firmware.Leaf) string {
 	var b strings.Builder
-	if l.Type != "" {
+	name := lastName(l)
+	if l.Type != "" && l.Type != name {
 		fmt.Fprintf(&b, "%s ", l.Type)
 	}
-	name := lastName(l)
 	if in, ok := strings.CutPrefix(l.Path, path.Dir(around.Path)+"/"); ok && around.Type == "archive" {
 		name = in // of a file, all of its path in the file system
 	}
@@ -205,7 +205,8 @@ func leafText(l, around firmware.Leaf) string {
 	}
 	b.WriteString(name)
 	if l.Encoding != "" {
-		fmt.Fprintf(&b, " %s to %d bytes", l.Encoding, l.Expanded)
+		b.WriteString(strings.TrimSuffix(" "+l.Encoding, " "+name))
+		fmt.Fprintf(&b, " to %d bytes", l.Expanded)
 	}
 	if l.SHA256 != "" && l.Type != "volume" {
 		fmt.Fprintf(&b, " sha256:%.16s", l.SHA256)

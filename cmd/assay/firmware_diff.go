@@ -76,6 +76,9 @@ func (d firmwareDifference) write(env *environment, out *outputOptions, images [
 				fmt.Fprintf(&b, "         in %s\n", report.Plain(strings.Join(c.Sections, ", ")))
 			}
 			fmt.Fprintf(&b, "         %s %s -> %s\n", c.Kind, short(c.Old), short(c.New))
+			if c.First != nil {
+				fmt.Fprintf(&b, "         first at offset 0x%x of the image\n", *c.First)
+			}
 		}
 		if len(d.Changes) == 0 {
 			fmt.Fprintln(&b, "no differences")

@@ -3,6 +3,7 @@ package unpack
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"slices"
 	"strings"
@@ -33,9 +34,9 @@ func TestTamperedFlashIsNamedByPlace(t *testing.T) {
 	require.Equal(t, map[string][2]int64{"firmware:bmc/image/start+gap": {0, 0x60000}, "firmware:bmc/image/squashfs+gap": {0x4c53a6, 0x1c00000 - 0x4c53a6}}, places)
 	var changed []string
 	for _, d := range firmware.Diff(parse(good), parse(bad)) {
-		changed = append(changed, d.Change+" "+d.Path)
+		changed = append(changed, fmt.Sprintf("%s %s at 0x%x", d.Change, d.Path, *d.First))
 	}
-	require.Equal(t, []string{"changed image/squashfs+gap", "changed image/start+gap"}, changed)
+	require.Equal(t, []string{"changed image/squashfs+gap at 0x1b00000", "changed image/start+gap at 0x1234"}, changed)
 	require.Empty(t, told(t, references(good), good))
 }
 
