@@ -87,6 +87,7 @@ type Reference struct {
 	Optional      bool              `json:"optional,omitempty"`      // may be absent
 	Security      bool              `json:"security,omitempty"`      // its absence is critical
 	Verifiability string            `json:"verifiability,omitempty"` // "observed" (default) or "physical-only"
+	Origin        map[string]string `json:"origin,omitempty"`        // countries (ISO 3166-1 alpha-2) by stage: "designed", "made", "assembled", "tested"; never compared
 	Note          string            `json:"note,omitempty"`
 }
 
