@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"."},
 	{"collect/redfish", "knownbad", "procure"},
 	{"manifest", "collect", "firmware/unpack", "firmware/measured", "manifest/safe"},
-	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm"},
+	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm", "board"},
 	{"evidence"},
 	{"finding"},
 	{"image/layout"},

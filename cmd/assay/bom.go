@@ -18,7 +18,7 @@ import (
 
 func newBOMCommand(env *environment) *cobra.Command {
 	return group("bom", "List and compare parts", "  assay bom list server.evidence.zip\n  assay bom diff before.evidence.zip after.evidence.zip",
-		newBOMListCommand(env), newBOMDiffCommand(env))
+		newBOMListCommand(env), newBOMDiffCommand(env), newBOMConvertCommand(env))
 }
 
 // partList is one side of a comparison: observed parts, or declared lines.
@@ -84,11 +84,14 @@ func fromInventory(path string, inv *bom.Inventory) *partList {
 func newBOMListCommand(env *environment) *cobra.Command {
 	var out outputOptions
 	var limit limitOption
+	var mapping string
 	cmd := &cobra.Command{
 		Use:   "list FILE|EVIDENCE",
 		Short: "List the parts of a machine, a manifest or a raw dump",
 		Long: `Lists parts. The argument is an evidence bundle, a golden manifest, or a raw
-dump: dmidecode --dump-bin, a FRU or SPD image, or lspci -xxxx.`,
+dump: dmidecode --dump-bin, a FRU or SPD image, or lspci -xxxx. A bill of materials
+of a board (.csv, .tsv, .xlsx) is listed by reference designator; --map names columns
+that are not found by their headers.`,
 		Example: "  assay bom list server.evidence.zip\n  assay bom list spd.bin --format json",
 		Args:    exactly(1),
 	}
@@ -99,6 +102,9 @@ dump: dmidecode --dump-bin, a FRU or SPD image, or lspci -xxxx.`,
 		limits, err := limit.limits()
 		if err != nil {
 			return err
+		}
+		if board, err := boardAt(args[0]); board || err != nil {
+			return listBoard(env, &out, args[0], mapping, err)
 		}
 		l, err := openParts(args[0], limits)
 		if err != nil {
@@ -111,6 +117,7 @@ dump: dmidecode --dump-bin, a FRU or SPD image, or lspci -xxxx.`,
 		return out.write(env, b.Bytes())
 	}
 	out.addFlags(cmd.Flags(), "text", "json")
+	cmd.Flags().StringVar(&mapping, "map", "", "file that names the header of each column of a board's list (JSON)")
 	limit.addFlag(cmd.Flags())
 	return cmd
 }
@@ -142,13 +149,16 @@ type difference struct {
 func newBOMDiffCommand(env *environment) *cobra.Command {
 	var out outputOptions
 	var limit limitOption
+	var mapping string
 	cmd := &cobra.Command{
 		Use:   "diff A B",
 		Short: "Compare two lists of parts, both ways and one to one",
 		Long: `Compares the parts of A, as what is wanted, with those of B. Either may be an
 evidence bundle or a raw dump; A may also be a golden manifest, whose signature
-is not checked here. Exits 1 when they differ and 0 when not.`,
-		Example: "  assay bom diff before.evidence.zip after.evidence.zip",
+is not checked here. Two bills of materials of boards are compared by reference
+designator: added, removed, substituted, revalued, left out, fitted, renumbered.
+Exits 1 when they differ and 0 when not.`,
+		Example: "  assay bom diff before.evidence.zip after.evidence.zip\n  assay bom diff board-v7.xlsx board-v9.xlsx",
 		Args:    exactly(2),
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
@@ -158,6 +168,12 @@ is not checked here. Exits 1 when they differ and 0 when not.`,
 		limits, err := limit.limits()
 		if err != nil {
 			return err
+		}
+		if board, err := boardAt(args[0]); board || err != nil {
+			if err != nil {
+				return err
+			}
+			return diffBoards(env, &out, args[0], args[1], mapping)
 		}
 		want, err := openParts(args[0], limits)
 		if err != nil {
@@ -174,6 +190,7 @@ is not checked here. Exits 1 when they differ and 0 when not.`,
 		return writeDifference(env, &out, difference{c.Findings, c.Coverage, c.NotChecked})
 	}
 	out.addFlags(cmd.Flags(), "text", "json")
+	cmd.Flags().StringVar(&mapping, "map", "", "file that names the header of each column of boards' lists (JSON)")
 	limit.addFlag(cmd.Flags())
 	return cmd
 }

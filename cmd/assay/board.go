@@ -1,0 +1,244 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-hw/assay/board"
+	"github.com/assay-hw/assay/report"
+)
+
+// isBoard reports whether a file is a bill of materials of a board: a table or a
+// workbook.
+func isBoard(path string, data []byte) bool {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".csv", ".tsv":
+		return true
+	}
+	if !bytes.HasPrefix(data, []byte("PK")) {
+		return false
+	}
+	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return false
+	}
+	f, err := z.Open("xl/workbook.xml")
+	if err != nil {
+		return false
+	}
+	_ = f.Close()
+	return true
+}
+
+// boardAt reports whether a path is that of a board's bill of materials.
+func boardAt(path string) (bool, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false, unreadable(err)
+	}
+	if info.IsDir() || info.Size() > board.MaxBytes {
+		return false, nil
+	}
+	data, err := readInput(path, board.MaxBytes)
+	return err == nil && isBoard(path, data), err
+}
+
+func listBoard(env *environment, out *outputOptions, path, mapping string, err error) error {
+	if err != nil {
+		return err
+	}
+	b, err := readBoard(path, mapping)
+	if err != nil {
+		return err
+	}
+	var w bytes.Buffer
+	if out.format == "json" {
+		err = asJSON(&w, b)
+	} else {
+		writeBoard(&w, b, out.all)
+	}
+	if err != nil {
+		return err
+	}
+	return out.write(env, w.Bytes())
+}
+
+// readBoard reads a board's bill of materials, with the columns that a mapping
+// file names.
+func readBoard(path, mapping string) (*board.BOM, error) {
+	data, err := readInput(path, board.MaxBytes)
+	if err != nil {
+		return nil, err
+	}
+	var m board.Mapping
+	if mapping != "" {
+		raw, err := readInput(mapping, 1<<20)
+		if err != nil {
+			return nil, err
+		}
+		if m, err = board.ParseMapping(raw); err != nil {
+			return nil, unreadable(fmt.Errorf("%s: %w", mapping, err))
+		}
+	}
+	b, err := board.Read(path, data, m)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	return b, nil
+}
+
+func writeBoard(w io.Writer, b *board.BOM, all bool) {
+	fmt.Fprintf(w, "%s: %d places, %d lines without a place\n", report.Plain(b.Name), len(b.Parts), len(b.Loose))
+	for i, p := range b.Parts {
+		if i == 40 && !all {
+			fmt.Fprintf(w, "  and %d more; --all lists them\n", len(b.Parts)-i)
+			break
+		}
+		left := ""
+		if p.NotFitted {
+			left = " (not fitted)"
+		}
+		fmt.Fprintf(w, "  %-8s %s%s\n", report.Plain(p.Designator), partText(p), left)
+	}
+	letters, order := map[string]int{}, []string{}
+	for _, p := range b.Parts {
+		l := strings.TrimRight(p.Designator, "0123456789")
+		if letters[l]++; letters[l] == 1 {
+			order = append(order, l)
+		}
+	}
+	fmt.Fprint(w, "by letter:")
+	for _, l := range order {
+		fmt.Fprintf(w, " %s %d", report.Plain(l), letters[l])
+	}
+	fmt.Fprintln(w, "\nMost of these answer on no bus: software can confirm a part only where a manifest ties its place to a device.")
+	for _, x := range b.Warnings {
+		fmt.Fprintf(w, "row %d: %s\n", x.Row, report.Plain(x.Why))
+	}
+	if len(b.Lost) > 0 {
+		fmt.Fprintf(w, "columns without a place here: %s\n", report.Plain(strings.Join(b.Lost, ", ")))
+	}
+}
+
+func partText(p board.Part) string {
+	return report.Plain(strings.Join(strings.Fields(p.Maker+" "+p.PartNumber+" "+p.Value), " "))
+}
+
+// boardDifference is what bom diff prints in JSON of two boards.
+type boardDifference struct {
+	Old     string         `json:"old"`
+	New     string         `json:"new"`
+	Changes []board.Change `json:"changes"`
+}
+
+func diffBoards(env *environment, out *outputOptions, a, b, mapping string) error {
+	old, err := readBoard(a, mapping)
+	if err != nil {
+		return err
+	}
+	now, err := readBoard(b, mapping)
+	if err != nil {
+		return err
+	}
+	d := boardDifference{old.Name, now.Name, board.Diff(old, now)}
+	var w bytes.Buffer
+	if out.format == "json" {
+		if err := asJSON(&w, d); err != nil {
+			return err
+		}
+	} else {
+		d.text(&w)
+	}
+	if err := out.write(env, w.Bytes()); err != nil {
+		return err
+	}
+	if len(d.Changes) > 0 {
+		return &exitError{code: 1}
+	}
+	return nil
+}
+
+func (d boardDifference) text(w io.Writer) {
+	for _, c := range d.Changes {
+		switch {
+		case c.From != "":
+			fmt.Fprintf(w, "%-12s %s was %s: %s\n", c.Change, report.Plain(c.Designator), report.Plain(c.From), partText(*c.New))
+		case c.Old != nil && c.New != nil:
+			fmt.Fprintf(w, "%-12s %s: %s -> %s\n", c.Change, report.Plain(c.Designator), partText(*c.Old), partText(*c.New))
+		case c.New != nil:
+			fmt.Fprintf(w, "%-12s %s: %s\n", c.Change, report.Plain(c.Designator), partText(*c.New))
+		default:
+			fmt.Fprintf(w, "%-12s %s: %s\n", c.Change, report.Plain(c.Designator), partText(*c.Old))
+		}
+	}
+	if len(d.Changes) == 0 {
+		fmt.Fprintln(w, "no differences")
+	}
+}
+
+func newBOMConvertCommand(env *environment) *cobra.Command {
+	var to, file, mapping string
+	cmd := &cobra.Command{
+		Use:   "convert FILE --to FORMAT",
+		Short: "Write a board's bill of materials in another form",
+		Long: `Reads a bill of materials of a board (separated values or a workbook) and writes one
+line for each place: as csv or json. What has no place there is printed on standard
+error.`,
+		Example: "  assay bom convert board.xlsx --to csv -o board.csv",
+		Args:    exactly(1),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if to != "csv" && to != "json" {
+			return usage("--to %s: want csv or json", to)
+		}
+		b, err := readBoard(args[0], mapping)
+		if err != nil {
+			return err
+		}
+		for _, l := range b.Lost {
+			fmt.Fprintf(env.stderr, "lost: column %s\n", report.Plain(l))
+		}
+		var w bytes.Buffer
+		if to == "json" {
+			err = asJSON(&w, b)
+		} else {
+			err = boardCSV(&w, b)
+		}
+		if err != nil {
+			return err
+		}
+		return (&outputOptions{file: file}).write(env, w.Bytes())
+	}
+	cmd.Flags().StringVar(&to, "to", "", "csv or json")
+	cmd.Flags().StringVar(&mapping, "map", "", "file that names the header of each column (JSON)")
+	cmd.Flags().StringVarP(&file, "output", "o", "", "write to this file instead of standard output")
+	return cmd
+}
+
+func boardCSV(w io.Writer, b *board.BOM) error {
+	out := csv.NewWriter(w)
+	_ = out.Write([]string{"Designator", "Quantity", "Manufacturer", "MPN", "Value", "Footprint", "Description", "DNP"})
+	for _, p := range append(b.Parts, b.Loose...) {
+		dnp := "no"
+		if p.NotFitted {
+			dnp = "yes"
+		}
+		row := []string{p.Designator, "1", p.Maker, p.PartNumber, p.Value, p.Footprint, p.Description, dnp}
+		for i, c := range row {
+			if c != "" && strings.ContainsRune("=+@\t\r", rune(c[0])) {
+				row[i] = "'" + c // no formula for a spreadsheet
+			}
+		}
+		_ = out.Write(row)
+	}
+	out.Flush()
+	return out.Error()
+}
