@@ -25,7 +25,9 @@ func (a *appraisal) knownBad() {
 		use := ManifestUse{ID: rep.ID, Version: rep.Version, SHA256: rep.SHA256, Signers: nonNil(rep.Signers), Status: rep.Status}
 		if err != nil {
 			use.Status = "unreadable"
-			a.skip(fmt.Sprintf("known-bad list %d", i+1), err.Error())
+			f := finding.New(finding.InputMalformed, "known-bad list")
+			f.Got, f.Why, f.Severity, f.Confidence = "sha256:"+rep.SHA256, fmt.Sprintf("list %d was not used: %v", i+1, err), finding.Medium, finding.Proven
+			a.found = append(a.found, f)
 		}
 		for _, f := range rep.Findings {
 			f.Subject, f.Severity = "known-bad list", min(f.Severity, finding.Medium)

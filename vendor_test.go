@@ -2,6 +2,7 @@ package assay_test
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -85,4 +86,27 @@ func TestPartialReferenceIsNoLicence(t *testing.T) {
 	patched[0x84000+0x100] ^= 1
 	r = l.verify(t, with(machine(t, "baseline"), func(f files) { f["firmware/bios.rom"] = patched }))
 	require.Equal(t, assay.Fail, r.Verdict)
+}
+
+// An update of the version that the unit has covers no tampering beside it.
+func TestUpdateOfTheSameVersionIsNoLicence(t *testing.T) {
+	l := newLab(t, machine(t, "baseline"))
+	d, _ := draftWith(t, machine(t, "baseline")["firmware/bios.rom"][0x84000:0x3cc000])
+	require.True(t, d.Firmware[1].Partial)
+	d.Firmware[1].Version = d.Firmware[0].Version
+	l.golden = signed(t, l, d)
+	require.Equal(t, assay.Pass, l.verify(t, machine(t, "baseline")).Verdict)
+	r := l.verify(t, machine(t, "fw-patched-sec"))
+	require.Equal(t, assay.Fail, r.Verdict)
+	require.Contains(t, codesOf(r), finding.CodeRegionDiffers)
+}
+
+// A side file says of the image that it is something else.
+func TestSideFileHidesNoImage(t *testing.T) {
+	l := newLab(t, machine(t, "baseline"))
+	r := l.verify(t, with(machine(t, "fw-patched-sec"), func(f files) {
+		f["firmware/bios.json"] = fmt.Appendf(nil, `{"source":"x","offset":0,"length":%d,"complete":true,"of":"programmer"}`, len(f["firmware/bios.rom"]))
+	}))
+	require.Equal(t, assay.Fail, r.Verdict)
+	require.Contains(t, codesOf(r), finding.CodeRegionDiffers)
 }

@@ -2,6 +2,7 @@ package firmware
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -93,31 +94,35 @@ func modules(m *Image) map[string]Leaf {
 // changes lists the differences of two sets of modules. all includes what
 // otherwise only follows from another change.
 func changes(old, now map[string]Leaf, all bool) []Change {
-	var out, gone []Change
-	for path, l := range old {
+	var out []Change
+	gone := map[string][]Change{} // by digest and last name
+	for _, path := range slices.Sorted(maps.Keys(old)) {
+		l := old[path]
 		n, ok := now[path]
 		switch {
 		case !ok && (all || !l.Surrounds()):
-			gone = append(gone, change("removed", l, l.SHA256, ""))
+			gone[l.SHA256+" "+last(path)] = append(gone[l.SHA256+" "+last(path)], change("removed", l, l.SHA256, ""))
 		case ok && l.SHA256 != n.SHA256 && (all || !l.Surrounds() || !n.Surrounds()):
 			c := change("changed", n, l.SHA256, n.SHA256)
 			c.Sections = differingSections(l, n)
 			out = append(out, c)
 		}
 	}
-	for path, n := range now {
+	for _, path := range slices.Sorted(maps.Keys(now)) {
+		n := now[path]
 		if _, ok := old[path]; ok || !all && n.Surrounds() {
 			continue
 		}
 		c := change("added", n, "", n.SHA256)
-		i := slices.IndexFunc(gone, func(g Change) bool { return g.Old == c.New && last(g.Path) == last(c.Path) && g.Old != "" })
-		if i >= 0 {
-			c.Change, c.From, c.Old = "moved", gone[i].Path, gone[i].Old
-			gone = slices.Delete(gone, i, i+1)
+		if k := n.SHA256 + " " + last(path); n.SHA256 != "" && len(gone[k]) > 0 {
+			c.Change, c.From, c.Old = "moved", gone[k][0].Path, gone[k][0].Old
+			gone[k] = gone[k][1:]
 		}
 		out = append(out, c)
 	}
-	out = append(out, gone...)
+	for _, g := range gone {
+		out = append(out, g...)
+	}
 	slices.SortFunc(out, func(x, y Change) int {
 		return cmp.Or(cmp.Compare(x.Path, y.Path), cmp.Compare(x.Change, y.Change), cmp.Compare(x.From, y.From))
 	})

@@ -87,8 +87,9 @@ type Image struct {
 
 	Progress func(done int64) `json:"-"` // told, while the image is opened, how many of its bytes are done
 
-	readOf   string       // name of the image that this is another read of
-	unread   []NotChecked // what another read of the flash leaves open
+	readOf   string            // name of the image that this is another read of
+	claimed  []finding.Finding // what the bytes say of themselves and cannot be true
+	unread   []NotChecked      // what another read of the flash leaves open
 	data     []byte
 	names    map[string]int
 	bounds   bounds
@@ -121,14 +122,20 @@ func Read(b *evidence.Bundle, decoders ...Decoder) []*Image {
 		m := Parse(name, data, decoders...)
 		m.Artifact = a.Path
 		m.sideFile(b, strings.TrimSuffix(a.Path, ".rom")+".json")
-		m.Findings = m.Observed()
+		m.Findings = slices.DeleteFunc(m.Observed(), m.isClaim)
 		out = append(out, m)
 	}
 	for _, m := range out {
-		m.reread(b, out)
+		m.checkRereads(b, out)
 	}
-	out = slices.DeleteFunc(out, func(m *Image) bool { return m.readOf != "" && m.readOf != m.Name })
 	return withProtection(b, out)
+}
+
+// isClaim reports whether a finding is about what the image says of itself.
+// Match tells these where the image is not the declared one: a quirk of a board
+// that its reference has too is no alarm on every unit.
+func (m *Image) isClaim(f finding.Finding) bool {
+	return slices.ContainsFunc(m.claimed, func(c finding.Finding) bool { return c.Fingerprint == f.Fingerprint })
 }
 
 // withProtection adds the locks of the host's flash. They show without the
@@ -211,7 +218,7 @@ func Parse(name string, data []byte, decoders ...Decoder) *Image {
 		f.Want, f.Got, f.Why = c.want, c.got, c.why
 		f.Sources = []finding.Source{finding.PartMemory}
 		f.Basis = []finding.Basis{{Artifact: m.Artifact, SHA256: m.SHA256, Offset: int64(c.offset), Length: int64(c.length)}}
-		m.Findings = append(m.Findings, f)
+		m.claimed = append(m.claimed, f)
 	}
 	return m
 }
@@ -247,14 +254,14 @@ func (m *Image) Observed() []finding.Finding {
 		}
 	}
 	if n == 0 {
-		return m.Findings
+		return slices.Concat(m.Findings, m.claimed)
 	}
 	f := finding.New(finding.BytesNotUnderstood, "firmware:"+m.Name)
 	f.Want, f.Got = "0 bytes", fmt.Sprintf("%d bytes", n)
 	f.Why = fmt.Sprintf("%d of %d bytes in %d places have no structure known here; they are compared as a whole", n, m.Size, leaves)
 	f.Sources = []finding.Source{finding.PartMemory}
 	f.Basis = []finding.Basis{{Artifact: m.Artifact, SHA256: m.SHA256, Offset: first, Length: n}}
-	return append(slices.Clone(m.Findings), f)
+	return append(slices.Concat(m.Findings, m.claimed), f)
 }
 
 // Descriptor returns the Intel flash descriptor that the image begins with.

@@ -178,8 +178,8 @@ func TestDescriptorWithOverlappingRegionsIsNotFollowed(t *testing.T) {
 	binary.LittleEndian.PutUint32(b[0x40+8:], 5<<16|1)
 	m := Parse("bios", b)
 	require.Equal(t, []string{"image"}, paths(m, Unknown))
-	require.Len(t, m.Findings, 1)
-	require.Equal(t, finding.ParsersDisagree, m.Findings[0].Code)
+	require.Len(t, m.claimed, 1)
+	require.Equal(t, finding.ParsersDisagree, m.claimed[0].Code)
 }
 
 // The extended header lies in a pad file, or before the files (UEFI PI 1.8,
@@ -191,8 +191,8 @@ func TestExtendedHeaderInsideAFileIsSaid(t *testing.T) {
 	seal(v)
 	m := Parse("bios", v)
 	requirePartition(t, m)
-	require.Len(t, m.Findings, 1)
-	require.Equal(t, finding.ParsersDisagree, m.Findings[0].Code)
+	require.Len(t, m.claimed, 1)
+	require.Equal(t, finding.ParsersDisagree, m.claimed[0].Code)
 }
 
 func TestAnythingElseIsOneUnknownLeafAndIsSaid(t *testing.T) {

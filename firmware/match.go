@@ -57,7 +57,14 @@ func Match(want []Reference, got []*Image, versions map[string]string) *Comparis
 	}
 	for _, m := range got {
 		c.NotChecked = append(c.NotChecked, m.unread...)
-		if _, ok := byName[m.Name]; !ok && m.Reason != notInEvidence {
+		if _, ok := byName[m.Name]; ok || m.Reason == notInEvidence {
+			continue
+		}
+		c.Findings = append(c.Findings, m.claimed...)
+		switch refs := byName[m.readOf]; {
+		case len(refs) > 0 && m.Reason == "" && m.Size == imageNamed(got, m.readOf).Size:
+			c.image(refs, m, "") // another read of a declared flash
+		default:
 			c.NotChecked = append(c.NotChecked, NotChecked{What: "firmware:" + m.Name, Reason: "the manifest declares no image of this name"})
 		}
 	}
@@ -86,7 +93,7 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 		return
 	}
 	var best *comparer
-	for _, r := range refs {
+	for _, r := range candidates(refs, m) {
 		k := &comparer{ref: r, got: m, stable: m.StableSHA256()}
 		k.leaves()
 		if best == nil || k.fits(best, version) {
@@ -97,7 +104,7 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	c.Findings = append(c.Findings, best.found...)
 	c.Findings = append(c.Findings, best.met()...)
 	if best.differing() {
-		c.Findings = append(c.Findings, m.signed()...)
+		c.Findings = append(c.Findings, slices.Concat(m.signed(), m.claimed)...)
 	}
 	c.NotChecked = append(c.NotChecked, best.notChecked...)
 	c.Coverage = append(c.Coverage, best.coverage)
@@ -109,9 +116,8 @@ func (c *Comparison) image(refs []Reference, m *Image, version string) {
 	}
 }
 
-// fits reports whether the image fits the reference better than another one:
-// by modules that differ, then by how much of the flash is declared, so that a
-// partial reference never hides what a whole one of the same version shows.
+// fits reports whether the image fits the reference better than another one: by
+// modules that differ, then by how much of the flash is declared.
 func (k *comparer) fits(best *comparer, version string) bool {
 	modules := func(c *comparer) int {
 		n := 0
@@ -285,7 +291,25 @@ func (k *comparer) leaves() {
 		k.report(finding.ImageDiffers, "", "sha256:"+k.ref.SHA256, "sha256:"+k.stable, why, 0, m.Size)
 	}
 	if !differing && len(k.ref.Leaves) == 0 {
-		k.coverage.Compared = m.Size
+		k.volatileUndeclared()
+	}
+}
+
+// volatileUndeclared counts what a reference with nothing but a digest leaves
+// open: the ranges that may change, which no digest covers. Code has no place in
+// them all the same.
+func (k *comparer) volatileUndeclared() {
+	k.coverage.Compared = k.got.Size
+	for _, l := range k.got.Leaves {
+		if l.Kind != Volatile {
+			continue
+		}
+		k.coverage.Compared -= l.Length
+		k.coverage.Volatile += l.Length
+		k.volatileLeaf(Leaf{Path: l.Path, Kind: l.Kind, Offset: l.Offset, Length: l.Length}, l)
+	}
+	if k.coverage.Volatile > 0 {
+		k.notChecked = append(k.notChecked, NotChecked{What: "firmware:" + k.got.Name, Reason: fmt.Sprintf("%d bytes may change, and the reference declares nothing of them", k.coverage.Volatile)})
 	}
 }
 
@@ -293,7 +317,11 @@ func (k *comparer) leaves() {
 // ships. It fits images without variables; any other needs leaves.
 func (k *comparer) shipped() {
 	known := false
-	for name, h := range map[string]crypto.Hash{"sha256": crypto.SHA256, "sha384": crypto.SHA384, "sha512": crypto.SHA512} {
+	for _, bank := range []struct {
+		name string
+		hash crypto.Hash
+	}{{"sha512", crypto.SHA512}, {"sha384", crypto.SHA384}, {"sha256", crypto.SHA256}} {
+		name, h := bank.name, bank.hash
 		want := k.ref.Digests[name]
 		if want == "" {
 			continue

@@ -51,7 +51,8 @@ func protections(b *evidence.Bundle, m *Image) []Protection {
 			}
 		}
 	}
-	slices.SortFunc(out, func(x, y Protection) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.Value, y.Value)) })
+	// Two chipsets, or evidence that was added: what is open counts.
+	slices.SortFunc(out, func(x, y Protection) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(y.Value, x.Value)) })
 	return slices.CompactFunc(out, func(x, y Protection) bool { return x.Name == y.Name })
 }
 
@@ -76,7 +77,7 @@ func state(isClosed bool) string {
 func biosControl(b *evidence.Bundle, dir, bdf string) []Protection {
 	const register = 0xdc
 	function := bdf[max(0, len(bdf)-4):]
-	if function != "1f.0" && function != "1f.5" || b.Text(dir+"vendor") != "0x8086" {
+	if _, bus, _ := strings.Cut(bdf, ":"); bus != "00:"+function || function != "1f.0" && function != "1f.5" || b.Text(dir+"vendor") != "0x8086" {
 		return nil
 	}
 	class := b.Text(dir + "class")

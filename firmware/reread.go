@@ -3,33 +3,38 @@ package firmware
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
 )
 
-// reread holds other reads of the same flash against the image: the second
+// checkRereads holds other reads of the same flash against the image: the second
 // pass of a scan, and images whose side file says that they are of this one,
 // from an external programmer or over the management controller. A part that
 // answers differently to who asks shows here and nowhere else.
-func (m *Image) reread(b *evidence.Bundle, all []*Image) {
-	if m.readOf != "" && m.readOf != m.Name || m.data == nil {
-		return
-	}
+//
+// A side file is nobody's proof: an image that calls itself a read of another
+// one stays an image of its own too.
+func (m *Image) checkRereads(b *evidence.Bundle, all []*Image) {
 	second := evidence.SecondPass + m.Artifact
-	if data, err := b.Read(second); err == nil {
+	if data, err := b.Read(second); err == nil && m.data != nil {
 		m.hold(data, second, b.SHA256(second))
 	}
-	for _, o := range all {
-		if o == m || o.readOf != m.Name {
-			continue
-		}
-		if o.data == nil {
-			m.unread = append(m.unread, NotChecked{What: "second read of firmware:" + m.Name, Reason: o.Artifact + ": " + o.Reason})
-			continue
-		}
-		m.hold(o.data, o.Artifact, o.SHA256)
+	if m.readOf == "" {
+		return
 	}
+	target := imageNamed(all, m.readOf)
+	if target == m || target.data == nil || target.readOf != "" || m.data == nil {
+		f := finding.New(finding.ParsersDisagree, "firmware:"+m.Name)
+		f.Want, f.Got = "an image that was read, and is no second read itself", m.readOf
+		f.Why = "the file beside the image says that it is another read of an image that is not there to be compared"
+		f.Basis = []finding.Basis{{Artifact: strings.TrimSuffix(m.Artifact, ".rom") + ".json"}}
+		m.Findings = append(m.Findings, f)
+		m.readOf = ""
+		return
+	}
+	target.hold(m.data, m.Artifact, m.SHA256)
 }
 
 // hold compares another read with the image, leaf by leaf. What is volatile may
@@ -51,7 +56,7 @@ func (m *Image) hold(data []byte, artifact, sum string) {
 		first, other := m.data[from:end], data[from-shift:end-shift]
 		switch {
 		case bytes.Equal(first, other):
-		case allAre(first, 0xff) != allAre(other, 0xff):
+		case l.Kind != Padding && l.Kind != Free && allAre(first, 0xff) != allAre(other, 0xff):
 			blank += end - from // a reader without the right to read a region gets ones
 		default:
 			at := from + int64(firstDifference(first, other))

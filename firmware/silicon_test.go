@@ -56,7 +56,7 @@ func TestManagementEngineIsCutAlongItsTable(t *testing.T) {
 	b := buildRegions(engine, networkRegion(1), board())
 	m := Parse("bios", b)
 	requirePartition(t, m)
-	require.Empty(t, m.Findings)
+	require.Empty(t, m.claimed)
 	require.Equal(t, []string{"region:me/MFSB", "region:me/MFS", "region:me/FLOG", "region:gbe/bank0/address", "region:gbe/bank0/sum", "region:gbe/bank1/address", "region:gbe/bank1/sum"}, paths(m, Volatile)[:7])
 	require.Equal(t, []string{"region:me/DLMP", "region:me/FTPR"}, paths(m, Code)[:2])
 	require.Subset(t, paths(m, Data), []string{"region:me/FPTB", "region:me/UTOK", "region:me/FCP", "region:gbe/bank0/settings", "region:gbe/bank1/more"})
@@ -96,12 +96,12 @@ func TestTablesOfTheEngineThatCannotBe(t *testing.T) {
 	engine[0x1c]++
 	m := Parse("bios", buildRegions(engine, nil, board()))
 	requirePartition(t, m)
-	require.Equal(t, map[string]finding.Code{"firmware:bios/region:me/FPT": finding.ManagementEngineAnomaly}, told(m.Findings))
+	require.Equal(t, map[string]finding.Code{"firmware:bios/region:me/FPT": finding.ManagementEngineAnomaly}, told(m.claimed))
 	engine[0x1c]--
 	engine[0x3d] ^= 0x10 // FTPR grows beyond the region
 	m = Parse("bios", buildRegions(engine, nil, board()))
 	requirePartition(t, m)
-	require.Equal(t, finding.ParsersDisagree, told(m.Findings)["firmware:bios/region:me/FTPR"])
+	require.Equal(t, finding.ParsersDisagree, told(m.claimed)["firmware:bios/region:me/FTPR"])
 	require.NotContains(t, paths(m, Code), "region:me/FTPR")
 
 	// The region alone, as tools for it write it.
@@ -168,7 +168,7 @@ func TestAMDFlash(t *testing.T) {
 	b := amdFlash()
 	m := Parse("bios", b)
 	requirePartition(t, m)
-	for _, f := range m.Findings {
+	for _, f := range m.claimed {
 		require.NotEqual(t, finding.ParsersDisagree, f.Code)
 		require.NotEqual(t, finding.ManagementEngineAnomaly, f.Code)
 	}
@@ -197,13 +197,13 @@ func TestAMDFlash(t *testing.T) {
 
 	x := bytes.Clone(b)
 	x[0x30010+8] ^= 1 // the directory without its checksum
-	require.Equal(t, finding.ManagementEngineAnomaly, told(Parse("bios", x).Findings)["firmware:bios/psp/directory"])
+	require.Equal(t, finding.ManagementEngineAnomaly, told(Parse("bios", x).claimed)["firmware:bios/psp/directory"])
 }
 
 func TestAMDEntriesThatCannotBe(t *testing.T) {
 	m := Parse("bios", amdFlash([4]uint32{1, 0x4000, 0xfff32000}, [4]uint32{8, 0x4000, 0xfff34000}, [4]uint32{2, 0x4000, 0xffffe000}))
 	requirePartition(t, m)
-	got := told(m.Findings)
+	got := told(m.claimed)
 	for _, e := range []string{"PSP_BOOTLOADER", "SMU_FIRMWARE", "PSP_SECURE_OS"} {
 		require.Equal(t, finding.ParsersDisagree, got["firmware:bios/psp/"+e], e)
 		require.NotContains(t, paths(m, Code), "psp/"+e)

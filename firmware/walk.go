@@ -48,8 +48,11 @@ func (w *walker) add(name string, kind Kind, end int) *Leaf {
 		name, kind, end = w.prefix+"rest", Unknown, len(w.data)
 	}
 	w.names[name]++
-	if n := w.names[name]; n > 1 {
-		name = fmt.Sprintf("%s#%d", name, n)
+	for base, n := name, w.names[name]; n > 1; n++ {
+		if name = fmt.Sprintf("%s#%d", base, n); w.names[name] == 0 { // an image may use such a name itself
+			w.names[name], w.names[base] = 1, n
+			break
+		}
 	}
 	w.leaves = append(w.leaves, Leaf{Path: name, Kind: kind, Offset: int64(w.pos), Length: int64(end - w.pos)})
 	w.pos = end

@@ -98,9 +98,15 @@ func (x *extractor) leaf(l firmware.Leaf) error {
 // write makes a new file. A name that is taken, by case or by what was changed
 // in it, gets a number.
 func (x *extractor) write(name string, b []byte) error {
-	if err := x.root.MkdirAll(path.Dir(name), 0o755); err != nil {
-		return err
+	dir := path.Dir(name)
+	for err := x.root.MkdirAll(dir, 0o755); err != nil; err = x.root.MkdirAll(dir, 0o755) {
+		// A part that was written has the folder's name.
+		if len(dir) > len(path.Dir(name))+8*(1+strings.Count(name, "/")) {
+			return err
+		}
+		dir = strings.ReplaceAll(dir, "/", "~/") + "~"
 	}
+	name = path.Join(dir, path.Base(name))
 	for n := 1; ; n++ {
 		try := name
 		if n > 1 {

@@ -84,3 +84,11 @@ func TestExplainedDigest(t *testing.T) {
 	_, err = explain(m, hex.EncodeToString(make([]byte, 48)))
 	require.ErrorContains(t, err, "no SHA-384 digest")
 }
+
+// An image may have a file and a folder of one name.
+func TestFileAndFolderOfOneName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "parts")
+	n, err := extract([]firmware.Leaf{{Path: "x"}, {Path: "x.bin/y"}, {Path: "x.bin/z/y"}, {Path: "x.bin"}}, dir)
+	require.NoError(t, err)
+	require.Equal(t, 4, n)
+}

@@ -182,8 +182,8 @@ func decode(payload []byte) (*Report, error) {
 // SHA-256 in the field of another algorithm.
 func (r *Report) Reference(name string) (firmware.Reference, error) {
 	ref := firmware.Reference{Name: name, Version: r.Device.Version, Digests: map[string]string{}}
-	for field, sum := range map[string]string{"fw_hash_sha2_384": r.Device.SHA384, "fw_hash_sha2_512": r.Device.SHA512} {
-		sum = strings.ToLower(strings.TrimSpace(sum))
+	for _, f := range [][2]string{{"fw_hash_sha2_384", r.Device.SHA384}, {"fw_hash_sha2_512", r.Device.SHA512}} {
+		field, sum := f[0], strings.ToLower(strings.TrimSpace(f[1]))
 		if sum == "" {
 			continue
 		}
@@ -194,6 +194,9 @@ func (r *Report) Reference(name string) (firmware.Reference, error) {
 		}
 		if !strings.HasSuffix(field, strings.TrimPrefix(bank, "sha")) {
 			r.lose("%s holds a %s by its length", field, strings.ToUpper(bank))
+		}
+		if other, ok := ref.Digests[bank]; ok && other != sum {
+			return ref, fmt.Errorf("%w: two different %s digests of one firmware", ErrMalformed, bank)
 		}
 		ref.Digests[bank] = sum
 	}

@@ -45,6 +45,9 @@ func uniqueValue(d *json.Decoder, depth int) error {
 				return err
 			}
 			name := strings.ToLower(fmt.Sprint(k))
+			if strings.ContainsFunc(name, func(r rune) bool { return r > 0x7e || r < 0x20 }) {
+				return fmt.Errorf("the name %.40q is not plain text, before offset %d", name, d.InputOffset()) // readers fold such letters differently
+			}
 			if seen[name] {
 				return fmt.Errorf("the name %.40q stands twice, before offset %d", name, d.InputOffset())
 			}

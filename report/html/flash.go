@@ -28,11 +28,15 @@ type Flash struct {
 // WriteFlash draws each image to scale, who owns which bytes, with the changes
 // highlighted, and lists the parts and the changes.
 func WriteFlash(w io.Writer, f Flash) error {
+	touched := map[*firmware.Image]map[string]bool{}
+	for _, m := range f.Images {
+		touched[m] = f.touched(m)
+	}
 	t, err := template.New("flash").Funcs(template.FuncMap{
 		"plain": report.Plain,
-		"map":   func(m *firmware.Image) template.HTML { return flashSVG(m, f.touched(m)) },
-		"own":   func(m *firmware.Image) []owner { return owners(m, f.touched(m)) },
-		"tree":  func(m *firmware.Image) template.HTML { return tree(m, f.touched(m)) },
+		"map":   func(m *firmware.Image) template.HTML { return flashSVG(m, touched[m]) },
+		"own":   func(m *firmware.Image) []owner { return owners(m, touched[m]) },
+		"tree":  func(m *firmware.Image) template.HTML { return tree(m, touched[m]) },
 		"hex":   func(n int64) string { return fmt.Sprintf("%08x", n) },
 		"size":  sizeText,
 		"short": func(s string) string { return s[:min(len(s), 16)] },
@@ -49,15 +53,15 @@ func WriteFlash(w io.Writer, f Flash) error {
 
 // touched returns the top leaves of an image in which a change lies, by path.
 func (f Flash) touched(m *firmware.Image) map[string]bool {
-	out := map[string]bool{}
+	top, out := map[string]bool{}, map[string]bool{}
+	for _, l := range m.Open() {
+		top[l.Path] = true
+	}
 	for _, c := range f.Changes {
 		for _, p := range []string{c.Path, c.From} {
-			if p == "" {
-				continue
-			}
-			for _, l := range m.Open() {
-				if p == l.Path || strings.HasPrefix(p, l.Path+"/") {
-					out[l.Path] = true
+			for ; p != ""; p = p[:max(0, strings.LastIndexByte(p, '/'))] {
+				if top[p] {
+					out[p] = true
 				}
 			}
 		}
