@@ -33,7 +33,7 @@ func (a *appraisal) conclude() error {
 	r.Required = a.requirements()
 	r.Map = a.board()
 	r.Manifests = nonNil(r.Manifests)
-	slices.SortFunc(r.NotChecked, func(x, y NotChecked) int { return cmp.Or(cmp.Compare(x.What, y.What), cmp.Compare(x.Reason, y.Reason)) })
+	slices.SortStableFunc(r.NotChecked, func(x, y NotChecked) int { return cmp.Or(cmp.Compare(x.What, y.What), cmp.Compare(x.Reason, y.Reason)) })
 	r.NotChecked = nonNil(slices.Compact(r.NotChecked))
 	digest, err := a.Policy.digest()
 	if err != nil {
@@ -264,7 +264,7 @@ func (a *appraisal) bootCoverage() []BootCoverage {
 	for n := range referenced {
 		out = append(out, BootCoverage{PCR: n, Result: "not attested", Cause: "not in the evidence", Referenced: true})
 	}
-	slices.SortFunc(out, func(x, y BootCoverage) int { return cmp.Compare(x.PCR, y.PCR) })
+	slices.SortStableFunc(out, func(x, y BootCoverage) int { return cmp.Compare(x.PCR, y.PCR) })
 	return out
 }
 

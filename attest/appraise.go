@@ -559,7 +559,7 @@ func (ap *appraiser) confidence(f *finding.Finding) finding.Confidence {
 }
 
 func sortUnchecked(ns []NotChecked) []NotChecked {
-	slices.SortFunc(ns, func(a, b NotChecked) int {
+	slices.SortStableFunc(ns, func(a, b NotChecked) int {
 		return cmp.Or(cmp.Compare(a.What, b.What), cmp.Compare(a.Reason, b.Reason))
 	})
 	return slices.Compact(ns)

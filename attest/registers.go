@@ -176,7 +176,7 @@ func strength(a tpmwire.Algorithm) int {
 
 func strongestFirst(as []tpmwire.Algorithm) []tpmwire.Algorithm {
 	as = slices.Clone(as)
-	slices.SortFunc(as, func(a, b tpmwire.Algorithm) int { return strength(b) - strength(a) })
+	slices.SortStableFunc(as, func(a, b tpmwire.Algorithm) int { return strength(b) - strength(a) })
 	return slices.Compact(as)
 }
 

@@ -84,7 +84,7 @@ func assign(refs []*refItem, parts []*partItem) []pair {
 	for _, block := range a.blocks() {
 		a.solve(block)
 	}
-	slices.SortFunc(a.pairs, func(x, y pair) int { return cmp.Compare(x.ref.order, y.ref.order) })
+	slices.SortStableFunc(a.pairs, func(x, y pair) int { return cmp.Compare(x.ref.order, y.ref.order) })
 	return a.pairs
 }
 
@@ -297,7 +297,7 @@ func (a *assignment) edges() []edge {
 	for _, b := range buckets {
 		a.expand(b.refs, b.parts, seen, &out)
 	}
-	slices.SortFunc(out, func(x, y edge) int {
+	slices.SortStableFunc(out, func(x, y edge) int {
 		return cmp.Or(cmp.Compare(x.cost, y.cost), cmp.Compare(x.ref, y.ref), cmp.Compare(x.part, y.part))
 	})
 	return out

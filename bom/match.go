@@ -105,7 +105,7 @@ func classesOf(refs map[Class][]*refItem, parts map[Class][]*partItem, closures 
 	}
 	// Hosts of other parts come first, so that what sits on a replaced card is
 	// told with the card.
-	slices.SortFunc(out, func(a, b Class) int {
+	slices.SortStableFunc(out, func(a, b Class) int {
 		return cmp.Or(cmp.Compare(depth(a), depth(b)), cmp.Compare(a, b))
 	})
 	return out
@@ -260,8 +260,8 @@ func (m *matcher) report() {
 	for _, c := range m.coverage {
 		m.out.Coverage = append(m.out.Coverage, *c)
 	}
-	slices.SortFunc(m.out.Coverage, func(a, b Coverage) int { return cmp.Compare(a.Class, b.Class) })
-	slices.SortFunc(m.out.NotChecked, func(a, b NotChecked) int {
+	slices.SortStableFunc(m.out.Coverage, func(a, b Coverage) int { return cmp.Compare(a.Class, b.Class) })
+	slices.SortStableFunc(m.out.NotChecked, func(a, b NotChecked) int {
 		return cmp.Or(cmp.Compare(a.What, b.What), cmp.Compare(a.Reason, b.Reason))
 	})
 	m.out.NotChecked = slices.Compact(m.out.NotChecked)
@@ -292,7 +292,7 @@ func groupRefs(refs []*refItem) [][]*refItem {
 func groupParts(parts []*partItem) [][]*partItem {
 	at := map[string]int{}
 	var out [][]*partItem
-	slices.SortFunc(parts, func(a, b *partItem) int { return cmp.Compare(a.part.Subject, b.part.Subject) })
+	slices.SortStableFunc(parts, func(a, b *partItem) int { return cmp.Compare(a.part.Subject, b.part.Subject) })
 	for _, p := range parts {
 		k := deviceOf(p.part)
 		if i, ok := at[k]; ok {

@@ -79,7 +79,7 @@ func Read(b *evidence.Bundle) *Inventory {
 	r.crossCheck()
 	r.hidden()
 	r.gaps()
-	slices.SortFunc(r.inv.Parts, func(a, b Part) int {
+	slices.SortStableFunc(r.inv.Parts, func(a, b Part) int {
 		return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(a.Subject, b.Subject))
 	})
 	r.inv.Findings = finding.Sort(r.inv.Findings)

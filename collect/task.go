@@ -267,6 +267,6 @@ func (t *task) finish(timedOut bool) []entry {
 	for _, e := range t.entries {
 		out = append(out, e)
 	}
-	slices.SortFunc(out, func(a, b entry) int { return strings.Compare(a.path, b.path) })
+	slices.SortStableFunc(out, func(a, b entry) int { return strings.Compare(a.path, b.path) })
 	return out
 }

@@ -9,9 +9,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -27,11 +27,22 @@ type loader struct {
 	folded map[string]string // case-folded name to name
 	total  int64
 	seen   int
-	fold   cases.Caser
 }
 
 func newLoader(source string, limits Limits) *loader {
-	return &loader{source: source, limits: limits.orDefault(), files: map[string][]byte{}, folded: map[string]string{}, fold: cases.Fold()}
+	return &loader{source: source, limits: limits.orDefault(), files: map[string][]byte{}, folded: map[string]string{}}
+}
+
+// folded is a name as file systems compare it that ignore case: of the letters
+// that are one letter, the least (Unicode simple case folding).
+func folded(name string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for o := unicode.SimpleFold(r); o != r; o = unicode.SimpleFold(o) {
+			least = min(least, o)
+		}
+		return least
+	}, name)
 }
 
 func (l *loader) where(name string) string { return l.source + ": " + fmt.Sprintf("%q", name) }
@@ -92,7 +103,7 @@ func (l *loader) unique(name string) error {
 	return nil
 }
 
-func (l *loader) key(name string) string { return l.fold.String(norm.NFC.String(name)) }
+func (l *loader) key(name string) string { return folded(norm.NFC.String(name)) }
 
 // store takes over bytes that are already in memory.
 func (l *loader) store(name string, data []byte) error {
@@ -228,6 +239,6 @@ func (l *loader) bundle() (*Bundle, error) {
 	for _, a := range b.status {
 		b.artifacts = append(b.artifacts, a)
 	}
-	slices.SortFunc(b.artifacts, func(x, y Artifact) int { return strings.Compare(x.Path, y.Path) })
+	slices.SortStableFunc(b.artifacts, func(x, y Artifact) int { return strings.Compare(x.Path, y.Path) })
 	return b, nil
 }

@@ -127,7 +127,7 @@ func (w *Writer) drop(path string) {
 // Artifacts lists what was added and noted, in path order.
 func (w *Writer) Artifacts() []Artifact {
 	out := slices.Collect(maps.Values(w.notes))
-	slices.SortFunc(out, func(x, y Artifact) int { return strings.Compare(x.Path, y.Path) })
+	slices.SortStableFunc(out, func(x, y Artifact) int { return strings.Compare(x.Path, y.Path) })
 	return out
 }
 

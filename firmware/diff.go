@@ -123,7 +123,7 @@ func changes(old, now map[string]Leaf, all bool) []Change {
 	for _, g := range gone {
 		out = append(out, g...)
 	}
-	slices.SortFunc(out, func(x, y Change) int {
+	slices.SortStableFunc(out, func(x, y Change) int {
 		return cmp.Or(cmp.Compare(x.Path, y.Path), cmp.Compare(x.Change, y.Change), cmp.Compare(x.From, y.From))
 	})
 	return out

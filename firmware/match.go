@@ -505,7 +505,7 @@ func nameOf(l Leaf) string {
 
 func joinSome(s []string) string {
 	const most = 5
-	slices.SortFunc(s, func(a, b string) int { return cmp.Compare(a, b) })
+	slices.SortStableFunc(s, func(a, b string) int { return cmp.Compare(a, b) })
 	if len(s) > most {
 		return strings.Join(s[:most], ", ") + fmt.Sprintf(" and %d more", len(s)-most)
 	}

@@ -52,7 +52,7 @@ func protections(b *evidence.Bundle, m *Image) []Protection {
 		}
 	}
 	// Two chipsets, or evidence that was added: what is open counts.
-	slices.SortFunc(out, func(x, y Protection) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(y.Value, x.Value)) })
+	slices.SortStableFunc(out, func(x, y Protection) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(y.Value, x.Value)) })
 	return slices.CompactFunc(out, func(x, y Protection) bool { return x.Name == y.Name })
 }
 

@@ -77,7 +77,7 @@ func (t *Trust) build(chain []*x509.Certificate, now time.Time) (path, error) {
 		if err != nil {
 			return nil, err
 		}
-		slices.SortFunc(found, comparePaths)
+		slices.SortStableFunc(found, comparePaths)
 		return found[0], nil
 	}
 	certs, err := verify(now)

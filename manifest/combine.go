@@ -395,6 +395,6 @@ func (c *combiner) sort() {
 	s := m.sorted()
 	g.Components, g.Boot, g.Firmware, g.SPDM, g.Endorsements = s.Components, s.Boot, s.Firmware, s.SPDM, s.Endorsements
 	g.Known = slices.CompactFunc(s.Known, func(a, b Known) bool { return a == b })
-	slices.SortFunc(g.Scanners, func(a, b KnownScanner) int { return strings.Compare(a.Origin, b.Origin) })
-	slices.SortFunc(g.Manifests, func(a, b Origin) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortStableFunc(g.Scanners, func(a, b KnownScanner) int { return strings.Compare(a.Origin, b.Origin) })
+	slices.SortStableFunc(g.Manifests, func(a, b Origin) int { return strings.Compare(a.ID, b.ID) })
 }

@@ -222,7 +222,7 @@ func (c *changer) others(m, dm *Manifest) error {
 // sortTrusted orders statements by id, version and digest, so that nothing
 // depends on the order in which files were named.
 func sortTrusted(ts []*Trusted) []*Trusted {
-	slices.SortFunc(ts, func(a, b *Trusted) int {
+	slices.SortStableFunc(ts, func(a, b *Trusted) int {
 		if c := strings.Compare(a.manifest.ID, b.manifest.ID); c != 0 {
 			return c
 		}

@@ -146,7 +146,7 @@ func suitesFor(key crypto.PublicKey) []suite {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b suite) int {
+	slices.SortStableFunc(out, func(a, b suite) int {
 		if a.sign.scheme != b.sign.scheme {
 			return int(a.sign.scheme - b.sign.scheme)
 		}

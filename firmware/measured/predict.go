@@ -116,7 +116,7 @@ func Predict(m *firmware.Image) *Prediction {
 	} {
 		p.NotPredicted = append(p.NotPredicted, firmware.NotChecked{What: fmt.Sprintf("PCR %d", pcr), Reason: why})
 	}
-	slices.SortFunc(p.NotPredicted, func(a, b firmware.NotChecked) int { return strings.Compare(a.What, b.What) })
+	slices.SortStableFunc(p.NotPredicted, func(a, b firmware.NotChecked) int { return strings.Compare(a.What, b.What) })
 	return p
 }
 

@@ -114,7 +114,7 @@ func Parse(b []byte) (*Info, error) {
 	for i := range info.Sockets {
 		info.Sockets[i].Cores = len(cores[info.Sockets[i].ID])
 	}
-	slices.SortFunc(info.Sockets, func(a, b Socket) int { return a.ID - b.ID })
+	slices.SortStableFunc(info.Sockets, func(a, b Socket) int { return a.ID - b.ID })
 	return info, nil
 }
 
