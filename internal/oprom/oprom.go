@@ -159,13 +159,13 @@ func (im *Image) efi() error {
 		im.PE = b[h.ImageOffset:]
 	case 1:
 		// What does not expand starts no driver: the header's facts stand alone.
-		if pe, _, err := eficomp.Decode(b[h.ImageOffset:], eficomp.EFI, maxExpanded); err == nil && len(pe) > 0 {
+		if pe, _, err := eficomp.Decode(b[h.ImageOffset:], eficomp.EFI, expansion*im.Length); err == nil && len(pe) > 0 {
 			im.PE = pe
 		}
 	}
 	return nil
 }
 
-// maxExpanded bounds one compressed driver; an image has at most 32 MiB, and
-// drivers a few hundred KiB.
-const maxExpanded = 8 << 20
+// expansion bounds a compressed driver. Code shrinks to a half or a third; a bound
+// by the image's length keeps the work in proportion to the ROM.
+const expansion = 16
