@@ -33,6 +33,8 @@ const (
 	BMC       Class = "bmc"
 	Firmware  Class = "firmware"
 	ACPI      Class = "acpi"
+
+	Electronic Class = "electronic" // a part of a board that answers on no bus: only inspection shows it
 )
 
 // Identity is what a part says it is. Empty means that the part does not say;

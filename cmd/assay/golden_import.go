@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/manifest/cyclonedx"
 	"github.com/assay-hw/assay/manifest/safe"
 	"github.com/assay-hw/assay/report"
 )
@@ -32,15 +34,19 @@ func newGoldenImportCommand(env *environment) *cobra.Command {
 	var now nowOption
 	cmd := &cobra.Command{
 		Use:   "import FILE...",
-		Short: "Turn signed OCP S.A.F.E. reports into a draft with reference values",
-		Long: `Reads short-form reports of the Open Compute Project's S.A.F.E. programme (JWS) and
+		Short: "Turn documents of other formats into a draft",
+		Long: `Reads CycloneDX documents (JSON, XML; also those of golden export) and signed OCP
+S.A.F.E. reports, and drafts a manifest. The parts of a foreign CycloneDX document
+become lines that no software can check, until somebody says what they answer to.
+
+Of S.A.F.E. it reads short-form reports of the Open Compute Project's S.A.F.E. programme (JWS) and
 drafts a manifest whose firmware[] has the digests that were reviewed. Only what is
 signed is read; a document beside it is not. The keys of the review providers
 (--safe-key: PEM or JSON Web Key Set, a file or a directory) are yours to choose.
 
 What of a report has no place in a manifest is printed on standard error, and with
 --strict refused. The evidence has to hold the image as firmware/NAME.rom.`,
-		Example: "  assay golden import report.jws --safe-key providers/ --name bmc -o draft.json",
+		Example: "  assay golden import hbom.cdx.json -o draft.json\n  assay golden import report.jws --safe-key providers/ --name bmc -o draft.json",
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -60,12 +66,20 @@ What of a report has no place in a manifest is printed on standard error, and wi
 		if opt.strict && len(lost) > 0 {
 			return unreadable(fmt.Errorf("import: %d things have no place in a manifest, and --strict was given", len(lost)))
 		}
-		m.ID, m.Version = opt.id, opt.version
+		if opt.id != "" {
+			m.ID = opt.id
+		}
+		if opt.version > 0 {
+			m.Version = opt.version
+		}
+		m.Version = max(1, m.Version)
 		if m.ID == "" {
 			m.ID = strings.Trim(notInID.ReplaceAllString(strings.ToLower(m.Environment.Manufacturer+"-"+m.Environment.Model), "-"), "-") + "-firmware"
 		}
-		m.IssuedAt = at.UTC().Truncate(time.Second)
-		m.NotAfter = m.IssuedAt.Add(opt.validity)
+		if m.IssuedAt.IsZero() { // what golden export wrote has its own
+			m.IssuedAt = at.UTC().Truncate(time.Second)
+			m.NotAfter = m.IssuedAt.Add(opt.validity)
+		}
 		raw, err := manifest.Encode(m)
 		if err != nil {
 			return unreadable(err)
@@ -87,13 +101,16 @@ func (o *importOptions) addFlags(cmd *cobra.Command) {
 	fs.StringVar(&o.manufacturer, "manufacturer", "", "manufacturer of the platform; default: the vendor in the report")
 	fs.StringVar(&o.model, "model", "", "model of the platform; default: the product in the report")
 	fs.StringVar(&o.id, "id", "", "id of the manifest's lineage; default from manufacturer and model")
-	fs.Int64Var(&o.version, "version", 1, "version in the lineage")
+	fs.Int64Var(&o.version, "version", 0, "version in the lineage; default 1, or what the document has")
 	fs.DurationVar(&o.validity, "validity", 2*365*24*time.Hour, "time until the manifest expires")
 	fs.BoolVar(&o.strict, "strict", false, "refuse what has no place in a manifest")
 }
 
 // read makes one draft of all reports.
 func (o *importOptions) read(files []string) (*manifest.Manifest, []string, error) {
+	if m, lost, err := o.document(files); m != nil || err != nil {
+		return m, lost, err
+	}
 	keys, err := readKeys(o.keys)
 	if err != nil {
 		return nil, nil, err
@@ -106,7 +123,7 @@ func (o *importOptions) read(files []string) (*manifest.Manifest, []string, erro
 			return nil, nil, err
 		}
 		if !safe.IsReport(raw) {
-			return nil, nil, unreadable(fmt.Errorf("%s: offset 0: not a signed S.A.F.E. report (JWS)", name))
+			return nil, nil, unreadable(fmt.Errorf("%s: offset 0: neither a CycloneDX document nor a signed S.A.F.E. report (JWS)", name))
 		}
 		r, err := safe.Open(raw, keys)
 		if err != nil {
@@ -128,6 +145,63 @@ func (o *importOptions) read(files []string) (*manifest.Manifest, []string, erro
 		}
 	}
 	return m, lost, nil
+}
+
+// document reads a CycloneDX document, or returns nothing when the first file is
+// none.
+func (o *importOptions) document(files []string) (*manifest.Manifest, []string, error) {
+	raw, err := readInput(files[0], cyclonedx.MaxBytes)
+	if err != nil || !cyclonedx.IsDocument(raw) {
+		return nil, nil, err
+	}
+	if len(files) > 1 {
+		return nil, nil, usage("one CycloneDX document at a time; %q is not needed", files[1])
+	}
+	m, losses, err := cyclonedx.Import(raw)
+	if err != nil {
+		return nil, nil, unreadable(fmt.Errorf("%s: %w", files[0], err))
+	}
+	m.Environment.Manufacturer = cmp.Or(o.manufacturer, m.Environment.Manufacturer)
+	m.Environment.Model = cmp.Or(o.model, m.Environment.Model)
+	var lost []string
+	for _, l := range losses {
+		lost = append(lost, files[0]+": "+l.String())
+	}
+	return m, lost, nil
+}
+
+func newGoldenExportCommand(env *environment) *cobra.Command {
+	var to, file string
+	cmd := &cobra.Command{
+		Use:   "export FILE --to FORMAT",
+		Short: "Write a manifest in another format",
+		Long: `Writes a manifest as CycloneDX 1.7 (--to cyclonedx), for tools that exchange bills of
+materials. The signature is not carried over; what golden import reads of it is the
+same manifest as a draft.`,
+		Example: "  assay golden export golden.signed.json --to cyclonedx -o golden.cdx.json",
+		Args:    exactly(1),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if to != "cyclonedx" {
+			return usage("--to %s: want cyclonedx", to)
+		}
+		raw, err := readInput(args[0], maxManifestBytes)
+		if err != nil {
+			return err
+		}
+		m, err := manifest.ReadUntrusted(raw)
+		if err != nil {
+			return unreadable(fmt.Errorf("%s: %w", args[0], err))
+		}
+		out, err := cyclonedx.Export(m)
+		if err != nil {
+			return err
+		}
+		return (&outputOptions{file: file}).write(env, out)
+	}
+	cmd.Flags().StringVar(&to, "to", "", "cyclonedx")
+	cmd.Flags().StringVarP(&file, "output", "o", "", "write to this file instead of standard output")
+	return cmd
 }
 
 // imageOf names the image in evidence that a report is about.
