@@ -66,20 +66,7 @@ What of a report has no place in a manifest is printed on standard error, and wi
 		if opt.strict && len(lost) > 0 {
 			return unreadable(fmt.Errorf("import: %d things have no place in a manifest, and --strict was given", len(lost)))
 		}
-		if opt.id != "" {
-			m.ID = opt.id
-		}
-		if opt.version > 0 {
-			m.Version = opt.version
-		}
-		m.Version = max(1, m.Version)
-		if m.ID == "" {
-			m.ID = strings.Trim(notInID.ReplaceAllString(strings.ToLower(m.Environment.Manufacturer+"-"+m.Environment.Model), "-"), "-") + "-firmware"
-		}
-		if m.IssuedAt.IsZero() { // what golden export wrote has its own
-			m.IssuedAt = at.UTC().Truncate(time.Second)
-			m.NotAfter = m.IssuedAt.Add(opt.validity)
-		}
+		opt.header(m, at)
 		raw, err := manifest.Encode(m)
 		if err != nil {
 			return unreadable(err)
@@ -89,6 +76,16 @@ What of a report has no place in a manifest is printed on standard error, and wi
 	opt.addFlags(cmd)
 	now.addFlag(cmd.Flags())
 	return cmd
+}
+
+// header names the draft. What golden export wrote has a header of its own.
+func (o *importOptions) header(m *manifest.Manifest, at time.Time) {
+	m.ID = cmp.Or(o.id, m.ID, strings.Trim(notInID.ReplaceAllString(strings.ToLower(m.Environment.Manufacturer+"-"+m.Environment.Model), "-"), "-")+"-firmware")
+	m.Version = cmp.Or(o.version, m.Version, 1)
+	if m.IssuedAt.IsZero() {
+		m.IssuedAt = at.UTC().Truncate(time.Second)
+		m.NotAfter = m.IssuedAt.Add(o.validity)
+	}
 }
 
 var notInID = regexp.MustCompile(`[^a-z0-9.]+`)
