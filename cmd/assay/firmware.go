@@ -223,7 +223,8 @@ func lastName(l firmware.Leaf) string {
 
 // firmwareDifference is what firmware diff prints in JSON.
 type firmwareDifference struct {
-	Old     string            `json:"old"` // sha256 of the images
-	New     string            `json:"new"`
-	Changes []firmware.Change `json:"changes"`
+	Old      string            `json:"old"` // sha256 of the images
+	New      string            `json:"new"`
+	Changes  []firmware.Change `json:"changes"`
+	Volatile []firmware.Change `json:"volatile"` // written in operation, not counted
 }

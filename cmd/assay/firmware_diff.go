@@ -14,15 +14,16 @@ import (
 
 func newFirmwareDiffCommand(env *environment) *cobra.Command {
 	var out outputOptions
-	var stable bool
+	var volatile bool
 	cmd := &cobra.Command{
 		Use:   "diff A B",
 		Short: "Compare two firmware images part by part and name the modules that differ",
 		Long: `Compares two images by what their parts are, not by where they lie: modules and
 variables that were added, removed, changed or moved, inside of compressed volumes
-too. Exits 1 when they differ and 0 when not. With --ignore-volatile, variables and
-what else firmware writes at run time may differ. HTML has maps of both images to
-scale with the changes highlighted.`,
+too. Exits 1 when they differ and 0 when not. What firmware writes in operation,
+variables above all, is listed apart and does not count: two boots of one machine
+differ in it; with --with-volatile it counts. Code in such a place always counts.
+HTML has maps of both images to scale with the changes highlighted.`,
 		Example: "  assay firmware diff golden.rom bios.rom",
 		Args:    exactly(2),
 	}
@@ -38,16 +39,18 @@ scale with the changes highlighted.`,
 			}
 			ms[i] = m
 		}
-		d := firmwareDifference{Old: ms[0].SHA256, New: ms[1].SHA256, Changes: []firmware.Change{}}
+		d := firmwareDifference{Old: ms[0].SHA256, New: ms[1].SHA256, Changes: []firmware.Change{}, Volatile: []firmware.Change{}}
 		for _, c := range firmware.Diff(ms[0], ms[1]) {
-			if !stable || c.Kind != firmware.Volatile {
+			if c.Kind == firmware.Volatile && !volatile {
+				d.Volatile = append(d.Volatile, c)
+			} else {
 				d.Changes = append(d.Changes, c)
 			}
 		}
 		return d.write(env, &out, ms[:])
 	}
 	out.addFlags(cmd.Flags(), "text", "json", "html")
-	cmd.Flags().BoolVar(&stable, "ignore-volatile", false, "variables and what else firmware writes at run time may differ")
+	cmd.Flags().BoolVar(&volatile, "with-volatile", false, "variables and what else firmware writes in operation count as differences too")
 	return cmd
 }
 
@@ -63,25 +66,17 @@ func (d firmwareDifference) write(env *environment, out *outputOptions, images [
 		if len(d.Changes) == 1 {
 			title = strings.TrimSuffix(title, "s")
 		}
-		if err := html.WriteFlash(&b, html.Flash{Title: title, Images: images, Changes: d.Changes, Compared: true}); err != nil {
+		if err := html.WriteFlash(&b, html.Flash{Title: title, Images: images, Changes: d.Changes, Volatile: d.Volatile, Compared: true}); err != nil {
 			return err
 		}
 	default:
-		for _, c := range d.Changes {
-			fmt.Fprintf(&b, "%-8s %s\n", c.Change, report.Plain(strings.TrimSpace(c.Type+" "+c.Name)+" "+c.Path))
-			if c.From != "" {
-				fmt.Fprintf(&b, "         from %s\n", report.Plain(c.From))
-			}
-			if len(c.Sections) > 0 {
-				fmt.Fprintf(&b, "         in %s\n", report.Plain(strings.Join(c.Sections, ", ")))
-			}
-			fmt.Fprintf(&b, "         %s %s -> %s\n", c.Kind, short(c.Old), short(c.New))
-			if c.First != nil {
-				fmt.Fprintf(&b, "         first at offset 0x%x of the image\n", *c.First)
-			}
-		}
+		writeFirmwareChanges(&b, d.Changes)
 		if len(d.Changes) == 0 {
 			fmt.Fprintln(&b, "no differences")
+		}
+		if len(d.Volatile) > 0 {
+			fmt.Fprintln(&b, "\nwritten in operation, not counted:")
+			writeFirmwareChanges(&b, d.Volatile)
 		}
 	}
 	if err := out.write(env, b.Bytes()); err != nil {
@@ -91,6 +86,22 @@ func (d firmwareDifference) write(env *environment, out *outputOptions, images [
 		return &exitError{code: 1}
 	}
 	return nil
+}
+
+func writeFirmwareChanges(b *bytes.Buffer, changes []firmware.Change) {
+	for _, c := range changes {
+		fmt.Fprintf(b, "%-8s %s\n", c.Change, report.Plain(strings.TrimSpace(c.Type+" "+c.Name)+" "+c.Path))
+		if c.From != "" {
+			fmt.Fprintf(b, "         from %s\n", report.Plain(c.From))
+		}
+		if len(c.Sections) > 0 {
+			fmt.Fprintf(b, "         in %s\n", report.Plain(strings.Join(c.Sections, ", ")))
+		}
+		fmt.Fprintf(b, "         %s %s -> %s\n", c.Kind, short(c.Old), short(c.New))
+		if c.First != nil {
+			fmt.Fprintf(b, "         first at offset 0x%x of the image\n", *c.First)
+		}
+	}
 }
 
 func short(sum string) string {

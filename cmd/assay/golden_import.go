@@ -35,17 +35,18 @@ func newGoldenImportCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE...",
 		Short: "Turn documents of other formats into a draft",
-		Long: `Reads CycloneDX documents (JSON, XML; also those of golden export) and signed OCP
-S.A.F.E. reports, and drafts a manifest. The parts of a foreign CycloneDX document
-become lines that no software can check, until somebody says what they answer to.
+		Long: `Reads what vendors publish and drafts a manifest, for somebody to read and sign.
 
-Of S.A.F.E. it reads short-form reports of the Open Compute Project's S.A.F.E. programme (JWS) and
-drafts a manifest whose firmware[] has the digests that were reviewed. Only what is
-signed is read; a document beside it is not. The keys of the review providers
-(--safe-key: PEM or JSON Web Key Set, a file or a directory) are yours to choose.
+CycloneDX documents (JSON, XML; also those of golden export): the parts of a foreign
+one become lines that no software can check, until somebody says what they answer to.
 
-What of a report has no place in a manifest is printed on standard error, and with
---strict refused. The evidence has to hold the image as firmware/NAME.rom.`,
+OCP S.A.F.E. short-form reports (JWS): the draft's firmware[] has the digests that
+were reviewed. Only what is signed is read; a document beside it is not. The keys of
+the review providers (--safe-key: PEM or JSON Web Key Set, a file or a directory) are
+yours to choose. The evidence has to hold the image as firmware/NAME.rom.
+
+What of a document has no place in a manifest is printed on standard error, and with
+--strict refused.`,
 		Example: "  assay golden import hbom.cdx.json -o draft.json\n  assay golden import report.jws --safe-key providers/ --name bmc -o draft.json",
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {

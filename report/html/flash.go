@@ -21,6 +21,7 @@ type Flash struct {
 	Title    string
 	Images   []*firmware.Image
 	Changes  []firmware.Change // between the images; nil for one
+	Volatile []firmware.Change // as Changes, what is written in operation
 	Compared bool
 	Findings []finding.Finding
 }
@@ -57,7 +58,7 @@ func (f Flash) touched(m *firmware.Image) map[string]bool {
 	for _, l := range m.Open() {
 		top[l.Path] = true
 	}
-	for _, c := range f.Changes {
+	for _, c := range slices.Concat(f.Changes, f.Volatile) {
 		for _, p := range []string{c.Path, c.From} {
 			for ; p != ""; p = p[:max(0, strings.LastIndexByte(p, '/'))] {
 				if top[p] {
