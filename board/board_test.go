@@ -188,6 +188,8 @@ func FuzzRead(f *testing.F) {
 		}
 		if bom, err := Read("x", b, m); err == nil {
 			require.Empty(t, Diff(bom, bom))
+			v := bom.Coverage()
+			require.Equal(t, v.Fitted, v.Identity+v.Presence+v.Unknown+v.Silent)
 		}
 	})
 }

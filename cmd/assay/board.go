@@ -61,7 +61,10 @@ func listBoard(env *environment, out *outputOptions, path, mapping string, err e
 	}
 	var w bytes.Buffer
 	if out.format == "json" {
-		err = asJSON(&w, b)
+		err = asJSON(&w, struct {
+			*board.BOM
+			Coverage *board.Coverage `json:"coverage"`
+		}{b, b.Coverage()})
 	} else {
 		writeBoard(&w, b, out.all)
 	}
@@ -108,23 +111,32 @@ func writeBoard(w io.Writer, b *board.BOM, all bool) {
 		}
 		fmt.Fprintf(w, "  %-8s %s%s\n", report.Plain(p.Designator), partText(p), left)
 	}
-	letters, order := map[string]int{}, []string{}
-	for _, p := range b.Parts {
-		l := strings.TrimRight(p.Designator, "0123456789")
-		if letters[l]++; letters[l] == 1 {
-			order = append(order, l)
-		}
-	}
-	fmt.Fprint(w, "by letter:")
-	for _, l := range order {
-		fmt.Fprintf(w, " %s %d", report.Plain(l), letters[l])
-	}
-	fmt.Fprintln(w, "\nMost of these answer on no bus: software can confirm a part only where a manifest ties its place to a device.")
+	writeCoverage(w, b.Coverage())
 	for _, x := range b.Warnings {
 		fmt.Fprintf(w, "row %d: %s\n", x.Row, report.Plain(x.Why))
 	}
 	if len(b.Lost) > 0 {
 		fmt.Fprintf(w, "columns without a place here: %s\n", report.Plain(strings.Join(b.Lost, ", ")))
+	}
+}
+
+// writeCoverage states what software can see of a board.
+func writeCoverage(w io.Writer, c *board.Coverage) {
+	fmt.Fprintf(w, "what software can see: of %d fitted parts %d can tell their type, %d acknowledge, %d are not in the dictionary, %d answer on no bus; %d not fitted\n",
+		c.Fitted, c.Identity, c.Presence, c.Unknown, c.Silent, c.NotFitted)
+	for _, k := range c.Classes {
+		fmt.Fprintf(w, "  %-26s %4d fitted, %3d type, %3d presence, %3d not in the dictionary, %4d silent\n", report.Plain(k.Name), k.Fitted, k.Identity, k.Presence, k.Unknown, k.Silent)
+		for _, a := range k.Answers {
+			fmt.Fprintf(w, "    %-8s %-22s %s on %s: %s\n", report.Plain(a.Designator), report.Plain(a.PartNumber), a.What, a.Bus, strings.TrimSpace(a.Says+" "+a.ID))
+		}
+	}
+	fmt.Fprintln(w, "  Who can ask on those buses, the host or the management controller, is for the schematic.")
+	if len(c.Inspect) > 0 {
+		var places []string
+		for _, p := range c.Inspect {
+			places = append(places, p.Designator)
+		}
+		fmt.Fprintf(w, "for inspection, chips that cannot tell their type: %s\n", report.Plain(strings.Join(places, ", ")))
 	}
 }
 
@@ -208,7 +220,10 @@ error.`,
 		}
 		var w bytes.Buffer
 		if to == "json" {
-			err = asJSON(&w, b)
+			err = asJSON(&w, struct {
+				*board.BOM
+				Coverage *board.Coverage `json:"coverage"`
+			}{b, b.Coverage()})
 		} else {
 			err = boardCSV(&w, b)
 		}
