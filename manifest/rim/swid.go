@@ -358,7 +358,7 @@ func (r *RIM) resource(n *xmltree.Node) error {
 			r.lose("attribute %.80s of a measurement", a.Name.Local)
 		}
 	}
-	for i := range len(n.Attrs) {
+	for i := range len(byNumber) {
 		if v := byNumber[i]; v != "" {
 			m.Values = append(m.Values, v)
 		}
