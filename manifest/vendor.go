@@ -10,14 +10,6 @@ import (
 	"github.com/assay-hw/assay/finding"
 )
 
-// Loss is something that one format says and another has no place for.
-type Loss struct {
-	Subject string `json:"subject"` // the line or the attribute
-	What    string `json:"what"`    // is lost, and why
-}
-
-func (l Loss) String() string { return l.Subject + ": " + l.What }
-
 // Certificates returns the roots: a signer that is trusted by itself is one.
 func (t *Trust) Certificates() []*x509.Certificate {
 	if t == nil {

@@ -8,7 +8,6 @@ import (
 	_ "crypto/sha1"   // flagged, not refused: old documents have nothing else
 	_ "crypto/sha256" // digest
 	_ "crypto/sha512" // digest
-	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -92,7 +91,7 @@ func (s *Signature) Verify(key crypto.PublicKey) error {
 		} else if n < okRSA {
 			s.weak(fmt.Sprintf("RSA of %d bits", n))
 		}
-		err := errors.New("method")
+		var err error
 		if s.method.scheme == pss {
 			err = rsa.VerifyPSS(k, s.method.hash, sum, s.value, &rsa.PSSOptions{SaltLength: s.method.hash.Size(), Hash: s.method.hash})
 		} else {

@@ -16,6 +16,15 @@ import (
 	"github.com/assay-hw/assay/manifest"
 )
 
+// Loss is something that a CoRIM says and a manifest has no place for, or the
+// other way round.
+type Loss struct {
+	Subject string `json:"subject"` // the line or the environment
+	What    string `json:"what"`    // is lost
+}
+
+func (l Loss) String() string { return l.Subject + ": " + l.What }
+
 // Options say what a CoRIM does not: which machine it is for, and what of it the
 // evidence shows. All are keyed by Environment.Name.
 type Options struct {
@@ -28,7 +37,7 @@ type Options struct {
 // PCRs become boot references; measurements with numbers of devices that sign
 // them, SPDM references; other digests, firmware images; reviews of OCP S.A.F.E.
 // too. Everything else is a loss.
-func Convert(c *CoRIM, o Options) (*manifest.Manifest, []manifest.Loss, error) {
+func Convert(c *CoRIM, o Options) (*manifest.Manifest, []Loss, error) {
 	v := &converter{options: o, registers: map[int]map[string][]string{}, devices: map[string]*spdm.Reference{}}
 	m := &manifest.Manifest{ID: "corim:" + c.ID, Version: 1, Environment: o.Environment, NotAfter: c.NotAfter, Components: []bom.Reference{}, Classes: map[bom.Class]bom.Closure{}}
 	switch {
@@ -62,15 +71,9 @@ func Convert(c *CoRIM, o Options) (*manifest.Manifest, []manifest.Loss, error) {
 	}
 	m.Firmware = v.firmware
 	for _, name := range slices.Sorted(maps.Keys(v.devices)) {
-		d := *v.devices[name]
-		if len(d.Measurements) == 0 {
-			continue
+		if d := v.whole(name); len(d.Measurements) > 0 {
+			m.SPDM = append(m.SPDM, d)
 		}
-		if err := d.Check(); err != nil {
-			v.lose(name, fmt.Sprintf("%d measurements of the device: %v", len(d.Measurements), err))
-			continue
-		}
-		m.SPDM = append(m.SPDM, d)
 	}
 	for _, l := range c.Lost {
 		v.lose("corim", l)
@@ -78,7 +81,7 @@ func Convert(c *CoRIM, o Options) (*manifest.Manifest, []manifest.Loss, error) {
 	for _, e := range c.Entities {
 		v.lose("corim", fmt.Sprintf("entity %q", e.Name))
 	}
-	slices.SortStableFunc(v.losses, func(a, b manifest.Loss) int {
+	slices.SortStableFunc(v.losses, func(a, b Loss) int {
 		return strings.Compare(a.Subject+"\x00"+a.What, b.Subject+"\x00"+b.What)
 	})
 	return m, slices.Compact(v.losses), nil
@@ -89,11 +92,11 @@ type converter struct {
 	registers map[int]map[string][]string
 	firmware  []firmware.Reference
 	devices   map[string]*spdm.Reference
-	losses    []manifest.Loss
+	losses    []Loss
 }
 
 func (v *converter) lose(subject, what string) {
-	v.losses = append(v.losses, manifest.Loss{Subject: subject, What: plain(what)})
+	v.losses = append(v.losses, Loss{Subject: subject, What: plain(what)})
 }
 
 // device returns the reference for an environment whose device signs its
@@ -111,6 +114,31 @@ func (v *converter) device(name string) *spdm.Reference {
 	return &d
 }
 
+// whole returns a device with those of its measurements that have a meaning.
+func (v *converter) whole(name string) spdm.Reference {
+	d := *v.devices[name]
+	all := d.Measurements
+	d.Measurements = nil
+	if err := d.Check(); err != nil && len(all) > 0 {
+		v.lose(name, fmt.Sprintf("%d measurements of the device: %v", len(all), err))
+		return d
+	}
+	for _, e := range all {
+		if e.Minimum != nil && len(e.Digests)+len(e.Raw) > 0 {
+			v.lose(name, fmt.Sprintf("security version %d of measurement %d, which has values too", *e.Minimum, e.Index))
+			e.Minimum = nil
+		}
+		one := d
+		one.Measurements = []spdm.Expected{e}
+		if err := one.Check(); err != nil {
+			v.lose(name, err.Error())
+			continue
+		}
+		d.Measurements = append(d.Measurements, e)
+	}
+	return d
+}
+
 // key takes over the thumbprints by which a device is known.
 func (v *converter) key(k Key) {
 	name := k.Environment.Name()
@@ -126,7 +154,7 @@ func (v *converter) key(k Key) {
 		if !strings.Contains(subject, ":") {
 			subject = "spdm:" + imageName(name)
 		}
-		d = &spdm.Reference{ID: imageName(name), Device: subject}
+		d = &spdm.Reference{ID: imageName(subject), Device: subject}
 		v.devices[name] = d
 	}
 	d.Keys, d.Roots = slices.Concat(d.Keys, k.Keys), slices.Concat(d.Roots, k.Roots)
@@ -185,8 +213,12 @@ func (v *converter) pcrs(name string, regs map[string]map[string][]string) {
 		}
 		for bank, values := range regs[r] {
 			for _, d := range values {
-				if !slices.Contains(v.registers[n][bank], d) {
-					v.registers[n][bank] = append(v.registers[n][bank], d)
+				switch have := v.registers[n][bank]; {
+				case slices.Contains(have, d):
+				case len(have) == maxAlternatives:
+					v.lose(name, fmt.Sprintf("values of PCR %d behind the first %d", n, maxAlternatives))
+				default:
+					v.registers[n][bank] = append(have, d)
 				}
 			}
 		}
@@ -198,6 +230,10 @@ func (v *converter) pcrs(name string, regs map[string]map[string][]string) {
 func (v *converter) expected(name string, d *spdm.Reference, m Measurement) {
 	if m.Version != "" {
 		v.lose(name, fmt.Sprintf("version %q of measurement %d", m.Version, *m.Number))
+	}
+	if *m.Number < 1 || *m.Number > maxIndex {
+		v.lose(name, fmt.Sprintf("measurement %d: devices number them from 1 to %d", *m.Number, maxIndex))
+		return
 	}
 	i := slices.IndexFunc(d.Measurements, func(e spdm.Expected) bool { return int64(e.Index) == *m.Number })
 	if i < 0 {
@@ -224,6 +260,13 @@ func (v *converter) expected(name string, d *spdm.Reference, m Measurement) {
 		e.Minimum = m.SVN
 	}
 }
+
+// maxIndex is the last number of a measurement (DSP0274); maxAlternatives bounds
+// the values that one register may have.
+const (
+	maxIndex        = 254
+	maxAlternatives = 256
+)
 
 // imageBanks are the algorithms of digests of a whole image.
 var imageBanks = []string{"sha256", "sha384", "sha512"}

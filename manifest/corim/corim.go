@@ -66,7 +66,7 @@ const (
 func decoder() (cbor.DecMode, error) {
 	return cbor.DecOptions{
 		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, MaxNestedLevels: maxNesting,
-		MaxArrayElements: maxItems, MaxMapPairs: maxItems, IntDec: cbor.IntDecConvertSigned,
+		MaxArrayElements: maxItems, MaxMapPairs: maxItems, IntDec: cbor.IntDecConvertSignedOrFail,
 		DefaultByteStringType: reflect.TypeFor[cbor.ByteString](), DefaultMapType: reflect.TypeFor[map[any]any](),
 		UTF8: cbor.UTF8RejectInvalid, BigIntDec: cbor.BigIntDecodePointer,
 	}.DecMode()

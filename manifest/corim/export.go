@@ -27,7 +27,7 @@ var algorithmNumbers = map[string]int64{"sha256": 1, "sha384": 7, "sha512": 8, "
 // Export writes a manifest as a CoRIM with one module identifier: values of
 // PCRs, digests of firmware images and measurements of devices. What has no
 // place there is returned.
-func Export(m *manifest.Manifest, s Signer) ([]byte, []manifest.Loss, error) {
+func Export(m *manifest.Manifest, s Signer) ([]byte, []Loss, error) {
 	if m.Delta != nil || m.Environment.Manufacturer == manifest.AnyPlatform {
 		return nil, nil, fmt.Errorf("%w: a change, or a statement about any platform, has no form as a CoRIM", ErrMalformed)
 	}
@@ -45,7 +45,7 @@ func Export(m *manifest.Manifest, s Signer) ([]byte, []manifest.Loss, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("corim: %w", err)
 	}
-	slices.SortStableFunc(x.losses, func(a, b manifest.Loss) int {
+	slices.SortStableFunc(x.losses, func(a, b Loss) int {
 		return strings.Compare(a.Subject+"\x00"+a.What, b.Subject+"\x00"+b.What)
 	})
 	return raw, slices.Compact(x.losses), nil
@@ -55,11 +55,11 @@ type exporter struct {
 	manifest   *manifest.Manifest
 	references []any
 	keys       []any
-	losses     []manifest.Loss
+	losses     []Loss
 }
 
 func (x *exporter) lose(subject, format string, args ...any) {
-	x.losses = append(x.losses, manifest.Loss{Subject: subject, What: plain(fmt.Sprintf(format, args...))})
+	x.losses = append(x.losses, Loss{Subject: subject, What: plain(fmt.Sprintf(format, args...))})
 }
 
 // ints is a map with numbers as keys.
@@ -137,6 +137,9 @@ func (x *exporter) device(d spdm.Reference) {
 	subject := "spdm:" + d.ID
 	if d.Class != "" || d.Open || d.Optional {
 		x.lose(subject, "class, and whether the device or other measurements may be there")
+	}
+	if d.ID != imageName(d.Device) {
+		x.lose(subject, "the id: it is made of the device's name")
 	}
 	var out, thumbs []any
 	for _, e := range d.Measurements {

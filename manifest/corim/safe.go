@@ -4,8 +4,12 @@ import (
 	"time"
 )
 
-// SafeProfile is the object identifier of OCP S.A.F.E. reviews.
-const SafeProfile = "1.3.6.1.4.1.42623.1.1"
+// Object identifiers of the profile of OCP S.A.F.E. reviews: that of its text,
+// and the other one that the bytes in version 0.1 and in its example are.
+const (
+	SafeProfile        = "1.3.6.1.4.1.42623.1.1"
+	safeProfileExample = "1.3.6.1.4.1.47639.1.1"
+)
 
 // Review is a short-form report of OCP S.A.F.E. (profile "ocp-safe-sfr" 0.1).
 type Review struct {

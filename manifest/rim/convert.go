@@ -27,6 +27,15 @@ var (
 	ErrUnrelated  = errors.New("the RIMs do not belong together")
 )
 
+// Loss is something that a RIM says and a manifest has no place for, or the
+// other way round.
+type Loss struct {
+	Subject string `json:"subject"` // the line or the attribute
+	What    string `json:"what"`    // is lost
+}
+
+func (l Loss) String() string { return l.Subject + ": " + l.What }
+
 // Chain returns the certificate of the signer with all that may stand above it,
 // or nothing for a RIM whose signature was not looked at.
 func (r *RIM) Chain() []*x509.Certificate { return slices.Clone(r.chain) }
@@ -88,7 +97,7 @@ func (r *RIM) hasDigest(s string) bool {
 //
 // The manifest has every register that the RIMs assert, those of software too;
 // what its signer may say, manifest.Trust.Accept decides.
-func Convert(base *RIM, more ...*RIM) (*manifest.Manifest, []manifest.Loss, error) {
+func Convert(base *RIM, more ...*RIM) (*manifest.Manifest, []Loss, error) {
 	c := &converter{registers: map[int]*attest.Reference{}}
 	if base.Patch || base.Supplemental {
 		c.lose("tag", "it is a "+base.Kind()+" RIM and was taken as a base")
@@ -119,7 +128,7 @@ func Convert(base *RIM, more ...*RIM) (*manifest.Manifest, []manifest.Loss, erro
 	if len(m.Boot) == 0 {
 		c.lose("boot", "no support RIM was given that asserts events or registers")
 	}
-	slices.SortStableFunc(c.losses, func(a, b manifest.Loss) int {
+	slices.SortStableFunc(c.losses, func(a, b Loss) int {
 		return strings.Compare(a.Subject+"\x00"+a.What, b.Subject+"\x00"+b.What)
 	})
 	return m, slices.Compact(c.losses), nil
@@ -127,11 +136,11 @@ func Convert(base *RIM, more ...*RIM) (*manifest.Manifest, []manifest.Loss, erro
 
 type converter struct {
 	registers map[int]*attest.Reference
-	losses    []manifest.Loss
+	losses    []Loss
 }
 
 func (c *converter) lose(subject, what string) {
-	c.losses = append(c.losses, manifest.Loss{Subject: subject, What: what})
+	c.losses = append(c.losses, Loss{Subject: subject, What: what})
 }
 
 // version dates the manifest: by a signed time stamp, else by the day from

@@ -43,7 +43,7 @@ var ErrUnsupported = errors.New("no form as a RIM")
 // Export writes a manifest as a signed base RIM with an event log of what is
 // expected in each register, and a list of registers where the manifest has
 // values. What a RIM has no place for is returned.
-func Export(m *manifest.Manifest, o Options) (*Exported, []manifest.Loss, error) {
+func Export(m *manifest.Manifest, o Options) (*Exported, []Loss, error) {
 	if m.Delta != nil || m.Environment.Manufacturer == manifest.AnyPlatform {
 		return nil, nil, fmt.Errorf("%w: a change, or a statement about any platform", ErrUnsupported)
 	}
@@ -68,7 +68,7 @@ func Export(m *manifest.Manifest, o Options) (*Exported, []manifest.Loss, error)
 		return nil, nil, fmt.Errorf("rim: sign: %w", err)
 	}
 	out.Base = signed
-	slices.SortStableFunc(e.losses, func(a, b manifest.Loss) int {
+	slices.SortStableFunc(e.losses, func(a, b Loss) int {
 		return strings.Compare(a.Subject+"\x00"+a.What, b.Subject+"\x00"+b.What)
 	})
 	return out, slices.Compact(e.losses), nil
@@ -77,11 +77,11 @@ func Export(m *manifest.Manifest, o Options) (*Exported, []manifest.Loss, error)
 type exporter struct {
 	manifest *manifest.Manifest
 	options  Options
-	losses   []manifest.Loss
+	losses   []Loss
 }
 
 func (e *exporter) lose(subject, format string, args ...any) {
-	e.losses = append(e.losses, manifest.Loss{Subject: subject, What: fmt.Sprintf(format, args...)})
+	e.losses = append(e.losses, Loss{Subject: subject, What: fmt.Sprintf(format, args...)})
 }
 
 // tag writes the SWID tag without a signature, in canonical form.

@@ -40,7 +40,7 @@ func text(s string) string {
 type support struct {
 	file       File
 	references []attest.Reference
-	losses     []manifest.Loss
+	losses     []Loss
 }
 
 // Binding says what became of the support RIMs that a tag lists.
@@ -56,8 +56,9 @@ type Binding struct {
 func (r *RIM) Bind(files map[string][]byte) Binding {
 	var out Binding
 	r.supports = nil
+	sums := digestsOf(files)
 	for _, f := range r.Files {
-		name, reason := f.among(files)
+		name, reason := f.among(sums)
 		if name == "" {
 			out.NotChecked = append(out.NotChecked, manifest.NotChecked{What: "support RIM " + f.Name, Reason: reason})
 			if _, given := files[path.Base(f.Name)]; given && len(f.Digests) > 0 {
@@ -90,37 +91,44 @@ func (b *Binding) tell(r *RIM, code finding.Code, f File, want, got, why string)
 	return &b.Findings[len(b.Findings)-1]
 }
 
-// among finds the file with the digests of a line.
-func (f File) among(files map[string][]byte) (name, reason string) {
+// digestsOf computes the digests of every file once, in the order of names.
+func digestsOf(files map[string][]byte) []summed {
+	var out []summed
+	for _, n := range slices.Sorted(maps.Keys(files)) {
+		s := summed{name: n, sums: map[string][]byte{}}
+		for alg, hash := range hashes {
+			h := hash.New()
+			h.Write(files[n])
+			s.sums[alg] = h.Sum(nil)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+type summed struct {
+	name string
+	sums map[string][]byte
+}
+
+// among finds the file with all the digests of a line. Of equal files the one
+// with the name of the line counts, else the first.
+func (f File) among(files []summed) (name, reason string) {
 	if len(f.Digests) == 0 {
 		return "", "the tag states no digest of it"
 	}
-	names := slices.Sorted(maps.Keys(files))
-	slices.SortStableFunc(names, func(a, b string) int { return btoi(b == path.Base(f.Name)) - btoi(a == path.Base(f.Name)) })
-	for _, n := range names {
-		if f.is(files[n]) {
-			return n, ""
+	for _, s := range files {
+		if fits := !slices.ContainsFunc(slices.Collect(maps.Keys(f.Digests)), func(alg string) bool { return !bytes.Equal(s.sums[alg], f.Digests[alg]) }); !fits {
+			continue
+		}
+		if name == "" || s.name == path.Base(f.Name) {
+			name = s.name
 		}
 	}
-	return "", "no given file has the digests that the tag states"
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
+	if name == "" {
+		return "", "no given file has the digests that the tag states"
 	}
-	return 0
-}
-
-func (f File) is(b []byte) bool {
-	for alg, want := range f.Digests {
-		h := hashes[alg].New()
-		h.Write(b)
-		if !bytes.Equal(h.Sum(nil), want) {
-			return false
-		}
-	}
-	return true
+	return name, ""
 }
 
 // readSupport reads a support RIM: an event log (TCG_EventLog_Assertion) or a
@@ -162,9 +170,9 @@ func (s *support) lose(l *attest.Log) {
 		}
 	}
 	for _, pcr := range slices.Sorted(maps.Keys(left)) {
-		s.losses = append(s.losses, manifest.Loss{Subject: s.file.Name, What: fmt.Sprintf("%d events of PCR %d: no reference is kept for the register", left[pcr], pcr)})
+		s.losses = append(s.losses, Loss{Subject: s.file.Name, What: fmt.Sprintf("%d events of PCR %d: no reference is kept for the register", left[pcr], pcr)})
 	}
-	s.losses = append(s.losses, manifest.Loss{Subject: s.file.Name, What: "the data of the events: a reference holds digests, types and labels"})
+	s.losses = append(s.losses, Loss{Subject: s.file.Name, What: "the data of the events: a reference holds digests, types and labels"})
 }
 
 // maxLines bounds a list of registers.
