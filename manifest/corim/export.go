@@ -120,7 +120,7 @@ func (x *exporter) firmware() {
 			values[2] = d
 		}
 		if f.Version != "" {
-			values[0] = ints{0: f.Version}
+			values[0] = ints{0: f.Version, 1: versionScheme(f.Version)}
 		}
 		if len(values) > 0 {
 			out = append(out, ints{0: f.Name, 1: values})
@@ -129,6 +129,17 @@ func (x *exporter) firmware() {
 	if len(out) > 0 {
 		x.add(x.manifest.Environment.Model, out...)
 	}
+}
+
+// versionScheme is the number of the scheme that a version follows (RFC 9393,
+// 4.1): multipartnumeric or alphanumeric.
+func versionScheme(v string) int64 {
+	for part := range strings.SplitSeq(v, ".") {
+		if part == "" || strings.Trim(part, "0123456789") != "" {
+			return 3
+		}
+	}
+	return 1
 }
 
 // device writes the measurements of a device, and its roots and keys as

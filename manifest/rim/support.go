@@ -66,6 +66,10 @@ func (r *RIM) Bind(files map[string][]byte) Binding {
 			}
 			continue
 		}
+		if slices.Contains(out.Bound, name) {
+			out.tell(r, finding.ManifestContradiction, f, "one line of a support RIM", "another one", "the tag lists the same file twice; it was read once").Severity = finding.Low
+			continue
+		}
 		out.Bound = append(out.Bound, name)
 		b := files[name]
 		if f.Size >= 0 && f.Size != int64(len(b)) {
