@@ -270,6 +270,26 @@ func TestWeakFormsAreTold(t *testing.T) {
 	require.Equal(t, []string{"digest with SHA-1"}, s.Weak)
 }
 
+// A document of another kind that a chip maker signed; its attributes named ID
+// are data, and stand several times.
+func TestCorpusPlatformData(t *testing.T) {
+	const dir = "../../../shared/corpus/platformcerts/guard-oss/"
+	raw, err := os.ReadFile(dir + "intel-tsc-J101WYR1/LENOVO_DCG_126062_J101WYR1_DPD__J101WYR1_DPD_INTC_Platform_Data.xml")
+	if err != nil {
+		t.Skip("needs ../shared/corpus/platformcerts")
+	}
+	der, err := os.ReadFile(dir + "TSC_IssuingCALENOVO_DCG.cer")
+	require.NoError(t, err)
+	if block, _ := pem.Decode(der); block != nil {
+		der = block.Bytes
+	}
+	c, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	s, err := verify(string(raw), c.PublicKey)
+	require.NoError(t, err)
+	require.NotEmpty(t, s.Keys.Subjects)
+}
+
 func FuzzParseSignature(f *testing.F) {
 	rsaK, ecK := rsaKey(f, 2048), ecKey(f, elliptic.P256())
 	for _, k := range []crypto.Signer{rsaK, ecK} {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/assay-hw/assay/attest"
+	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/manifest"
 )
@@ -186,4 +188,59 @@ func TestCorpusTimeStamp(t *testing.T) {
 	r, report := open(t, "hirs-unit/tools/generated_timestamp_rfc3339.swidtag")
 	require.NotNil(t, r, report.Findings)
 	require.False(t, r.SignedAt.IsZero())
+	r, report = open(t, "hirs-unit/tools/generated_timestamp_rfc3852.swidtag")
+	require.NotNil(t, r, report.Findings)
+	require.True(t, r.SignedAt.IsZero())
+	require.Contains(t, report.NotChecked[0].What, "time stamp")
+}
+
+// appraise holds a log against what the RIMs assert and returns what concerns
+// events.
+func appraise(t *testing.T, log []byte, rims ...*RIM) []string {
+	t.Helper()
+	m, _, err := Convert(rims[0], rims[1:]...)
+	require.NoError(t, err)
+	bundle, err := evidence.FromFiles(map[string][]byte{"sys/kernel/security/tpm0/binary_bios_measurements": log}, "log", evidence.DefaultLimits())
+	require.NoError(t, err)
+	var out []string
+	for _, f := range attest.Observe(bundle).Appraise(attest.Params{References: m.Boot, Now: corpusNow}).Findings {
+		switch f.Code {
+		case finding.UnexpectedEvent, finding.MissingEvent, finding.ReorderedEvent, finding.PCRDiffers, finding.UnknownBootComponent:
+			out = append(out, fmt.Sprintf("%s %s want %s got %s", f.Code, f.Subject, f.Want, f.Got))
+		}
+	}
+	return out
+}
+
+// The field's scenarios: the machine's log is what the maker's RIM asserts; it
+// differs at one event from that of another maker's RIM.
+func TestCorpusScenarios(t *testing.T) {
+	log := corpus(t, "hirs-ci/laptop/default/laptop_default_binary_bios_measurements")
+	bound := func(tag, file string) *RIM {
+		r, report := open(t, "hirs-ci/laptop/"+tag)
+		require.NotNil(t, r, report.Findings)
+		require.Len(t, r.Bind(map[string][]byte{"log": corpus(t, "hirs-ci/laptop/"+file)}).Bound, 1)
+		return r
+	}
+	require.Empty(t, appraise(t, log, bound("default/swidtags/laptop.default.1.swidtag", "default/rims/laptop.default.1.rimel")))
+	differs := appraise(t, log,
+		bound("badOemInstall/swidtags/laptop_badOemInstall_oem.1.swidtag", "badOemInstall/rims/laptop_badOemInstall_oem.1.rimel"),
+		bound("badOemInstall/swidtags/laptop_badOemInstall_var.1.swidtag", "badOemInstall/rims/laptop_badOemInstall_var.1.rimel"))
+	t.Log(differs)
+	require.NotEmpty(t, differs)
+	for _, d := range differs {
+		require.Contains(t, d, "pcr:1/")
+	}
+	require.Contains(t, fmt.Sprint(differs), "fd662842e607c580")
+	require.Contains(t, fmt.Sprint(differs), "23e49177e52b0c21")
+}
+
+// A patch names its base by the digest of the base's file.
+func TestCorpusLinks(t *testing.T) {
+	base, _ := open(t, "rim-tool/pcrim/laptop.default.1@078d847.swidtag")
+	for name, want := range map[string]string{"laptop.patch.1": "hash", "laptop.supplemental.1": "hash", "laptop.patch.badRimLinkHash@078d847": "", "laptop.default.3": ""} {
+		r, report := open(t, "rim-tool/pcrim/"+name+".swidtag")
+		require.NotNil(t, r, report.Findings)
+		require.Equal(t, want, r.LinkedTo(base), name)
+	}
 }

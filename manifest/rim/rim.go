@@ -151,6 +151,9 @@ func (o *opener) open(given []*x509.Certificate) *RIM {
 		f := o.tell(finding.ManifestAlgorithm, "an algorithm of today", w, "the signature holds, and is worth less than one that is made today")
 		f.Severity = finding.Medium
 	}
+	if len(sig.Extra) > 0 && r.SignedAt.IsZero() {
+		o.report.NotChecked = append(o.report.NotChecked, manifest.NotChecked{What: "time stamp of rim:" + r.TagID, Reason: "it is signed, and in another form than RFC 3339"})
+	}
 	o.content(r)
 	if chain == nil {
 		o.tell(finding.ManifestUntrustedSigner, "the signer's certificate", "a bare key", "the key in the document signed it; whose it is, nothing says: give the signer's certificate")
