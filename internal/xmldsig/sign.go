@@ -25,6 +25,9 @@ func Sign(document []byte, key crypto.Signer, chain []*x509.Certificate, limits 
 	if err != nil {
 		return nil, err
 	}
+	if len(doc.Nodes) != 1 {
+		return nil, fmt.Errorf("%w: something stands around the document element", ErrStructure)
+	}
 	uri, m, digest, err := methodFor(key.Public())
 	if err != nil {
 		return nil, err

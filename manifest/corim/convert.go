@@ -1,6 +1,7 @@
 package corim
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -279,7 +280,7 @@ func (v *converter) image(env, key, version string, digests map[string][]string,
 		name = imageName(key)
 	}
 	if name == "" || strings.Trim(name, "0123456789") == "" {
-		name = imageName(env + " " + key)
+		name = cmp.Or(imageName(env+" "+key), "image")
 	}
 	most := 1
 	for _, bank := range banks(digests) {

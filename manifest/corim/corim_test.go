@@ -231,6 +231,7 @@ func TestHostileCBOR(t *testing.T) {
 		"not UTF-8":               {unhex(t, "d901f5 a1 00 61 ff"), ErrMalformed},
 		"no tags":                 {unhex(t, "d901f5 a2 00 61 61 01 80"), ErrLimit},
 		"array as key":            {unhex(t, "d901f5 a1 81 00 00"), ErrMalformed},
+		"tagged array as key":     {unhex(t, "d901f5 a1 d864 80 00"), ErrMalformed},
 		"bytes":                   {make([]byte, MaxBytes+1), ErrLimit},
 		"module twice a key":      {unhex(t, "d901f5 a2 00 61 61 01 81 d901fa 45 a2 01 00 01 00"), ErrMalformed},
 	} {
@@ -243,6 +244,15 @@ func TestHostileCBOR(t *testing.T) {
 		require.Less(t, time.Since(start), 2*time.Second, name)
 		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(64<<20), name)
 	}
+}
+
+// A time that cannot be written is none.
+func TestTimes(t *testing.T) {
+	_, err := timeOf(int64(1)<<40, "x")
+	require.ErrorIs(t, err, ErrMalformed)
+	at, err := timeOf(int64(1687651200), "x")
+	require.NoError(t, err)
+	require.Equal(t, 2023, at.Year())
 }
 
 // safe is the example of the profile's specification, with digests of the

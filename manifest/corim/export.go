@@ -213,6 +213,9 @@ func (x *exporter) rest() {
 	if e := m.Environment; e.Serial != "" || e.Virtual != "" || e.Revision != "" {
 		x.lose("environment", "revision, serial number and hypervisor")
 	}
+	if !strings.HasPrefix(m.ID, "corim:") {
+		x.lose("id", "that it is %s: read back it begins with corim:", m.ID)
+	}
 	if m.Scanner != nil {
 		x.lose("scanner", "the description of a scanner")
 	}

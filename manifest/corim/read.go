@@ -129,15 +129,21 @@ func objectID(b []byte) string {
 }
 
 func timeOf(v any, where string) (time.Time, error) {
+	var t time.Time
 	switch v := v.(type) {
 	case nil:
-		return time.Time{}, nil
+		return t, nil
 	case time.Time:
-		return v.UTC(), nil
+		t = v.UTC()
 	case int64:
-		return time.Unix(v, 0).UTC(), nil
+		t = time.Unix(v, 0).UTC()
+	default:
+		return t, bad(where, "%T is no time", v)
 	}
-	return time.Time{}, bad(where, "%T is no time", v)
+	if y := t.Year(); y < 1 || y > 9999 {
+		return t, bad(where, "the year %d", y)
+	}
+	return t, nil
 }
 
 func (r *reader) validity(v any, where string) (notBefore, notAfter time.Time, err error) {

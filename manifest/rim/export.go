@@ -184,6 +184,9 @@ func (e *exporter) rest() {
 	if m.Environment.Serial != "" || m.Environment.Virtual != "" {
 		e.lose("environment", "serial number and hypervisor: a RIM is about a model")
 	}
+	if !strings.HasPrefix(m.ID, "rim:") {
+		e.lose("id", "that it is %s: read back it begins with rim:", m.ID)
+	}
 	if m.Scanner != nil {
 		e.lose("scanner", "the description of a scanner")
 	}

@@ -128,7 +128,7 @@ func stamped(sig *xmldsig.Signature) time.Time {
 		_ = doc.Root.Walk(func(n *xmltree.Node) error {
 			if n.Kind == xmltree.Element && n.Name.Local == "TimeStamp" {
 				for _, a := range n.Attrs {
-					if t, err := time.Parse(time.RFC3339, a.Value); err == nil && strings.EqualFold(a.Name.Local, "dateTime") {
+					if t, err := time.Parse(time.RFC3339, a.Value); err == nil && strings.EqualFold(a.Name.Local, "dateTime") && t.UTC().Year() >= 1 && t.UTC().Year() <= 9999 {
 						at = t.UTC()
 					}
 				}
