@@ -15,7 +15,7 @@ import (
 )
 
 // Trusted is a manifest whose signatures, signers, times and encoding were
-// checked. Only Open and Apply make one; it holds only what its signers may
+// checked. Only Open, Accept and Apply make one; it holds only what its signers may
 // say.
 type Trusted struct {
 	manifest *Manifest
