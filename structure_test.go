@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"report/html"},
 	{"report", "image"},
 	{"."},
-	{"collect/redfish", "knownbad"},
+	{"collect/redfish", "knownbad", "manifest/platformcert"},
 	{"manifest", "collect", "firmware/unpack", "firmware/measured", "manifest/safe"},
 	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm"},
 	{"evidence"},

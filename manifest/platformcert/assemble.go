@@ -115,12 +115,11 @@ func sameIssuer(base *Verified) Authority {
 		x, errX := x500.Parse(a.Subject)
 		y, errY := x500.Parse(b.Subject)
 		// A name is as good as the root that lets it be used.
-		if errX == nil && errY == nil && slices.Equal(a.DER, path[0].DER) && slices.Equal(path[len(path)-1].DER, base.path[len(base.path)-1].DER) {
-			for _, o := range x.Organizations() {
-				if slices.ContainsFunc(y.Organizations(), func(p string) bool { return x500.Fold(o) == x500.Fold(p) && o != "" }) {
-					return nil
-				}
-			}
+		sameRoot := slices.Equal(path[len(path)-1].DER, base.path[len(base.path)-1].DER)
+		if errX == nil && errY == nil && sameRoot && slices.ContainsFunc(x.Organizations(), func(o string) bool {
+			return o != "" && slices.ContainsFunc(y.Organizations(), func(p string) bool { return x500.Fold(o) == x500.Fold(p) })
+		}) {
+			return nil
 		}
 		return fmt.Errorf("%s did not issue the base, %s did, and nothing lets it change that", nameOf(a), nameOf(b))
 	}
@@ -451,7 +450,7 @@ func (b *Build) property(p Property) error {
 	return nil
 }
 
-// Describe tells a build in a few words.
+// String tells a build in a few words.
 func (b *Build) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%s %s %s: %d components", b.Platform.Manufacturer, b.Platform.Model, b.Platform.Serial, len(b.Components)))
 }
