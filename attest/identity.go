@@ -92,7 +92,7 @@ func (e Endorsement) names(h held) bool {
 	if e.SHA256 != "" && !strings.EqualFold(e.SHA256, h.cert) {
 		return false
 	}
-	return e.Number == "" && e.Issuer == "" || strings.EqualFold(e.Number, h.number) && x500.Fold(e.Issuer) == x500.Fold(h.issuer)
+	return e.Number == "" && e.Issuer == "" || strings.EqualFold(e.Number, h.number) && x500.SameTexts(e.Issuer, h.issuer)
 }
 
 // comparable reports whether a pin speaks about the same place: the key of an

@@ -161,6 +161,44 @@ func Equal(a, b []byte) bool {
 // Equal reports whether two names are one.
 func (n Name) Equal(o Name) bool { return slices.EqualFunc(n.folded(), o.folded(), slices.Equal) }
 
+// SameValues reports whether two DER names hold the same values of the same
+// types, in whatever order and grouping. Issuers that copy a name take apart what
+// was one set; the names are not equal then, and yet nobody else is meant.
+func SameValues(a, b []byte) bool {
+	n, errN := Parse(a)
+	o, errO := Parse(b)
+	if errN != nil || errO != nil {
+		return false
+	}
+	x, y := slices.Concat(n.folded()...), slices.Concat(o.folded()...)
+	slices.Sort(x)
+	slices.Sort(y)
+	return slices.Equal(x, y)
+}
+
+// SameTexts is SameValues for two names as String writes them.
+func SameTexts(a, b string) bool {
+	x, y := values(a), values(b)
+	return slices.Equal(x, y)
+}
+
+// values takes the text of a name apart, and sorts what it finds.
+func values(s string) []string {
+	var out []string
+	start := 0
+	for i := 0; i <= len(s); i++ {
+		switch {
+		case i < len(s) && s[i] == '\\':
+			i++
+		case i >= len(s) || s[i] == ',' || s[i] == '+':
+			out = append(out, Fold(s[start:min(i, len(s))]))
+			start = i + 1
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // folded is the name with the values of every set in one order.
 func (n Name) folded() [][]string {
 	out := make([][]string, len(n))

@@ -2,6 +2,7 @@ package x500
 
 import (
 	"encoding/asn1"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,6 +49,19 @@ func TestNamesAreComparedByMeaning(t *testing.T) {
 	} {
 		require.False(t, Equal(a, other))
 	}
+}
+
+func TestOneSetTakenApart(t *testing.T) {
+	apart := name([3]any{6, 19, "TW"}, [3]any{10, 19, "Nuvoton"})
+	body := slices.Concat(apart[4:4+int(apart[3])], apart[4+int(apart[3])+2:])
+	one := tlv(0x30, tlv(0x31, body...)...)
+	require.False(t, Equal(apart, one))
+	require.True(t, SameValues(apart, one))
+	require.False(t, SameValues(apart, name([3]any{6, 19, "TW"}, [3]any{10, 19, "Nuvotom"})))
+	require.False(t, SameValues(apart, nil))
+	require.True(t, SameTexts(String(apart), String(one)))
+	require.True(t, SameTexts(`O=a\, b,C=TW`, `C=tw+O=A\,  B`))
+	require.False(t, SameTexts(`O=a\,C=TW`, `O=a,C=TW`))
 }
 
 func TestWhatIsNoStringEqualsOnlyItself(t *testing.T) {

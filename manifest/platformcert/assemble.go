@@ -405,11 +405,14 @@ func (b *Build) alike(at []int) bool {
 }
 
 // serialKey folds a serial number; a placeholder is none.
-func (c *Component) serialKey() string {
-	if _, fake := ids.Placeholder(c.Serial); fake {
+func (c *Component) serialKey() string { return said(c.Serial) }
+
+// said folds a value; a placeholder says nothing.
+func said(s string) string {
+	if _, fake := ids.Placeholder(s); fake {
 		return ""
 	}
-	return x500.Fold(c.Serial)
+	return x500.Fold(s)
 }
 
 func (c *Component) sameClass(o *Component) bool {

@@ -65,8 +65,8 @@ type Certificate struct {
 	Issuer              []byte // DER of the name
 	Serial              *big.Int
 	NotBefore, NotAfter time.Time
-	Attributes          []Attribute
-	Extensions          []Extension
+	Attributes          []attribute
+	Extensions          []extension
 	Subject, SPKI       []byte // of a public-key certificate: DER of name and key
 
 	Platform      Platform       // what the alternative name says of the machine
@@ -78,20 +78,20 @@ type Certificate struct {
 	tbs, sigAlg, signature []byte
 	innerAlg               []byte // the algorithm identifier inside of what is signed
 	verbatim               map[string][]byte
-	directory              []Attribute // of an attribute certificate's extension for a directory
+	directory              []attribute // of an attribute certificate's extension for a directory
 	tail                   []byte      // fields that have no use here: unique identifiers
 	notes                  []Note
 }
 
-// Attribute is one attribute with its values as they stand.
-type Attribute struct {
+// attribute is one attribute with its values as they stand.
+type attribute struct {
 	Type   string
 	Values [][]byte
 	raw    []byte // when it does not encode to the same bytes
 }
 
-// Extension is one extension with its value as it stands.
-type Extension struct {
+// extension is one extension with its value as it stands.
+type extension struct {
 	ID       string
 	Critical bool
 	Value    []byte
@@ -283,7 +283,7 @@ func (c *Certificate) readAttributes(s cryptobyte.String) error {
 		if !ok || !body.ReadASN1(&set, ctag.SET) {
 			return malformed("attribute %d", len(c.Attributes))
 		}
-		a := Attribute{Type: kind}
+		a := attribute{Type: kind}
 		for !set.Empty() {
 			v, _, ok := element(&set)
 			if !ok || len(a.Values) == maxValues {
@@ -310,7 +310,7 @@ func (c *Certificate) readExtensions(s cryptobyte.String) error {
 			return malformed("extension %d", len(c.Extensions))
 		}
 		body := inside(raw)
-		var x Extension
+		var x extension
 		var ok bool
 		if x.ID, ok = readOID(&body); !ok {
 			return malformed("extension %d", len(c.Extensions))
@@ -354,7 +354,7 @@ func (c *Certificate) keepNote(where, format string, args ...any) {
 
 // attribute returns the first value of an attribute, nil for none.
 func (c *Certificate) attribute(kind string) []byte {
-	for _, list := range [][]Attribute{c.Attributes, c.directory} {
+	for _, list := range [][]attribute{c.Attributes, c.directory} {
 		for _, a := range list {
 			if a.Type == kind && len(a.Values) > 0 {
 				return a.Values[0]
@@ -365,7 +365,7 @@ func (c *Certificate) attribute(kind string) []byte {
 }
 
 // extension returns an extension, nil for none.
-func (c *Certificate) extension(id string) *Extension {
+func (c *Certificate) extension(id string) *extension {
 	for i := range c.Extensions {
 		if c.Extensions[i].ID == id {
 			return &c.Extensions[i]

@@ -36,7 +36,7 @@ type Component struct {
 	Replaceable *bool  // by whoever uses the machine
 	Addresses   []Address
 	Certificate *Identifier // platform certificate of the part itself
-	URI         *URI        // where to find it
+	URI         *uri        // where to find it
 	Status      Status
 	PartNumber  string  // 2.1
 	Location    string  // 2.1: slot or designator
@@ -53,8 +53,8 @@ type Address struct {
 	Text string
 }
 
-// URI is where more can be found, and the digest of what is there.
-type URI struct {
+// uri is where more can be found, and the digest of what is there.
+type uri struct {
 	Text      string
 	Algorithm string // of the digest, dotted
 	Digest    []byte
@@ -190,9 +190,9 @@ func readAddress(s *cryptobyte.String) (Address, error) {
 }
 
 // readURI reads a URIReference, whatever its own tag.
-func readURI(e cryptobyte.String) (*URI, error) {
+func readURI(e cryptobyte.String) (*uri, error) {
 	s := inside(e)
-	u := &URI{}
+	u := &uri{}
 	var ok bool
 	if u.Text, _, ok = readText(&s); !ok {
 		return nil, malformed("URI")
@@ -212,7 +212,7 @@ func readURI(e cryptobyte.String) (*URI, error) {
 	return u, nil
 }
 
-func (u *URI) encode(tag ctag.Tag) []byte {
+func (u *uri) encode(tag ctag.Tag) []byte {
 	if u.raw != nil {
 		return inTag(tag, u.raw)
 	}

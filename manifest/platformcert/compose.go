@@ -397,7 +397,7 @@ func (w *composer) keeps(e attest.Endorsement) bool {
 			return true
 		}
 	}
-	return h.Serial != nil && e.Number == fmt.Sprintf("%x", h.Serial) && x500.Fold(e.Issuer) == x500.Fold(x500.String(h.Issuer))
+	return h.Serial != nil && e.Number == fmt.Sprintf("%x", h.Serial) && x500.SameTexts(e.Issuer, x500.String(h.Issuer))
 }
 
 // Sign fills in the issuer and signs. The certificate is complete afterwards.
@@ -417,7 +417,7 @@ func (c *Certificate) Sign(key crypto.Signer, issuer *x509.Certificate) error {
 		value := build(func(b *cryptobyte.Builder) {
 			under(b, ctag.SEQUENCE, func(b *cryptobyte.Builder) { addText(b, ctx(0), string(issuer.SubjectKeyId)) })
 		})
-		c.Extensions = append([]Extension{{ID: extAuthorityKeyID, Value: value}}, c.Extensions...)
+		c.Extensions = append([]extension{{ID: extAuthorityKeyID, Value: value}}, c.Extensions...)
 	}
 	tbs, err := c.encodeTBS()
 	if err != nil {

@@ -14,8 +14,8 @@ type Configuration struct {
 	Version       int
 	Components    []Component
 	Properties    []Property
-	ComponentsURI *URI // version 2
-	PropertiesURI *URI // versions 1 and 2
+	ComponentsURI *uri // version 2
+	PropertiesURI *uri // versions 1 and 2
 
 	lists uint8  // lists that are there, empty or not
 	raw   []byte // when it does not encode to the same bytes

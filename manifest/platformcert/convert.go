@@ -429,8 +429,12 @@ func (c *converter) closures() {
 func (c *converter) holder(ek *ekcert.Certificate) error {
 	base := c.b.Base
 	if ek != nil {
-		if err := base.Bound(ek); err != nil {
+		tolerated, err := base.Bound(ek)
+		if err != nil {
 			return err
+		}
+		for _, what := range tolerated {
+			c.lose("holder", "", what)
 		}
 	}
 	for _, id := range base.ekNames() {
@@ -439,7 +443,8 @@ func (c *converter) holder(ek *ekcert.Certificate) error {
 			c.lose("holder", id.String(), "a negative serial number")
 			continue
 		}
-		if ek != nil && id.is(subject{ek.Issuer, ek.Serial, ek.Signature()}) == nil {
+		if ek != nil && id.isUnder(subject{ek.Issuer, ek.Serial, ek.Signature()}, x500.SameValues) == nil {
+			e.Issuer = x500.String(ek.Issuer)
 			sum, err := digestOf(oidSHA256, ek.DER)
 			if err != nil {
 				return err
@@ -537,7 +542,7 @@ func (c *converter) rest() {
 		}
 	}
 	if f := c.b.Base.Configuration; f != nil {
-		for path, u := range map[string]*URI{"componentIdentifiersUri": f.ComponentsURI, "platformPropertiesUri": f.PropertiesURI} {
+		for path, u := range map[string]*uri{"componentIdentifiersUri": f.ComponentsURI, "platformPropertiesUri": f.PropertiesURI} {
 			if u != nil {
 				c.lose(path, u.Text, "nothing is fetched: parts that are listed there are not declared")
 			}

@@ -7,7 +7,7 @@ import (
 	ctag "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-func (a Attribute) encode() []byte {
+func (a attribute) encode() []byte {
 	if a.raw != nil {
 		return a.raw
 	}
@@ -23,7 +23,7 @@ func (a Attribute) encode() []byte {
 	})
 }
 
-func (x Extension) encode() []byte {
+func (x extension) encode() []byte {
 	if x.raw != nil {
 		return x.raw
 	}

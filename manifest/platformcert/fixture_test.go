@@ -133,3 +133,16 @@ func signers(t testing.TB) map[string]crypto.Signer {
 	require.NoError(t, err)
 	return map[string]crypto.Signer{"rsa": r, "p384": p384, "ed25519": ed}
 }
+
+func bound(t testing.TB, c *Certificate, ek *ekcert.Certificate) {
+	t.Helper()
+	tolerated, err := c.Bound(ek)
+	require.NoError(t, err)
+	require.Empty(t, tolerated)
+}
+
+func unbound(t testing.TB, c *Certificate, ek *ekcert.Certificate, why string) {
+	t.Helper()
+	_, err := c.Bound(ek)
+	require.ErrorContains(t, err, why)
+}

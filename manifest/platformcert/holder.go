@@ -47,11 +47,11 @@ func (i Identifier) String() string {
 type Holder struct {
 	Identifier        // baseCertificateID
 	Entity     []byte // DER of entityName's directory name, nil for none
-	Object     *ObjectDigest
+	Object     *objectDigest
 }
 
-// ObjectDigest is the digest of a key or certificate (RFC 5755, 4.2.2).
-type ObjectDigest struct {
+// objectDigest is the digest of a key or certificate (RFC 5755, 4.2.2).
+type objectDigest struct {
 	Type      int64 // 0 public key, 1 certificate, 2 other
 	Algorithm string
 	Digest    []byte
@@ -109,7 +109,7 @@ func (i *Identifier) readIssuerSerial(s cryptobyte.String) error {
 // readObject reads ObjectDigestInfo, implicitly tagged.
 func (h *Holder) readObject(e cryptobyte.String) error {
 	s := inside(e)
-	o := &ObjectDigest{raw: bytes.Clone(e)}
+	o := &objectDigest{raw: bytes.Clone(e)}
 	kind := 0
 	if !s.ReadASN1Enum(&kind) {
 		return malformed("object digest")
@@ -149,7 +149,7 @@ func (h *Holder) encode() []byte {
 	})
 }
 
-func (o *ObjectDigest) add(b *cryptobyte.Builder) {
+func (o *objectDigest) add(b *cryptobyte.Builder) {
 	if o.raw != nil {
 		b.AddBytes(o.raw)
 		return
@@ -271,12 +271,15 @@ type subject struct {
 
 // is compares an identifier with a certificate: everything that it says has to
 // hold. An identifier that says nothing names nobody.
-func (i *Identifier) is(s subject) error {
+func (i *Identifier) is(s subject) error { return i.isUnder(s, x500.Equal) }
+
+// isUnder does that with a comparison of names.
+func (i *Identifier) isUnder(s subject, equal func(a, b []byte) bool) error {
 	if i.Serial == nil && len(i.Digest) == 0 {
 		return errors.New("no certificate is named")
 	}
 	if i.Serial != nil {
-		switch sameIssuer, sameSerial := x500.Equal(i.Issuer, s.issuer), i.Serial.Cmp(s.serial) == 0; {
+		switch sameIssuer, sameSerial := equal(i.Issuer, s.issuer), i.Serial.Cmp(s.serial) == 0; {
 		case !sameIssuer && sameSerial:
 			return fmt.Errorf("the serial number is that, but the issuer is %s, not %s", x500.String(s.issuer), x500.String(i.Issuer))
 		case !sameIssuer:
@@ -298,48 +301,61 @@ func (i *Identifier) is(s subject) error {
 }
 
 // Bound reports whether a platform certificate is about the TPM of an
-// endorsement key certificate: nil when its holder, or a cryptographic anchor
-// for endorsement keys of profile 2.1, names that certificate, and otherwise the
+// endorsement key certificate: whether its holder, or a cryptographic anchor for
+// endorsement keys of profile 2.1, names that certificate, and otherwise the
 // reason. Issuer and serial number must both be those, and every digest that is
-// given must hold.
-func (c *Certificate) Bound(ek *ekcert.Certificate) error {
+// given must hold. Tolerated lists what a strict comparison would have refused.
+func (c *Certificate) Bound(ek *ekcert.Certificate) (tolerated []string, err error) {
 	s := subject{ek.Issuer, ek.Serial, ek.Signature()}
+	err = c.boundUnder(ek, s, x500.Equal)
+	if err == nil {
+		return nil, nil
+	}
+	if c.boundUnder(ek, s, x500.SameValues) == nil {
+		return []string{"the issuer's name has the same values in another grouping: " + x500.String(ek.Issuer)}, nil
+	}
+	return nil, err
+}
+
+func (c *Certificate) boundUnder(ek *ekcert.Certificate, s subject, equal func(a, b []byte) bool) error {
 	if c.Form == AttributeForm {
-		return c.Holder.names(s, ek)
+		return c.Holder.names(ek, s, equal)
 	}
 	err := errors.New("no endorsement key certificate is named")
 	for _, t := range c.Anchors {
 		if t.Category != categoryEK || t.Certificate == nil {
 			continue
 		}
-		if err = t.Certificate.is(s); err == nil {
+		if err = t.Certificate.isUnder(s, equal); err == nil {
 			return nil
 		}
 	}
 	return fmt.Errorf("the platform certificate is about another TPM: %w", err)
 }
 
-func (h *Holder) names(s subject, ek *ekcert.Certificate) error {
+func (h *Holder) names(ek *ekcert.Certificate, s subject, equal func(a, b []byte) bool) error {
 	if h.Serial == nil && h.Object == nil {
 		return errors.New("the holder is no certificate: a name alone proves no TPM")
 	}
 	if h.Serial != nil {
-		if err := h.is(s); err != nil {
+		if err := h.isUnder(s, equal); err != nil {
 			return fmt.Errorf("the platform certificate is about another TPM: %w", err)
 		}
 	}
-	if o := h.Object; o != nil {
-		what := map[int64][]byte{0: ek.SPKI, 1: ek.DER}[o.Type]
-		if what == nil {
-			return fmt.Errorf("the holder's digest is over an object of type %d, which is not known", o.Type)
-		}
-		sum, err := digestOf(o.Algorithm, what)
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(sum, o.Digest) {
-			return errors.New("the platform certificate is about another TPM: the holder's digest is over another object")
-		}
+	o := h.Object
+	if o == nil {
+		return nil
+	}
+	what := map[int64][]byte{0: ek.SPKI, 1: ek.DER}[o.Type]
+	if what == nil {
+		return fmt.Errorf("the holder's digest is over an object of type %d, which is not known", o.Type)
+	}
+	sum, err := digestOf(o.Algorithm, what)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(sum, o.Digest) {
+		return errors.New("the platform certificate is about another TPM: the holder's digest is over another object")
 	}
 	return nil
 }

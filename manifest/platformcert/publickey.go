@@ -57,7 +57,7 @@ func (c *Certificate) readPublicKeyForm(s cryptobyte.String) error {
 	return nil
 }
 
-func (c *Certificate) readDirectoryAttributes(x *Extension) error {
+func (c *Certificate) readDirectoryAttributes(x *extension) error {
 	v := cryptobyte.String(x.Value)
 	var list cryptobyte.String
 	if !v.ReadASN1(&list, ctag.SEQUENCE) || !v.Empty() {

@@ -161,21 +161,21 @@ func TestBoundToOneCertificate(t *testing.T) {
 	otherIssuer, otherNumber := endorsementKey(t, "Other TPM Maker", 1), endorsementKey(t, "TPM Maker", 2)
 	twin := endorsementKey(t, "TPM Maker", 1) // same issuer and number, another key and signature
 	ac := make1(t, sample(), by, Options{Profile: "1.1", EK: ek})
-	require.NoError(t, ac.Bound(ek))
-	require.ErrorContains(t, ac.Bound(otherIssuer), "the serial number is that, but the issuer is")
-	require.ErrorContains(t, ac.Bound(otherNumber), "its serial number is 2, not 1")
+	bound(t, ac, ek)
+	unbound(t, ac, otherIssuer, "the serial number is that, but the issuer is")
+	unbound(t, ac, otherNumber, "its serial number is 2, not 1")
 	pkc := make1(t, sample(), by, Options{Form: PublicKeyForm, EK: ek, Key: ek.Key})
-	require.NoError(t, pkc.Bound(ek))
-	require.ErrorContains(t, pkc.Bound(twin), "the digest is over another signature")
-	require.ErrorContains(t, pkc.Bound(otherIssuer), "issuer")
+	bound(t, pkc, ek)
+	unbound(t, pkc, twin, "the digest is over another signature")
+	unbound(t, pkc, otherIssuer, "issuer")
 	none := make1(t, sample(), by, Options{Form: PublicKeyForm, Key: ek.Key})
-	require.ErrorContains(t, none.Bound(ek), "no endorsement key certificate is named")
+	unbound(t, none, ek, "no endorsement key certificate is named")
 
-	h := Holder{Object: &ObjectDigest{Type: 0, Algorithm: oidSHA256}}
+	h := Holder{Object: &objectDigest{Type: 0, Algorithm: oidSHA256}}
 	h.Object.Digest, _ = digestOf(oidSHA256, ek.SPKI)
 	c := &Certificate{Form: AttributeForm, Holder: h}
-	require.NoError(t, c.Bound(ek))
-	require.ErrorContains(t, c.Bound(twin), "digest is over another object")
+	bound(t, c, ek)
+	unbound(t, c, twin, "digest is over another object")
 	c.Holder = Holder{Entity: ek.Subject}
-	require.ErrorContains(t, c.Bound(ek), "a name alone proves no TPM")
+	unbound(t, c, ek, "a name alone proves no TPM")
 }

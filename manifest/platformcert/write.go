@@ -94,7 +94,7 @@ func (w *composer) write() {
 		return build(func(b *cryptobyte.Builder) { under(b, ctag.SEQUENCE, f) })
 	}
 	add := func(kind string, value []byte) {
-		c.Attributes = append(c.Attributes, Attribute{Type: kind, Values: [][]byte{value}})
+		c.Attributes = append(c.Attributes, attribute{Type: kind, Values: [][]byte{value}})
 	}
 	purpose := map[Kind][2]string{
 		Base: {purposeBaseAC, purposeBasePKC}, DeltaKind: {purposeDeltaAC, purposeDeltaPKC}, Rebase: {purposeRebaseAC, purposeRebasePKC},
@@ -132,7 +132,7 @@ func (w *composer) write() {
 func (w *composer) extensions(purpose string) {
 	c := w.c
 	add := func(id string, critical bool, value []byte) {
-		c.Extensions = append(c.Extensions, Extension{ID: id, Critical: critical, Value: value})
+		c.Extensions = append(c.Extensions, extension{ID: id, Critical: critical, Value: value})
 	}
 	add(extPolicies, false, build(addPolicies))
 	add(extSubjectAltName, false, c.Platform.encodeName(w.opt.Profile == "2.1"))
