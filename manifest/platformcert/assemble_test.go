@@ -2,6 +2,9 @@ package platformcert
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -179,6 +182,46 @@ func TestSameNameUnderAnotherRootMayNotChange(t *testing.T) {
 	_, fs := c.assemble(trust(c.by, namesake), nil, c.delta(namesake, with(part("3001", Added))))
 	require.Len(t, fs, 1)
 	require.Contains(t, fs[0].Why, "did not issue the base")
+}
+
+// The grants for manifests are those for platform certificates.
+func TestTheTrustOfManifestsDecides(t *testing.T) {
+	by, other, ek := newAuthority(t, "Maker Inc.", nil, nil), newAuthority(t, "Integrator", nil, nil), endorsementKey(t, "TPM Maker", 0x77)
+	base := make1(t, sample(), by, Options{EK: ek})
+	m := sample()
+	m.IssuedAt = issued.AddDate(0, 1, 0)
+	m.Components = append(m.Components, dimm("3001"))
+	delta := make1(t, m, other, Options{EK: ek, Previous: []*Certificate{base}})
+	assemble := func(grants string, base, delta *Certificate) (*Assembled, []finding.Finding) {
+		dir := t.TempDir()
+		for i, a := range []*authority{by, other} {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, []string{"a.der", "b.der"}[i]), a.cert.Raw, 0o600))
+		}
+		if grants != "" {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "trust.yaml"), []byte(grants), 0o600))
+		}
+		mt, err := manifest.LoadTrust([]string{dir})
+		require.NoError(t, err)
+		var tr Trust
+		may := tr.Import(mt)
+		return Assemble(verified(t, base, &tr), []*Verified{verified(t, delta, &tr)}, may)
+	}
+	a, fs := assemble("", base, delta)
+	require.Len(t, a.Build().Deltas, 0)
+	require.Contains(t, fs[0].Why, "is not the manufacturer")
+	const grant = `{grants: [{signer: {organization: Integrator}, manufacturers: [Maker Inc.], classes: [%s], deltaOnly: true}]}`
+	a, fs = assemble(fmt.Sprintf(grant, "memory"), base, delta)
+	require.Empty(t, fs)
+	require.Len(t, a.Build().Deltas, 1)
+	a, fs = assemble(fmt.Sprintf(grant, "storage"), base, delta)
+	require.Len(t, a.Build().Deltas, 0)
+	require.Contains(t, fs[0].Why, "may not speak about memory")
+	foreign := make1(t, sample(), other, Options{EK: ek})
+	a, fs = assemble(fmt.Sprintf(grant, "memory"), foreign, delta)
+	require.Nil(t, a)
+	require.Contains(t, fs[0].Why, "may only change")
+	a, _ = assemble(`{threshold: 2}`, base, delta)
+	require.Nil(t, a, "one signature is not two")
 }
 
 func TestProfileTwoNamesTheWholeChain(t *testing.T) {

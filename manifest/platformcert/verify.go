@@ -15,8 +15,10 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	ctag "golang.org/x/crypto/cryptobyte/asn1"
 
+	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/internal/ekcert"
 	"github.com/assay-hw/assay/internal/x500"
+	"github.com/assay-hw/assay/manifest"
 )
 
 // Trust is what a verifier gives: roots that it believes, certificates that may
@@ -74,6 +76,32 @@ func (t *Trust) Add(file []byte, roots bool) (int, error) {
 		return 0, fmt.Errorf("neither a certificate nor a revocation list (%d certificates cannot be read)", unreadable)
 	}
 	return n, nil
+}
+
+// Import adds the roots and revocation lists that may vouch for manifests, and
+// returns the authority that their grants give: the same people may say the same
+// things in either format.
+func (t *Trust) Import(m *manifest.Trust) Authority {
+	for _, r := range m.Roots() {
+		if c, err := ekcert.Parse(r.Raw); err == nil {
+			t.Roots = append(t.Roots, c)
+		}
+	}
+	t.CRLs = append(t.CRLs, m.Lists()...)
+	return func(path []*ekcert.Certificate, manufacturer string, class bom.Class, delta bool) error {
+		var strict []*x509.Certificate
+		for _, p := range path {
+			c, err := x509.ParseCertificate(p.DER)
+			if err != nil {
+				return fmt.Errorf("the certificate of %s: %w", nameOf(p), err)
+			}
+			strict = append(strict, c)
+		}
+		if err := m.May(strict, manufacturer, string(class), delta); err != nil {
+			return fmt.Errorf("%s: %w", nameOf(path[0]), err)
+		}
+		return nil
+	}
 }
 
 func nextBlock(b []byte) (label string, body []byte, end int, ok bool) {
