@@ -1,6 +1,7 @@
 package platformcert
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -73,6 +74,7 @@ func Assemble(base *Verified, deltas []*Verified, may Authority) (*Assembled, []
 	} else {
 		may = sameIssuer(base)
 	}
+	may = guarded(may, sameIssuer(base))
 	a := &Assembled{build: b, base: base}
 	var fs []finding.Finding
 	for _, d := range deltas {
@@ -105,6 +107,28 @@ func Draft(base *Certificate, deltas []*Certificate) (*Build, []finding.Finding)
 	return b, finding.Sort(fs)
 }
 
+// guarded keeps the parts that others hang on, which manifests mark as security
+// lines, to whoever issued the base, whatever was granted.
+func guarded(may, own Authority) Authority {
+	return func(path []*ekcert.Certificate, manufacturer string, class bom.Class, delta bool) error {
+		if delta && (class == bom.TPM || class == bom.BMC) {
+			if err := own(path, manufacturer, class, delta); err != nil {
+				return err
+			}
+		}
+		return may(path, manufacturer, class, delta)
+	}
+}
+
+// Rights that are not those of one class of parts.
+const (
+	rightAll     bom.Class = "unclassified" // parts of no class could be of any
+	rightClosure bom.Class = "classes"      // as in manifests
+)
+
+// right is what a change to a part of a class needs.
+func right(c bom.Class) bom.Class { return cmp.Or(c, rightAll) }
+
 // sameIssuer lets the organisation that issued the base change it.
 func sameIssuer(base *Verified) Authority {
 	return func(path []*ekcert.Certificate, _ string, _ bom.Class, delta bool) error {
@@ -126,6 +150,9 @@ func sameIssuer(base *Verified) Authority {
 }
 
 func begin(base *Certificate) (*Build, error) {
+	if base == nil {
+		return nil, errors.New("there is no certificate")
+	}
 	switch base.Kind {
 	case Base, Rebase:
 	case DeltaKind:
@@ -150,8 +177,11 @@ func refusal(c *Certificate, code finding.Code, want string, err error) finding.
 // String names a certificate in reports.
 func (c *Certificate) String() string {
 	serial := "without number"
-	if c.Serial != nil {
+	if c != nil && c.Serial != nil {
 		serial = fmt.Sprintf("%x", c.Serial)
+	}
+	if c == nil {
+		return "platform-certificate:none"
 	}
 	what := string(c.Kind)
 	if what == "" {
@@ -275,7 +305,7 @@ func (b *Build) replace(d *Certificate, may func(bom.Class) error) []finding.Fin
 	seen := map[bom.Class]bool{}
 	var out []finding.Finding
 	for _, c := range append(slices.Clone(before), b.Components...) {
-		class := c.BOMClass()
+		class := right(c.BOMClass())
 		if seen[class] {
 			continue
 		}
@@ -305,15 +335,21 @@ func (b *Build) apply(d *Certificate, may func(bom.Class) error) []finding.Findi
 	}
 	for i := range d.Configuration.Components {
 		c := d.Configuration.Components[i]
-		if err := may(c.BOMClass()); err != nil {
+		if err := may(right(c.BOMClass())); err != nil {
 			fail(c.String(), "a signer who may change "+string(c.BOMClass()), err)
 			continue
 		}
-		if err := b.component(c); err != nil {
+		if err := b.component(c, may); err != nil {
 			fail(c.String(), "a change that fits the parts before it", err)
 		}
 	}
 	for _, p := range d.Configuration.Properties {
+		if strings.HasPrefix(p.Name, "assay.") && p.Name != propertyVersion {
+			if err := may(rightClosure); err != nil {
+				fail("property "+clip(p.Name), "a signer who may change it", err)
+				continue
+			}
+		}
 		if err := b.property(p); err != nil {
 			fail("property "+clip(p.Name), "a change that fits the properties before it", err)
 		}
@@ -330,8 +366,8 @@ func sameAnchors(delta, base []Trait) bool {
 	return true
 }
 
-// component applies one change.
-func (b *Build) component(c Component) error {
+// component applies one change to a build whose lists are its own.
+func (b *Build) component(c Component, may func(bom.Class) error) error {
 	switch c.Status {
 	case Added:
 		for i := range b.Components {
@@ -346,11 +382,14 @@ func (b *Build) component(c Component) error {
 		if err != nil {
 			return fmt.Errorf("%s is %s: %w", c.String(), c.Status, err)
 		}
+		// What is changed may be of another class than the change says.
+		if err := may(right(b.Components[at].BOMClass())); err != nil {
+			return fmt.Errorf("%s is %s: %w", b.Components[at].String(), c.Status, err)
+		}
 		if c.Status == Removed {
-			b.Components = slices.Delete(slices.Clone(b.Components), at, at+1)
+			b.Components = slices.Delete(b.Components, at, at+1)
 			return nil
 		}
-		b.Components = slices.Clone(b.Components)
 		b.Components[at] = c.settled()
 		return nil
 	}
@@ -404,8 +443,18 @@ func (b *Build) alike(at []int) bool {
 	return true
 }
 
+// folded are the forms in which components are compared, made once.
+type folded struct{ serial, maker, model, revision string }
+
+func (c *Component) keys() *folded {
+	if c.folds == nil {
+		c.folds = &folded{said(c.Serial), x500.Fold(c.Maker), x500.Fold(c.Model), x500.Fold(c.Revision)}
+	}
+	return c.folds
+}
+
 // serialKey folds a serial number; a placeholder is none.
-func (c *Component) serialKey() string { return said(c.Serial) }
+func (c *Component) serialKey() string { return c.keys().serial }
 
 // said folds a value; a placeholder says nothing.
 func said(s string) string {
@@ -420,14 +469,14 @@ func (c *Component) sameClass(o *Component) bool {
 }
 
 func (c *Component) sameModel(o *Component) bool {
-	return c.sameClass(o) && x500.Fold(c.Maker) == x500.Fold(o.Maker) && x500.Fold(c.Model) == x500.Fold(o.Model)
+	return c.sameClass(o) && c.keys().maker == o.keys().maker && c.keys().model == o.keys().model
 }
 
 // sameInstance reports one part by maker and serial number. Another model under
 // the same number is the same part, changed.
 func (c *Component) sameInstance(o *Component) bool {
 	k := c.serialKey()
-	return k != "" && k == o.serialKey() && c.sameClass(o) && x500.Fold(c.Maker) == x500.Fold(o.Maker)
+	return k != "" && k == o.serialKey() && c.sameClass(o) && c.keys().maker == o.keys().maker
 }
 
 func (b *Build) property(p Property) error {
@@ -444,7 +493,6 @@ func (b *Build) property(p Property) error {
 	case at < 0:
 		return fmt.Errorf("it is %s and is not there", p.Status)
 	}
-	b.Properties = slices.Clone(b.Properties)
 	if p.Status == Removed {
 		b.Properties = slices.Delete(b.Properties, at, at+1)
 		return nil

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -36,7 +37,7 @@ func (c *chain) delta(by *authority, edit func(*Certificate)) *Certificate {
 	m.IssuedAt = issued.AddDate(0, 1, 0)
 	d, _, err := FromManifest(m, Options{Profile: "1.1", Previous: []*Certificate{c.base}})
 	require.NoError(c.t, err)
-	require.Empty(c.t, d.Configuration.Components)
+	d.Configuration.Components, d.Configuration.Properties = nil, nil
 	edit(d)
 	d.Extensions[1].Value = d.Platform.encodeName(false)
 	require.NoError(c.t, d.Sign(by.key, by.cert))
@@ -164,8 +165,8 @@ func TestWhoMayChangeWhat(t *testing.T) {
 	b, fs := c.assemble(tr, may, d)
 	require.Empty(t, fs)
 	require.Len(t, b.Deltas, 1)
-	tpm := Component{Registry: TCGRegistry, Class: "00040009", Maker: "IFX", Model: "SLB9672", Status: Removed}
-	b, fs = c.assemble(tr, may, c.delta(other, with(part("3001", Added), tpm)))
+	drive := Component{Registry: TCGRegistry, Class: "00070002", Model: "PM9A3", Serial: "S64G", Status: Removed}
+	b, fs = c.assemble(tr, may, c.delta(other, with(part("3001", Added), drive)))
 	require.Len(t, fs, 1)
 	require.Equal(t, "only memory", fs[0].Why)
 	require.Empty(t, b.Deltas, "not even what it may")
@@ -173,6 +174,62 @@ func TestWhoMayChangeWhat(t *testing.T) {
 	a, fs := Assemble(verified(t, c.base, tr), nil, func([]*ekcert.Certificate, string, bom.Class, bool) error { return errors.New("nobody") })
 	require.Nil(t, a)
 	require.Equal(t, finding.ManifestUntrustedSigner, fs[0].Code)
+}
+
+// A right to change memory is not one to change what is called memory, nor how
+// complete the lines are.
+func TestRightsAreThoseOfWhatIsChanged(t *testing.T) {
+	c := newChain(t)
+	other := newAuthority(t, "Integrator", nil, nil)
+	tr := trust(c.by, other)
+	memory := func(_ []*ekcert.Certificate, _ string, class bom.Class, delta bool) error {
+		if delta && class != bom.Memory {
+			return errors.New("only memory")
+		}
+		return nil
+	}
+	system := Component{Registry: TCGRegistry, Class: "00060001", Maker: "Maker Inc.", Model: "R1", Serial: "S0001", Status: Removed}
+	for _, edit := range []func(*Certificate){
+		with(system),
+		with(Component{Registry: TCGRegistry, Class: "FFFF0000", Maker: "x", Model: "y", Status: Added}),
+		func(d *Certificate) {
+			d.Configuration.Properties = []Property{{Name: propertyClass + "memory", Value: "open", Status: Modified}}
+		},
+	} {
+		b, fs := c.assemble(tr, memory, c.delta(other, edit))
+		require.Len(t, fs, 1)
+		require.Contains(t, fs[0].Why, "only memory")
+		require.Empty(t, b.Deltas)
+	}
+	anything := func([]*ekcert.Certificate, string, bom.Class, bool) error { return nil }
+	tpm := Component{Registry: TCGRegistry, Class: "00040009", Maker: "IFX", Model: "SLB9672", Status: Removed}
+	_, fs := c.assemble(tr, anything, c.delta(other, with(tpm)))
+	require.Len(t, fs, 1, "a TPM is for the base's issuer only")
+	require.Contains(t, fs[0].Why, "did not issue the base")
+}
+
+// A delta of the most parts against a base of the most parts takes a moment.
+func TestTheLargestDelta(t *testing.T) {
+	c := newChain(t)
+	m := sample()
+	m.Components = nil
+	for i := range 4000 {
+		m.Components = append(m.Components, dimm(fmt.Sprintf("%06d", i)))
+	}
+	base := make1(t, m, c.by, Options{Profile: "1.1", EK: c.ek})
+	c.base = base
+	d := c.delta(c.by, func(d *Certificate) {
+		d.Configuration.Properties = nil
+		d.Configuration.Components = nil
+		for i := range 4000 {
+			d.Configuration.Components = append(d.Configuration.Components, part(fmt.Sprintf("%06d", 3999-i), Removed))
+		}
+	})
+	start := time.Now()
+	b, fs := Draft(base, []*Certificate{d})
+	require.Empty(t, fs)
+	require.Empty(t, b.Components)
+	require.Less(t, time.Since(start), 20*time.Second)
 }
 
 // The organisation's name helps only under the root that gave it.

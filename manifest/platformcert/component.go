@@ -45,6 +45,8 @@ type Component struct {
 	set uint16 // tagged fields that are there, empty or not
 	raw []byte // when it does not encode to the same bytes
 	v11 bool   // 2.1: as one trait in the form of profile 1.1
+
+	folds *folded
 }
 
 // Address is a network address of a part.

@@ -65,7 +65,9 @@ func Convert(b *Build, opt ConvertOptions) (*manifest.Manifest, []Loss, error) {
 	if err := c.holder(opt.EK); err != nil {
 		return nil, nil, err
 	}
-	c.properties()
+	if err := c.properties(); err != nil {
+		return nil, nil, err
+	}
 	c.rest()
 	c.name(opt)
 	return c.m, c.lost, nil
@@ -493,25 +495,38 @@ func sameName(a, b Identifier) bool {
 	return a.Serial.Cmp(b.Serial) == 0 && x500.Equal(a.Issuer, b.Issuer)
 }
 
-func (c *converter) properties() {
+// properties reads back what Assay wrote. A name that is there twice has no
+// meaning: two readers would take one each.
+func (c *converter) properties() error {
+	seen := map[string]bool{}
 	for i, p := range c.b.Properties {
 		path := fmt.Sprintf("properties[%d]", i)
-		switch class, ok := strings.CutPrefix(p.Name, propertyClass); {
-		case p.Name == propertyID:
-			c.m.ID = p.Value
-		case p.Name == propertyVersion:
-			n, err := strconv.ParseInt(p.Value, 10, 64)
-			if err != nil || n < 1 {
-				c.lose(path, p.Name+"="+p.Value, "is no version")
-				continue
+		if strings.HasPrefix(p.Name, "assay.") {
+			if seen[p.Name] {
+				return fmt.Errorf("property %s is there twice", clip(p.Name))
 			}
+			seen[p.Name] = true
+		}
+		class, ok := strings.CutPrefix(p.Name, propertyClass)
+		ok = ok && slices.Contains(allClasses, bom.Class(class)) && slices.Contains([]bom.Closure{bom.Closed, bom.Open, bom.NoneThere}, bom.Closure(p.Value))
+		n, err := strconv.ParseInt(p.Value, 10, 64)
+		switch {
+		case p.Name == propertyID && p.Value != "":
+			c.m.ID = p.Value
+		case p.Name == propertyVersion && err == nil && n > 0:
 			c.m.Version = n
-		case ok && slices.Contains([]bom.Closure{bom.Closed, bom.Open, bom.NoneThere}, bom.Closure(p.Value)):
+		case ok:
 			c.m.Classes[bom.Class(class)] = bom.Closure(p.Value)
 		default:
 			c.lose(path, p.Name+"="+p.Value, "manifests have no properties of the platform")
 		}
 	}
+	return nil
+}
+
+var allClasses = []bom.Class{
+	bom.System, bom.Baseboard, bom.Chassis, bom.Processor, bom.Memory, bom.PCI, bom.USB, bom.Storage, bom.Network,
+	bom.I2C, bom.FRU, bom.IPMB, bom.Flash, bom.Power, bom.TPM, bom.BMC, bom.Firmware, bom.ACPI,
 }
 
 // rest lists the attributes and extensions that a manifest has no place for.

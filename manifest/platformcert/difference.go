@@ -1,7 +1,5 @@
 package platformcert
 
-import "github.com/assay-hw/assay/internal/x500"
-
 // Difference matches the parts of a build with those of a device one to one, and
 // returns what is left of each: what is declared and not there, and what is there
 // and not declared. A class that one side does not give fits any, and so do a serial
@@ -33,11 +31,14 @@ func (b *Build) Difference(observed []Component) (missing, unexpected []Componen
 }
 
 func sameInAll(a, b *Component) bool {
-	return a.sameModel(b) && a.serialKey() == b.serialKey() && x500.Fold(a.Revision) == x500.Fold(b.Revision)
+	return a.sameModel(b) && a.serialKey() == b.serialKey() && a.keys().revision == b.keys().revision
 }
 
 func sameInSaid(a, b *Component) bool {
+	if !a.sameModel(b) {
+		return false
+	}
 	s, r := a.serialKey(), said(a.Revision)
 	t, q := b.serialKey(), said(b.Revision)
-	return a.sameModel(b) && (s == "" || t == "" || s == t) && (r == "" || q == "" || r == q)
+	return (s == "" || t == "" || s == t) && (r == "" || q == "" || r == q)
 }
