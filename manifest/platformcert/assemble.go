@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/assay-hw/assay/bom"
@@ -492,6 +493,8 @@ func (b *Build) property(p Property) error {
 		return errors.New("it has no status: whether it is added, modified or removed is undecided")
 	case at < 0:
 		return fmt.Errorf("it is %s and is not there", p.Status)
+	case p.Name == propertyVersion && !later(b.Properties[at].Value, p.Value):
+		return fmt.Errorf("version %s does not follow %s", clip(p.Value), clip(b.Properties[at].Value))
 	}
 	if p.Status == Removed {
 		b.Properties = slices.Delete(b.Properties, at, at+1)
@@ -499,6 +502,13 @@ func (b *Build) property(p Property) error {
 	}
 	b.Properties[at] = next
 	return nil
+}
+
+// later reports whether a version is a higher one.
+func later(before, after string) bool {
+	x, errX := strconv.ParseInt(before, 10, 64)
+	y, errY := strconv.ParseInt(after, 10, 64)
+	return errX == nil && errY == nil && y > x
 }
 
 // String tells a build in a few words.

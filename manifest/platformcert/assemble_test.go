@@ -84,6 +84,9 @@ func TestWhatADeltaMayNotSay(t *testing.T) {
 		"property that is there": {func(d *Certificate) {
 			d.Configuration.Properties = []Property{{Name: propertyID, Value: "x", Status: Added}}
 		}, "it is added and is there already"},
+		"version that goes back": {func(d *Certificate) {
+			d.Configuration.Properties = []Property{{Name: propertyVersion, Value: "2", Status: Modified}}
+		}, "version 2 does not follow 3"},
 		"property that is not": {func(d *Certificate) {
 			d.Configuration.Properties = []Property{{Name: "n", Value: "x", Status: Modified}}
 		}, "is modified and is not there"},
