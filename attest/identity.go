@@ -14,6 +14,7 @@ import (
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/ekcert"
 	"github.com/assay-hw/assay/internal/tpmwire"
+	"github.com/assay-hw/assay/internal/x500"
 )
 
 // The kinds of endorsements.
@@ -33,6 +34,8 @@ type held struct {
 	key     string // ekcert.KeyHash
 	name    string // TPM name, for a public area
 	alg     string
+	issuer  string // of a certificate
+	number  string // of a certificate, hexadecimal
 }
 
 func (o *Observation) heldKeys() []held {
@@ -43,10 +46,13 @@ func (o *Observation) heldKeys() []held {
 			continue
 		}
 		sum := sha256.Sum256(c.cert.DER)
-		out = append(out, held{c.path, "tpm:ek-" + c.index, c.index, hex.EncodeToString(sum[:]), ekcert.KeyHash(c.cert.Key), "", c.cert.KeyKind})
+		out = append(out, held{
+			path: c.path, subject: "tpm:ek-" + c.index, index: c.index, cert: hex.EncodeToString(sum[:]), key: ekcert.KeyHash(c.cert.Key),
+			alg: c.cert.KeyKind, issuer: x500.String(c.cert.Issuer), number: fmt.Sprintf("%x", c.cert.Serial),
+		})
 	}
 	if o.ek != nil {
-		out = append(out, held{ekPath, "tpm:ek", "", "", ekcert.KeyHash(o.ek.Key), nameOf(o.ek), keyKind(o.ek)})
+		out = append(out, held{path: ekPath, subject: "tpm:ek", key: ekcert.KeyHash(o.ek.Key), name: nameOf(o.ek), alg: keyKind(o.ek)})
 	}
 	return out
 }
@@ -73,11 +79,20 @@ func keyKind(p *tpmwire.Public) string {
 func (h held) same(e Endorsement) bool {
 	switch e.Kind {
 	case kindCert:
-		return h.cert != "" && strings.EqualFold(e.SHA256, h.cert)
+		return h.cert != "" && e.names(h) && (e.SHA256 != "" || e.Number != "")
 	case kindEK:
 		return h.key != "" && strings.EqualFold(e.SHA256, h.key) || h.name != "" && strings.EqualFold(e.Name, h.name)
 	}
 	return false
+}
+
+// names reports whether a certificate is the one that a pin names: all that the
+// pin says has to hold, since a serial number alone is that of many.
+func (e Endorsement) names(h held) bool {
+	if e.SHA256 != "" && !strings.EqualFold(e.SHA256, h.cert) {
+		return false
+	}
+	return e.Number == "" && e.Issuer == "" || strings.EqualFold(e.Number, h.number) && x500.SameTexts(e.Issuer, h.issuer)
 }
 
 // comparable reports whether a pin speaks about the same place: the key of an
@@ -105,9 +120,13 @@ func (ap *appraiser) checkIdentity() {
 	differs := false
 	used := make([]bool, len(pins))
 	for _, h := range keys {
-		matched, contradicted := false, Endorsement{}
+		matched, forged, contradicted := false, false, Endorsement{}
 		for i, e := range pins {
 			switch {
+			case h.same(e) && e.SHA256 == "" && e.Number != "" && !ap.vouched(h):
+				// Anybody can write a certificate with this name and number.
+				used[i], forged = true, true
+				ap.notChecked(h.subject, "has the pinned issuer and serial number, and no root of TPM makers vouches for it")
 			case h.same(e):
 				matched, used[i] = true, true
 			case h.comparable(e) && contradicted.Kind == "":
@@ -120,14 +139,53 @@ func (ap *appraiser) checkIdentity() {
 		case contradicted.Kind != "":
 			differs = true
 			ap.otherTPM(h, contradicted)
-		case pinned[kindEK]+pinned[kindCert] > 0:
+		case pinned[kindEK]+pinned[kindCert] > 0 && !forged:
 			ap.notChecked(h.subject, "the manifest records no endorsement key of this algorithm or index")
 		}
 	}
+	differs = ap.otherHolder(pins, used, keys) || differs
 	if pinned[kindEK]+pinned[kindCert] > 0 {
 		ap.unusedPins(pins, used)
 	}
 	ap.checkEnrolment(pins, pinned[kindAK], differs)
+}
+
+// vouched reports whether a chain leads from a certificate in evidence to a
+// maker's root.
+func (ap *appraiser) vouched(h held) bool {
+	for i := range ap.o.certs {
+		if c := &ap.o.certs[i]; c.path == h.path {
+			_, ok := ekcert.Find(c.cert, ap.p.EKRoots, ap.intermediates(), ap.p.Now)
+			return ok
+		}
+	}
+	return false
+}
+
+// otherHolder reports a TPM whose certificates are all others than the one that
+// a pin names by issuer and serial number. Such a pin has no place and no
+// algorithm, so that one certificate cannot contradict it; all of them do.
+func (ap *appraiser) otherHolder(pins []Endorsement, used []bool, keys []held) bool {
+	if ap.identified {
+		return false
+	}
+	for i, e := range pins {
+		if used[i] || e.Kind != kindCert || e.Number == "" || e.Index != "" {
+			continue
+		}
+		for _, h := range keys {
+			if h.cert == "" {
+				continue
+			}
+			f := finding.New(finding.TPMNotOfPlatform, h.subject)
+			f.Confidence, f.Sources, f.Basis = finding.Strong, []finding.Source{finding.Cryptographic}, ap.o.basis(h.path, 0, 0)
+			f.Want, f.Got = "number "+strings.ToLower(e.Number)+" of "+e.Issuer, "number "+h.number+" of "+h.issuer
+			f.Why = "The platform is said to hold a TPM with another endorsement key certificate, and none that is in evidence is that one."
+			ap.add(f)
+			return true
+		}
+	}
+	return false
 }
 
 func (ap *appraiser) otherTPM(h held, pin Endorsement) {

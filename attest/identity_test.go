@@ -147,3 +147,35 @@ func TestCertificateAboutAnotherKey(t *testing.T) {
 	require.Equal(t, finding.Critical, f.Severity)
 	require.Contains(t, f.Why, "another key")
 }
+
+// A platform certificate names the certificate of its TPM by issuer and serial
+// number; that is worth as much as the root that vouches for the certificate.
+func TestCertificateKnownByIssuerAndNumber(t *testing.T) {
+	o, p := pinned(t)
+	var h held
+	for _, k := range o.heldKeys() {
+		if k.index == "0x01c00002" {
+			h = k
+		}
+	}
+	pin := Endorsement{Kind: kindCert, Issuer: strings.ToUpper(h.issuer), Number: h.number}
+	p.Endorsements = []Endorsement{pin}
+	a := o.Appraise(p)
+	require.True(t, a.Identified)
+	require.NotContains(t, codes(a), finding.TPMNotOfPlatform)
+
+	p.EKRoots = nil
+	a = o.Appraise(p)
+	require.False(t, a.Identified, "anybody can write that name and number")
+
+	_, p = pinned(t)
+	for _, e := range []Endorsement{
+		{Kind: kindCert, Issuer: h.issuer, Number: h.number + "0"},
+		{Kind: kindCert, Issuer: "CN=Other", Number: h.number},
+	} {
+		p.Endorsements = []Endorsement{e}
+		a = o.Appraise(p)
+		require.False(t, a.Identified)
+		require.Contains(t, codes(a), finding.TPMNotOfPlatform)
+	}
+}

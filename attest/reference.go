@@ -35,13 +35,17 @@ type EventReference struct {
 	Label     string              `json:"label,omitempty"`     // for people: variable name, file path, device
 }
 
-// Endorsement pins one key or certificate of a machine's TPM.
+// Endorsement pins one key or certificate of a machine's TPM. A certificate that
+// is only known as the holder of a platform certificate is pinned by its issuer
+// and its serial number together.
 type Endorsement struct {
 	Kind      string `json:"kind"`                // "ek", "ek-certificate" or "ak"
 	SHA256    string `json:"sha256,omitempty"`    // of the certificate's DER form, or of the key's SubjectPublicKeyInfo
 	Name      string `json:"name,omitempty"`      // TPM name of the key, hex
 	Algorithm string `json:"algorithm,omitempty"` // of the key: "rsa-2048", "ecc-p384"; only keys of one algorithm are compared
 	Index     string `json:"index,omitempty"`     // NV index of a certificate, "0x01c00002"
+	Issuer    string `json:"issuer,omitempty"`    // of a certificate: its issuer's name as RFC 4514 writes it
+	Number    string `json:"number,omitempty"`    // of a certificate: its serial number, lower-case hex
 	Optional  bool   `json:"optional,omitempty"`  // an optional artefact that is absent is listed as not checked
 	Note      string `json:"note,omitempty"`
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 
+	"github.com/assay-hw/assay/attest"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
@@ -252,5 +253,28 @@ func TestResultSchema(t *testing.T) {
 		b, err := json.Marshal(f)
 		require.NoError(t, err)
 		require.True(t, valid(t, s, []byte(strings.Replace(result, string(one), string(b), 1))), e.Code)
+	}
+}
+
+// A certificate that is known by its issuer and number alone can be pinned; half
+// of a name cannot.
+func TestEndorsementByIssuerAndNumber(t *testing.T) {
+	s := schema(t, "golden")
+	for _, tc := range []struct {
+		e  attest.Endorsement
+		ok bool
+	}{
+		{attest.Endorsement{Kind: "ek-certificate", Issuer: "CN=TPM Maker", Number: "0b77"}, true},
+		{attest.Endorsement{Kind: "ek-certificate", Number: "0b77"}, false},
+		{attest.Endorsement{Kind: "ek-certificate", Issuer: "CN=TPM Maker"}, false},
+		{attest.Endorsement{Kind: "ek-certificate", Issuer: "CN=TPM Maker", Number: "xyz"}, false},
+		{attest.Endorsement{Kind: "ek", Issuer: "CN=TPM Maker", Number: "0b77"}, false},
+	} {
+		m := sample()
+		m.Endorsements = []attest.Endorsement{tc.e}
+		raw := encode(t, m)
+		_, err := ReadUntrusted(raw)
+		require.Equal(t, tc.ok, err == nil, "%+v: %v", tc.e, err)
+		require.Equal(t, tc.ok, valid(t, s, raw), "%+v", tc.e)
 	}
 }

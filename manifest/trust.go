@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -56,6 +57,40 @@ type signerRule struct {
 type trustFile struct {
 	Threshold int     `yaml:"threshold" json:"threshold"`
 	Grants    []grant `yaml:"grants" json:"grants"`
+}
+
+// Roots lists the certificates that may end a signer's path.
+func (t *Trust) Roots() []*x509.Certificate { return slices.Clone(t.roots) }
+
+// Lists are the revocation lists that lay beside the roots.
+func (t *Trust) Lists() []*x509.RevocationList {
+	var out []*x509.RevocationList
+	for _, l := range t.lists {
+		out = append(out, l.RevocationList)
+	}
+	return out
+}
+
+// May reports why the holder of a path, leaf first, may not speak for a
+// manufacturer's machines: about parts of a class, or, when that is empty, about
+// anything at all; by a delta, or by itself. It is for documents that have one
+// signature and a format of their own, so that a threshold refuses them.
+func (t *Trust) May(path []*x509.Certificate, manufacturer, class string, delta bool) error {
+	if t == nil || len(path) == 0 {
+		return errors.New("nobody is trusted")
+	}
+	r := t.rightsOf(path, manufacturer)
+	switch {
+	case !r.any():
+		return errors.New(cmp.Or(r.reason, "no grant covers it"))
+	case r.threshold > 1:
+		return fmt.Errorf("%d signatures are needed, and there is one", r.threshold)
+	case r.deltaOnly && !delta:
+		return errors.New("it may only change what others have signed")
+	case class != "" && !r.has(class):
+		return fmt.Errorf("it may not speak about %s", class)
+	}
+	return nil
 }
 
 // trustFileName is the name of the file of grants beside the roots.

@@ -156,8 +156,11 @@ func (m *Manifest) checkRest() error {
 		if e.Kind != "ek" && e.Kind != "ek-certificate" && e.Kind != "ak" {
 			return fmt.Errorf("endorsements[%d]: unknown kind %q", i, e.Kind)
 		}
-		if e.SHA256 == "" && e.Name == "" {
-			return fmt.Errorf("endorsements[%d]: neither sha256 nor name", i)
+		if (e.Issuer == "") != (e.Number == "") || e.Number != "" && (e.Kind != "ek-certificate" || !isHex(e.Number, len(e.Number))) {
+			return fmt.Errorf("endorsements[%d]: issuer and number name a certificate together, the number in lower-case hex", i)
+		}
+		if e.SHA256 == "" && e.Name == "" && e.Number == "" {
+			return fmt.Errorf("endorsements[%d]: neither sha256 nor name, nor issuer and number", i)
 		}
 	}
 	for i, a := range m.Authority {

@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
 	_ "crypto/sha1" // old issuers
@@ -26,7 +27,10 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strings"
 	"time"
+
+	"github.com/assay-hw/assay/internal/x500"
 )
 
 // ErrMalformed is wrapped by every refusal.
@@ -47,11 +51,14 @@ type Certificate struct {
 	KeyKind   string           // "rsa-2048", "ecc-p256", ...
 	Usages    []string         // extended key usages, dotted
 	CA        bool
+	PathLen   int           // certificates that may follow below a CA, -1 for any number
+	KeyUsage  x509.KeyUsage // 0 when the certificate does not say
+	Serial    *big.Int
+	KeyID     []byte   // subject key identifier
 	Tolerated []string // what a strict reader would have refused
 
 	tbs       []byte
-	sigAlg    string
-	sigParams []byte
+	sigAlg    pkix.AlgorithmIdentifier
 	signature []byte
 }
 
@@ -128,7 +135,7 @@ func Parse(nv []byte) (*Certificate, error) {
 	}
 	c := &Certificate{
 		DER: der, Issuer: t.Issuer.FullBytes, Subject: t.Subject.FullBytes, SPKI: t.SPKI.FullBytes, Tolerated: tolerated,
-		tbs: o.TBS.FullBytes, sigAlg: o.SigAlg.Algorithm.String(), sigParams: o.SigAlg.Parameters.FullBytes, signature: o.Sig.RightAlign(),
+		tbs: o.TBS.FullBytes, sigAlg: o.SigAlg, signature: o.Sig.RightAlign(), PathLen: -1,
 	}
 	c.serial(t.Serial.Bytes)
 	c.validity(t.Validity.FullBytes)
@@ -141,6 +148,10 @@ func (c *Certificate) tolerate(format string, args ...any) {
 }
 
 func (c *Certificate) serial(b []byte) {
+	c.Serial = new(big.Int).SetBytes(b)
+	if len(b) > 0 && b[0]&0x80 != 0 {
+		c.Serial.Sub(c.Serial, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
+	}
 	switch {
 	case len(b) == 0:
 		c.tolerate("empty serial number")
@@ -178,7 +189,20 @@ func (c *Certificate) extensions(xs []pkix.Extension) {
 				Len int  `asn1:"optional,default:-1"`
 			}
 			if _, err := asn1.Unmarshal(x.Value, &bc); err == nil {
-				c.CA = bc.CA
+				c.CA, c.PathLen = bc.CA, bc.Len
+			}
+		case "2.5.29.15":
+			var bits asn1.BitString
+			if _, err := asn1.Unmarshal(x.Value, &bits); err != nil {
+				c.tolerate("unreadable key usage")
+				continue
+			}
+			for i := range 9 {
+				c.KeyUsage |= x509.KeyUsage(bits.At(i) << i)
+			}
+		case "2.5.29.14":
+			if _, err := asn1.Unmarshal(x.Value, &c.KeyID); err != nil {
+				c.tolerate("unreadable subject key identifier")
 			}
 		case "2.5.29.17":
 			if x.Critical {
@@ -193,6 +217,7 @@ const (
 	oidOAEP  = "1.2.840.113549.1.1.7"
 	oidPSS   = "1.2.840.113549.1.1.10"
 	oidECKey = "1.2.840.10045.2.1"
+	oidEd    = "1.3.101.112"
 )
 
 func (c *Certificate) key() error {
@@ -216,6 +241,12 @@ func (c *Certificate) key() error {
 			return malformed("curve: %v", err)
 		}
 		return c.ecKey(curve.String(), b)
+	case oidEd:
+		if len(b) != ed25519.PublicKeySize {
+			return malformed("Ed25519 key of %d bytes", len(b))
+		}
+		c.Key, c.KeyKind = ed25519.PublicKey(b), "ed25519"
+		return nil
 	default:
 		c.KeyKind = "oid-" + oid
 		return nil
@@ -280,6 +311,7 @@ func (c *Certificate) Has(usage string) bool {
 }
 
 var signatureHashes = map[string]crypto.Hash{
+	"1.3.14.3.2.29":        crypto.SHA1, // OIW
 	"1.2.840.113549.1.1.5": crypto.SHA1, "1.2.840.113549.1.1.11": crypto.SHA256,
 	"1.2.840.113549.1.1.12": crypto.SHA384, "1.2.840.113549.1.1.13": crypto.SHA512,
 	"1.2.840.10045.4.1": crypto.SHA1, "1.2.840.10045.4.3.2": crypto.SHA256,
@@ -287,32 +319,64 @@ var signatureHashes = map[string]crypto.Hash{
 }
 
 // SignedBy reports whether the issuer's key made the signature, and with
-// which hash.
+// which hash. The issuer is who the certificate names, whatever string types
+// either of them wrote the name with.
 func (c *Certificate) SignedBy(issuer *Certificate) (crypto.Hash, bool) {
-	if !bytes.Equal(c.Issuer, issuer.Subject) || issuer.Key == nil {
+	if !x500.Equal(c.Issuer, issuer.Subject) {
 		return 0, false
 	}
-	h, pss := signatureHashes[c.sigAlg], c.sigAlg == oidPSS
+	h, err := Verify(issuer.Key, c.sigAlg, c.tbs, c.signature)
+	return h, err == nil
+}
+
+// Signature is the value of the certificate's signature, by which some formats
+// name a certificate.
+func (c *Certificate) Signature() []byte { return c.signature }
+
+// errSignature means that a signature is not that of the key.
+var errSignature = errors.New("the signature is not that of the key")
+
+// Verify checks a signature, and says which hash it is over. SHA-1 is not
+// refused here: old issuers used it, and the caller has to say so.
+func Verify(key crypto.PublicKey, alg pkix.AlgorithmIdentifier, signed, signature []byte) (crypto.Hash, error) {
+	oid := alg.Algorithm.String()
+	if k, ok := key.(ed25519.PublicKey); ok && oid == oidEd {
+		if !ed25519.Verify(k, signed, signature) {
+			return 0, errSignature
+		}
+		return crypto.SHA512, nil
+	}
+	h, pss := signatureHashes[oid], oid == oidPSS
 	if pss {
-		h = pssHash(c.sigParams)
+		h = pssHash(alg.Parameters.FullBytes)
 	}
 	if h == 0 || !h.Available() {
-		return 0, false
+		return 0, fmt.Errorf("signature algorithm %s is not known", oid)
 	}
 	d := h.New()
-	d.Write(c.tbs)
+	d.Write(signed)
 	sum := d.Sum(nil)
-	switch k := issuer.Key.(type) {
+	ok := false
+	switch k := key.(type) {
 	case *rsa.PublicKey:
 		if pss {
-			return h, rsa.VerifyPSS(k, h, sum, c.signature, nil) == nil
+			ok = rsa.VerifyPSS(k, h, sum, signature, nil) == nil
+		} else {
+			ok = !strings.HasPrefix(oid, oidECDSA) && rsa.VerifyPKCS1v15(k, h, sum, signature) == nil
 		}
-		return h, rsa.VerifyPKCS1v15(k, h, sum, c.signature) == nil
 	case *ecdsa.PublicKey:
-		return h, ecdsa.VerifyASN1(k, sum, c.signature)
+		ok = strings.HasPrefix(oid, oidECDSA) && ecdsa.VerifyASN1(k, sum, signature)
+	default:
+		return 0, fmt.Errorf("a key of type %T does not make signatures of %s", key, oid)
 	}
-	return 0, false
+	if !ok {
+		return h, errSignature
+	}
+	return h, nil
 }
+
+// oidECDSA begins the identifiers of ECDSA signatures.
+const oidECDSA = "1.2.840.10045.4."
 
 // pssHash reads the hash of RSASSA-PSS-params (RFC 4055, 3.1); its default is
 // SHA-1.
@@ -391,7 +455,7 @@ func (s *search) extend(path []*Certificate) []*Certificate {
 	}
 	for i, set := range [][]*Certificate{s.roots, s.mids} {
 		for _, n := range set {
-			if !bytes.Equal(last.Issuer, n.Subject) || i == 1 && !n.CA || contains(path, n) {
+			if !x500.Equal(last.Issuer, n.Subject) || i == 1 && !n.CA || contains(path, n) {
 				continue
 			}
 			if s.left--; s.left < 0 {
