@@ -132,7 +132,7 @@ func (o *opener) files(l *Leaf, id string, depth int) {
 		c.Type, c.Name, c.packed = f.Type, plainName(f.Name), true
 		if a.writable && f.Type != typeVolumeFile {
 			c.within = f.Path
-			if kind != Volatile {
+			if kind != Volatile && f.Type != SupersededType && (f.Type != VariableType || kind != Code) {
 				c.Type = typePersistent
 			}
 		}
