@@ -26,6 +26,8 @@ type File struct {
 	Type    string // "file", "volume", "listing"
 	Name    string // what its maker calls it, where that is more than the path
 	Content []byte
+
+	Rewritten bool // firmware writes it by itself: where it lies in a range that is written to, it may change unless it runs
 }
 
 // Note is a problem that opening an archive met; the files are what could be

@@ -241,7 +241,9 @@ func (k *comparer) written(want, l Leaf) {
 	case decodes && (want.Encoding != "" || len(want.Inside) > 0):
 		k.report(finding.ForeignBytes, l.Path, cmp.Or(want.Encoding, "what was declared"), cmp.Or(format, "bytes that cannot be read"),
 			"a range that the firmware writes to holds something else than it did; accounts, keys and programs there cannot be compared", l.Offset, l.Length)
-		k.persistent = append(k.persistent, k.found[len(k.found)-1].Subject)
+		f := &k.found[len(k.found)-1]
+		f.Severity = finding.High // what was not seen may be honest
+		k.persistent = append(k.persistent, f.Subject)
 	}
 	k.coverage.Unopened++
 	reason := "what is in it is not understood; accounts, keys and programs there were not compared"

@@ -30,7 +30,7 @@ func controllerDecoders() []firmware.Decoder {
 		{Name: "ubifs", Begins: ubifs.Begins, Open: openUBIFS},
 		{Name: "fit", Begins: beginsFIT, Open: openFIT},
 		{Name: "uimage", Begins: uboot.BeginsImage, Open: openUImage},
-		{Name: "environment", Begins: func(b []byte) bool { return len(uboot.Copies(b)) > 0 }, Open: openEnvironment},
+		{Name: "environment", Begins: uboot.Holds, Open: openEnvironment},
 		{Name: "tar", Begins: beginsTar, Open: openTar},
 		{Name: "jffs2", Begins: jffs2.Holds, Open: openJFFS2}, // behind blocks that hold something else
 	}
@@ -76,7 +76,7 @@ func fileSystem(es []filetree.Entry, used int, err error) (firmware.Archive, err
 // fileOf is an entry as a file. One that cannot be read has the bytes that are
 // stored for it, so that it is compared.
 func fileOf(e filetree.Entry) firmware.File {
-	f := firmware.File{Path: e.Path, Kind: firmware.Data, Type: typeFile, Content: e.Content}
+	f := firmware.File{Path: e.Path, Kind: firmware.Data, Type: typeFile, Content: e.Content, Rewritten: writtenInOperation(e.Path)}
 	switch {
 	case e.Runs():
 		f.Kind, f.Type = firmware.Code, typeProgram
@@ -110,7 +110,7 @@ func written(a *firmware.Archive, past []filetree.Entry, twice []string) {
 
 // compared reports whether an older version of a file is compared.
 func compared(e filetree.Entry) bool {
-	return e.Runs() || e.IsDevice() && e.Major|e.Minor != 0 || !firmware.WrittenInOperation(e.Path)
+	return e.Runs() || e.IsDevice() && e.Major|e.Minor != 0 || !writtenInOperation(e.Path)
 }
 
 // limited makes the limits of all formats one.

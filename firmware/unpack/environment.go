@@ -51,12 +51,12 @@ func openEnvironment(b []byte, _ int) (firmware.Archive, error) {
 			kind = firmware.Code
 		}
 		for i, v := range values[n] {
-			f := firmware.File{Path: n, Kind: kind, Type: firmware.VariableType, Name: n, Content: []byte(v)}
+			f := firmware.File{Path: n, Kind: kind, Type: firmware.VariableType, Name: n, Content: []byte(v), Rewritten: volatileVariable(n)}
 			if v == "" {
 				f.Content = []byte("=")
 			}
 			if i > 0 {
-				if firmware.VolatileVariable(n) {
+				if volatileVariable(n) {
 					continue
 				}
 				sum := sha256.Sum256(f.Content)
@@ -77,7 +77,7 @@ func reached(values map[string][]string) map[string]bool {
 	out := map[string]bool{}
 	var queue []string
 	add := func(n string) {
-		if _, ok := values[n]; ok && !out[n] && !firmware.VolatileVariable(n) {
+		if _, ok := values[n]; ok && !out[n] && !volatileVariable(n) {
 			out[n] = true
 			queue = append(queue, n)
 		}

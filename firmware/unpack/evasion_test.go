@@ -301,7 +301,7 @@ func TestNewFilesInAWritableFileSystem(t *testing.T) {
 	written := []string{
 		"etc/systemd/network/00-bmc-eth0.network", "etc/machine-id", "etc/resolv.conf", "etc/localtime", "cow/etc/hostname", "persist/etc/hostname", "cow/var/log/messages", "var/log/journal/1/system.journal",
 		"etc/dropbear/dropbear_rsa_host_key", "etc/ssh/ssh_host_rsa_key.pub", "lib/systemd/random-seed", "var/lib/systemd/timesync/clock", "cow/var/lib/phosphor-logging/errors/1",
-		"var/lib/phosphor-settings-manager/settings/__xyz", "home/root/bmcweb_persistent_data.json", "var/configuration/system.json", "etc/.pwd.lock", "etc/.updated", "work/work/#3f",
+		"var/lib/phosphor-settings-manager/settings/__xyz", "home/root/bmcweb_persistent_data.json", "var/configuration/system.json", "etc/.pwd.lock", "etc/.updated", "home-work/#3f",
 		"BMC1/SEL.dat", "etc/ssl/certs/https/server.pem",
 	}
 	for what, data := range map[string]string{"written": "new", "empty": "", "a program": "\x7fELF"} {

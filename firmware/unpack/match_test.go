@@ -296,12 +296,14 @@ func TestProgramInTheJournalOfUBIFS(t *testing.T) {
 	}
 }
 
-// A program that cannot look does not say that all is well.
-func TestWritablePartsAreNotPassedUnseen(t *testing.T) {
+// A program that cannot look says so, and one that can reports what nobody can
+// read.
+func TestWritablePartsThatCannotBeOpened(t *testing.T) {
 	good := flash(t, nil)
 	c := firmware.Match(references(good), []*firmware.Image{firmware.Parse("bmc", good)}, nil)
 	require.Empty(t, c.Findings)
 	require.Len(t, c.NotChecked, 2)
+	require.Equal(t, 2, c.Coverage[0].Unopened)
 	require.Equal(t, "firmware:bmc/image/env", c.NotChecked[0].What)
 	require.Equal(t, "firmware:bmc/image/rwfs", c.NotChecked[1].What)
 	garbled := bytes.Clone(good)
@@ -309,6 +311,19 @@ func TestWritablePartsAreNotPassedUnseen(t *testing.T) {
 	c = firmware.Match(references(good), []*firmware.Image{parse(garbled)}, nil)
 	require.Len(t, c.NotChecked, 1)
 	require.Contains(t, c.NotChecked[0].Reason, "not understood")
+	require.Equal(t, 1, c.Coverage[0].Unopened)
+	require.Len(t, c.Findings, 1)
+	require.Equal(t, finding.BMCFirmwareDiffers, c.Findings[0].Code)
+	require.Equal(t, finding.High, c.Findings[0].Severity)
+	fresh := flash(t, nil)
+	for i := range fresh[rwfs:] {
+		fresh[rwfs+i] = 0xff
+	}
+	c = firmware.Match(references(fresh), []*firmware.Image{parse(garbled)}, nil)
+	require.Len(t, c.Findings, 1, "it was erased when it was drafted")
+	c = firmware.Match(references(garbled), []*firmware.Image{parse(garbled)}, nil)
+	require.Empty(t, c.Findings, "it could not be opened then either")
+	require.Equal(t, 1, c.Coverage[0].Unopened)
 }
 
 // A file of a read-only file system that changed is named, and its listing only

@@ -59,15 +59,15 @@ func ParseEnvironment(b []byte) (Environment, bool) {
 // checksum.
 func Copies(b []byte) []Environment {
 	var out []Environment
+	if !Holds(b) {
+		return nil
+	}
 	room := b[:min(len(b), maxRoom)]
 	at := 0
 	for budget := 4 * maxRoom; at+minEnvironment <= len(room) && budget > 0; at += minEnvironment {
 		if e, ok := ParseEnvironment(room[at:]); ok && (len(out) > 0 || at == 0 || at == e.Size) {
 			e.Offset = at
 			out = append(out, e)
-		}
-		if len(out) == 0 && at >= maxEnvironment {
-			return nil
 		}
 		if looksLikeVariable(room[at+4:]) || looksLikeVariable(room[at+5:]) {
 			budget -= min(len(room)-at, maxEnvironment)
@@ -87,6 +87,20 @@ func Copies(b []byte) []Environment {
 func EnvironmentSize(b []byte) int {
 	size, _ := environment(b)
 	return size
+}
+
+// Holds reports whether a range for environments has a copy, at its start or as
+// far from it as it is long, if that is a power of two.
+func Holds(b []byte) bool {
+	if EnvironmentSize(b) > 0 {
+		return true
+	}
+	for at := minEnvironment; at <= maxEnvironment && 2*at <= len(b); at *= 2 {
+		if EnvironmentSize(b[at:2*at]) == at {
+			return true
+		}
+	}
+	return false
 }
 
 // environment finds an environment and how long its header is: where there are
