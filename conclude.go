@@ -276,6 +276,9 @@ func (a *appraisal) firmwareProved() (bool, string) {
 		if c.NotObservable > 0 || c.Compared == 0 {
 			return false, fmt.Sprintf("the image %s was not read completely", c.Name)
 		}
+		if c.Unopened > 0 {
+			return false, fmt.Sprintf("%d parts of the image %s that its firmware writes to were not opened, so that what they start was not compared", c.Unopened, c.Name)
+		}
 		if c.Undeclared > 0 {
 			return false, fmt.Sprintf("%d bytes of the image %s are in no part that the manifest declares", c.Undeclared, c.Name)
 		}

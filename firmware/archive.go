@@ -26,6 +26,8 @@ type File struct {
 	Type    string // "file", "volume", "listing"
 	Name    string // what its maker calls it, where that is more than the path
 	Content []byte
+
+	Rewritten bool // firmware writes it by itself: where it lies in a range that is written to, it may change unless it runs
 }
 
 // Note is a problem that opening an archive met; the files are what could be
@@ -132,7 +134,7 @@ func (o *opener) files(l *Leaf, id string, depth int) {
 		c.Type, c.Name, c.packed = f.Type, plainName(f.Name), true
 		if a.writable && f.Type != typeVolumeFile {
 			c.within = f.Path
-			if kind != Volatile {
+			if kind != Volatile && f.Type != SupersededType && (f.Type != VariableType || kind != Code) {
 				c.Type = typePersistent
 			}
 		}

@@ -1,6 +1,7 @@
 package firmware
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -120,6 +121,9 @@ func (l Leaf) declared() Leaf {
 	if l.Kind == Volatile {
 		d.SHA256 = ""
 	}
+	if (l.Type == typePart || l.Type == typeVolumeFile) && l.Kind == Volatile && l.content != nil {
+		d.Encoding = formatOf(l, l.content)
+	}
 	return d
 }
 
@@ -150,7 +154,7 @@ func (k *comparer) parts(want, l Leaf) bool {
 	for _, w := range want.Inside {
 		declared[w.Path] = w
 	}
-	before := len(k.found)
+	before, known := len(k.found), versionsOf(want.Inside)
 	seen := map[string]bool{}
 	var later, streams []func() // what only follows from another difference, unless there is none
 	l.eachPart(func(c Leaf) {
@@ -158,7 +162,7 @@ func (k *comparer) parts(want, l Leaf) bool {
 		w, ok := declared[c.Path]
 		var f func()
 		switch {
-		case ok && strings.EqualFold(w.SHA256, c.SHA256) && w.Length == c.Length, ok && w.Kind == Volatile && c.Kind == Volatile && sameExecutables(w, c):
+		case ok && strings.EqualFold(w.SHA256, c.SHA256) && w.Length == c.Length, ok && w.Kind == Volatile && c.Kind == Volatile && sameExecutables(w, c) && k.closed(w, c), known.known(c):
 			return
 		case ok:
 			if w.Name != "" {
@@ -184,7 +188,7 @@ func (k *comparer) parts(want, l Leaf) bool {
 			f()
 		}
 	})
-	k.missing(want, l, seen)
+	k.missing(want, l, seen, false)
 	for _, f := range append(later, streams...) {
 		f()
 	}
@@ -192,10 +196,12 @@ func (k *comparer) parts(want, l Leaf) bool {
 }
 
 // missing reports declared parts that were not seen. A file in a range that is
-// written to may be removed.
-func (k *comparer) missing(want, l Leaf, seen map[string]bool) {
+// written to may be removed, and all of a range may be erased: that is a reset
+// to defaults, which are in ranges that are compared. A variable of the boot
+// loader that is run may not: where there are variables the defaults do not count.
+func (k *comparer) missing(want, l Leaf, seen map[string]bool, erased bool) {
 	for _, w := range want.Inside {
-		if !seen[w.Path] && !w.Surrounds() && w.Type != typePersistent && !w.follows() {
+		if !seen[w.Path] && !w.Surrounds() && w.Type != typePersistent && w.Type != SupersededType && !w.follows() && !(erased && w.Type == VariableType) {
 			k.reportInside(codeFor(w.Kind), w.Path, leafValue(w), "missing", fmt.Sprintf("the image has no %s at this place of its structure", describe(w)), w, l)
 		}
 	}
@@ -212,27 +218,85 @@ func (k *comparer) unlessFound(prefix string, before int, f func()) func() {
 }
 
 // written compares what may not change in a range that is written to in
-// operation. A program without decoders for it says that it did not look.
+// operation. What cannot be opened is where an implant would be: a program without
+// decoders for it says that it did not look, one with them that nothing of what
+// was declared is there.
 func (k *comparer) written(want, l Leaf) {
 	if !want.mustOpen() && !l.mustOpen() {
 		return
 	}
-	notChecked := func(reason string) {
-		k.notChecked = append(k.notChecked, NotChecked{What: "firmware:" + k.got.Name + "/" + l.Path, Reason: reason})
+	decodes := slices.ContainsFunc(k.got.decoders, func(d Decoder) bool { return d.Begins != nil })
+	opened := l
+	if decodes {
+		opened = k.open(l)
 	}
-	if !slices.ContainsFunc(k.got.decoders, func(d Decoder) bool { return d.Begins != nil }) {
-		notChecked("this program has no decoders for what is in it; accounts, keys and programs there were not compared")
-		return
-	}
-	opened := k.open(l)
+	format := formatOf(opened, k.got.bytes(l))
 	switch {
-	case opened.holdsFiles():
+	case decodes && format != "" && format != formatErased && understood(want, l, format), l.Type != typePart && opened.holdsFiles():
 		k.parts(want, opened)
-	case uniform(k.got.bytes(l)):
-		k.missing(want, l, nil)
-	default:
-		notChecked("what is in it is not understood; accounts, keys and programs there were not compared")
+		return
+	case format == formatErased:
+		k.missing(want, l, nil, true)
+		return
+	case decodes && (want.Encoding != "" || len(want.Inside) > 0):
+		k.report(finding.ForeignBytes, l.Path, cmp.Or(want.Encoding, "what was declared"), cmp.Or(format, "bytes that cannot be read"),
+			"a range that the firmware writes to holds something else than it did; accounts, keys and programs there cannot be compared", l.Offset, l.Length)
+		f := &k.found[len(k.found)-1]
+		f.Severity = finding.High // what was not seen may be honest
+		k.persistent = append(k.persistent, f.Subject)
 	}
+	k.coverage.Unopened++
+	reason := "what is in it is not understood; accounts, keys and programs there were not compared"
+	if !decodes {
+		reason = "this program has no decoders for what is in it; accounts, keys and programs there were not compared"
+	}
+	k.notChecked = append(k.notChecked, NotChecked{What: "firmware:" + k.got.Name + "/" + l.Path, Reason: reason})
+}
+
+// closed reports whether a volume may stay unopened. One that was erased when it
+// was declared may not hold what nobody can read.
+func (k *comparer) closed(want, l Leaf) bool {
+	if l.Type != typeVolumeFile || formatOf(l, l.content) == formatErased {
+		return true
+	}
+	k.coverage.Unopened++
+	return want.Encoding != formatErased
+}
+
+// formatErased is the format of a range in which nothing was written.
+const formatErased = "erased"
+
+// formatOf is what a range that is written to holds: the name of the decoder
+// that opened it, or "" when none did.
+func formatOf(l Leaf, b []byte) string {
+	if uniform(b) {
+		return formatErased
+	}
+	if l.archive != nil {
+		return l.Encoding
+	}
+	found := ""
+	for _, c := range l.Inside {
+		switch f := formatOf(c, c.content); {
+		case f != "" && f != formatErased:
+			return f
+		case f == formatErased && c.Type == typePart: // behind the header of a module
+			found = f
+		}
+	}
+	return found
+}
+
+// understood reports whether a range holds what was declared of it, or what is
+// written first to one that was erased.
+func understood(want, l Leaf, format string) bool {
+	switch {
+	case want.Encoding != "" && want.Encoding != formatErased:
+		return want.Encoding == format
+	case strings.HasPrefix(last(l.Path), "env"):
+		return format == "environment"
+	}
+	return format != "environment" && format != "tar" || l.Type != typePart
 }
 
 func sameExecutables(want, got Leaf) bool {
@@ -248,7 +312,7 @@ func (k *comparer) reportInside(code finding.Code, path, want, got, why string, 
 		}
 	}
 	k.report(code, path, want, got, why+"; it is inside of "+describe(outer), outer.Offset, outer.Length)
-	if l.Type == typePersistent {
+	if l.Type == typePersistent || l.Type == SupersededType || l.Type == VariableType {
 		k.persistent = append(k.persistent, k.found[len(k.found)-1].Subject)
 	}
 }

@@ -29,6 +29,7 @@ type Coverage struct {
 	Compared      int64  `json:"compared"`             // bytes
 	Volatile      int64  `json:"volatile"`             // bytes that may change
 	Undeclared    int64  `json:"undeclared,omitempty"` // bytes in no leaf of a partial reference
+	Unopened      int    `json:"unopened,omitempty"`   // ranges that are written to and whose contents were not compared
 }
 
 // NotChecked names something that could not be compared, and why.

@@ -43,6 +43,7 @@ func DraftReferences(versions map[string]string, units ...[]*Image) []Reference 
 			}
 			if i := slices.IndexFunc(out, same); i >= 0 {
 				allowExecutables(&out[i], m)
+				allowVersions(&out[i], r.Leaves)
 				out[i].Protection = common(out[i].Protection, m.Protection)
 				continue
 			}
@@ -58,9 +59,29 @@ func DraftReferences(versions map[string]string, units ...[]*Image) []Reference 
 // sameWritten reports whether the same is declared of two ranges that firmware
 // writes to; their bytes are in no digest.
 func sameWritten(a, b Leaf) bool {
-	return a.Kind != Volatile || b.Kind != Volatile || slices.EqualFunc(a.Inside, b.Inside, func(x, y Leaf) bool {
+	return a.Kind != Volatile || b.Kind != Volatile || a.Encoding == b.Encoding && slices.EqualFunc(latest(a.Inside), latest(b.Inside), func(x, y Leaf) bool {
 		return x.Path == y.Path && x.SHA256 == y.SHA256 && x.Kind == y.Kind
 	})
+}
+
+// latest leaves out what lies on a flash of the past of a unit.
+func latest(ls []Leaf) []Leaf {
+	return slices.DeleteFunc(slices.Clone(ls), func(l Leaf) bool { return l.Type == SupersededType })
+}
+
+// allowVersions adds the older versions of files that another unit has.
+func allowVersions(r *Reference, leaves []Leaf) {
+	for i := range r.Leaves {
+		have := map[string]bool{}
+		for _, l := range r.Leaves[i].Inside {
+			have[l.Path] = true
+		}
+		for _, l := range leaves[i].Inside {
+			if l.Type == SupersededType && !have[l.Path] {
+				r.Leaves[i].Inside = append(r.Leaves[i].Inside, l)
+			}
+		}
+	}
 }
 
 // allowExecutables adds what another unit has in its volatile leaves.

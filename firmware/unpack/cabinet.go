@@ -88,6 +88,7 @@ func file(name string, data []byte) firmware.File {
 // cabinet; they show that it was put together as its maker meant.
 func vouch(a *firmware.Archive) {
 	var facts []firmware.File
+	l := newLedger(a.Files)
 	for i := range a.Files {
 		f := &a.Files[i]
 		switch {
@@ -100,14 +101,14 @@ func vouch(a *firmware.Archive) {
 			f.Name = summary(c)
 			text := factsOf(c)
 			facts = append(facts, firmware.File{Path: f.Path + "/facts", Kind: firmware.Header, Type: typeFacts, Name: c.ID, Content: text})
-			a.Notes = append(a.Notes, checksums(a.Files, f.Path, c)...)
+			a.Notes = append(a.Notes, checksums(l, f.Path, c)...)
 		case path.Ext(f.Path) == ".jcat":
 			items, err := jcat.Parse(f.Content)
 			if err != nil {
 				a.Notes = append(a.Notes, firmware.Note{Code: finding.InputMalformed, Path: f.Path, Want: "a catalogue of digests and signatures", Got: "malformed", Why: "the catalogue cannot be read: " + err.Error()})
 				continue
 			}
-			signed, notes := catalogue(a.Files, f.Path, items)
+			signed, notes := catalogue(l, f.Path, items)
 			f.Name = fmt.Sprintf("%d signatures, not checked", len(signed))
 			facts, a.Notes = append(facts, signed...), append(a.Notes, notes...)
 		}
@@ -170,57 +171,80 @@ func digestOf(kind string, b []byte) string {
 	return ""
 }
 
-// named finds the file that metadata means: by its path, or its last element.
-func named(files []firmware.File, name string) *firmware.File {
-	i := slices.IndexFunc(files, func(f firmware.File) bool { return f.Path == clean(name) })
-	if i < 0 {
-		i = slices.IndexFunc(files, func(f firmware.File) bool { return path.Base(f.Path) == path.Base(clean(name)) })
-	}
-	if i < 0 {
-		return nil
-	}
-	return &files[i]
+// ledger holds what was computed of the files of one archive: all that vouches
+// for them shares what may be hashed.
+type ledger struct {
+	files        []firmware.File
+	byPath, base map[string]int
+	sums         map[string]string // by file and digest
+	left         int
+	told         bool
 }
 
-// mostHashed bounds the bytes that one cabinet's metadata may have hashed: each
+func newLedger(files []firmware.File) *ledger {
+	l := &ledger{files: slices.Clone(files), byPath: map[string]int{}, base: map[string]int{}, sums: map[string]string{}, left: mostHashed}
+	for i := len(files) - 1; i >= 0; i-- { // the first of a name counts
+		l.byPath[files[i].Path], l.base[path.Base(files[i].Path)] = i, i
+	}
+	return l
+}
+
+// named finds the file that metadata means: by its path, or its last element.
+func (l *ledger) named(name string) *firmware.File {
+	name = clean(name)
+	i, ok := l.byPath[name]
+	if !ok {
+		if i, ok = l.base[path.Base(name)]; !ok {
+			return nil
+		}
+	}
+	return &l.files[i]
+}
+
+// mostHashed bounds the bytes that one archive's metadata may have hashed: each
 // digest that it gives goes over a whole file.
 const mostHashed = 256 << 20
 
-// hashed takes a digest from the budget, and says when that is at its end.
-func hashed(left *int, f *firmware.File, at string) []firmware.Note {
-	if *left < 0 {
-		return nil
+// digest computes a digest of a file once, and says when the budget is at its
+// end; the digest is "" then, or when it is not known.
+func (l *ledger) digest(kind string, f *firmware.File, at string) (string, []firmware.Note) {
+	key := kind + " " + f.Path
+	if sum, ok := l.sums[key]; ok {
+		return sum, nil
 	}
-	if *left -= len(f.Content); *left >= 0 {
-		return nil
+	if l.left -= len(f.Content); l.left < 0 {
+		if l.told {
+			return "", nil
+		}
+		l.told = true
+		return "", []firmware.Note{{Code: finding.InputLimit, Path: at, Want: fmt.Sprintf("at most %d bytes to hash", mostHashed), Got: "more", Why: "the cabinet gives more digests than any honest one; the rest was not checked"}}
 	}
-	return []firmware.Note{{Code: finding.InputLimit, Path: at, Want: fmt.Sprintf("at most %d bytes to hash", mostHashed), Got: "more", Why: "the cabinet gives more digests than any honest one; the rest was not checked"}}
+	sum := digestOf(kind, f.Content)
+	l.sums[key] = sum
+	return sum, nil
 }
 
 // checksums holds the checksums of contents against the files. The first
 // release that names a file is the one in the cabinet: older ones are told for
 // their history.
-func checksums(files []firmware.File, at string, c metainfo.Component) []firmware.Note {
+func checksums(l *ledger, at string, c metainfo.Component) []firmware.Note {
 	const usual = "firmware.bin" // what fwupd takes when no file is named
 	var out []firmware.Note
 	seen := map[string]string{}
-	left := mostHashed
 	for _, r := range c.Releases {
 		for _, s := range r.Checksums {
 			name := s.Filename
 			if name == "" {
 				name = usual
 			}
-			f := named(files, name)
+			f := l.named(name)
 			if s.Target != "content" || f == nil || seen[f.Path] != "" && seen[f.Path] != r.Version {
 				continue
 			}
 			seen[f.Path] = r.Version
-			out = append(out, hashed(&left, f, at)...)
-			if left < 0 {
-				break
-			}
-			if got := digestOf(s.Type, f.Content); got != "" && got != s.Value {
+			got, notes := l.digest(s.Type, f, at)
+			out = append(out, notes...)
+			if got != "" && got != s.Value {
 				out = append(out, disagrees(f.Path, s.Type, s.Value, got, at))
 			}
 		}
@@ -240,10 +264,9 @@ func disagrees(file, kind, want, got, at string) firmware.Note {
 
 // catalogue holds the digests of a catalogue against the files, and lists what
 // signs them.
-func catalogue(files []firmware.File, at string, items []jcat.Item) (signed []firmware.File, notes []firmware.Note) {
-	left := mostHashed
+func catalogue(l *ledger, at string, items []jcat.Item) (signed []firmware.File, notes []firmware.Note) {
 	for _, i := range items {
-		f := named(files, i.ID)
+		f := l.named(i.ID)
 		if f == nil {
 			notes = append(notes, firmware.Note{Code: finding.InputMalformed, Path: at, Want: "items for files of the cabinet", Got: clean(i.ID), Why: "the catalogue vouches for a file that is not in the cabinet"})
 			continue
@@ -257,12 +280,10 @@ func catalogue(files []firmware.File, at string, items []jcat.Item) (signed []fi
 				signed = append(signed, firmware.File{Path: path.Join(at, f.Path, c.Kind.String()), Kind: firmware.Data, Type: typeSignature, Name: name + ", not checked", Content: c.Data})
 				continue
 			}
-			notes = append(notes, hashed(&left, f, at)...)
-			if left < 0 {
-				continue
-			}
+			got, more := l.digest(c.Kind.String(), f, at)
+			notes = append(notes, more...)
 			want := strings.ToLower(strings.TrimSpace(string(c.Data)))
-			if got := digestOf(c.Kind.String(), f.Content); got != want {
+			if got != "" && got != want {
 				notes = append(notes, disagrees(f.Path, c.Kind.String(), want, got, at))
 			}
 		}

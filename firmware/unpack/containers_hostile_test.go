@@ -4,9 +4,12 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/flate"
+	"compress/gzip"
 	"encoding/binary"
+	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -173,4 +176,27 @@ func covered(t *testing.T, leaves []firmware.Leaf, size int64) {
 	if end != size {
 		t.Fatalf("%d bytes of %d", end, size)
 	}
+}
+
+// Catalogues of one cabinet share what may be hashed.
+func TestManyCataloguesOfOneCabinet(t *testing.T) {
+	ms := []member{{"firmware.bin", make([]byte, 1<<20)}}
+	blob := `{"Kind":10,"Flags":1,"Data":"x"}`
+	item := `{"Id":"firmware.bin","Blobs":[` + strings.Repeat(blob+",", 63) + blob + `]}`
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	_, err := fmt.Fprintf(w, `{"Items":[%s]}`, strings.Repeat(item+",", 3)+item)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	for i := range 20 {
+		ms = append(ms, member{fmt.Sprintf("%d.jcat", i), z.Bytes()})
+	}
+	limits := 0
+	m := parse(cabinet(ms...))
+	for _, f := range m.Inside() {
+		if f.Code == finding.InputLimit {
+			limits++
+		}
+	}
+	require.Zero(t, limits, "one digest of one file is computed once")
 }

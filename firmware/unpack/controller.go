@@ -25,13 +25,14 @@ func controllerDecoders() []firmware.Decoder {
 	return []firmware.Decoder{
 		{Name: "squashfs", Begins: func(b []byte) bool { _, ok := squashfs.ParseHeader(b); return ok }, Open: openSquashFS},
 		{Name: "cramfs", Begins: cramfs.Begins, Open: openCramFS},
-		{Name: "jffs2", Begins: func(b []byte) bool { _, ok := jffs2.Begins(b); return ok }, Open: openJFFS2},
+		{Name: "jffs2", Begins: jffs2.Begins, Open: openJFFS2},
 		{Name: "ubi", Begins: ubi.Begins, Open: openUBI},
 		{Name: "ubifs", Begins: ubifs.Begins, Open: openUBIFS},
 		{Name: "fit", Begins: beginsFIT, Open: openFIT},
 		{Name: "uimage", Begins: uboot.BeginsImage, Open: openUImage},
-		{Name: "environment", Begins: func(b []byte) bool { _, ok := uboot.ParseEnvironment(b); return ok }, Open: openEnvironment},
+		{Name: "environment", Begins: uboot.Holds, Open: openEnvironment},
 		{Name: "tar", Begins: beginsTar, Open: openTar},
+		{Name: "jffs2", Begins: jffs2.Holds, Open: openJFFS2}, // behind blocks that hold something else
 	}
 }
 
@@ -52,22 +53,16 @@ func fileSystem(es []filetree.Entry, used int, err error) (firmware.Archive, err
 	a := firmware.Archive{Used: used}
 	a.Files = append(a.Files, firmware.File{Path: typeListing, Kind: firmware.Data, Type: typeListing, Content: filetree.Listing(es)})
 	for _, e := range es {
-		f := firmware.File{Path: e.Path, Kind: firmware.Data, Type: typeFile, Content: e.Content}
-		switch {
-		case e.Broken != "":
+		if e.Broken != "" {
 			a.Notes = append(a.Notes, firmware.Note{
 				Code: finding.BytesNotUnderstood, Path: e.Path, Want: "contents that can be read", Got: fmt.Sprintf("%d bytes", e.Size),
 				Why: "a file's contents cannot be read: " + e.Broken,
 			})
-			continue
-		case e.Type() == filetree.Link || e.IsDevice():
-			f.Type, f.Content = firmware.NodeType, []byte(e.String())
-		case e.Type() != filetree.Regular:
-			continue
-		case e.Runs():
-			f.Kind, f.Type = firmware.Code, typeProgram
 		}
-		a.Files = append(a.Files, f)
+		if e.Type() == filetree.Directory || e.Broken != "" && len(e.Content) == 0 {
+			continue
+		}
+		a.Files = append(a.Files, fileOf(e))
 	}
 	if err != nil {
 		a.Notes = append(a.Notes, firmware.Note{
@@ -76,6 +71,46 @@ func fileSystem(es []filetree.Entry, used int, err error) (firmware.Archive, err
 		})
 	}
 	return a, nil
+}
+
+// fileOf is an entry as a file. One that cannot be read has the bytes that are
+// stored for it, so that it is compared.
+func fileOf(e filetree.Entry) firmware.File {
+	f := firmware.File{Path: e.Path, Kind: firmware.Data, Type: typeFile, Content: e.Content, Rewritten: writtenInOperation(e.Path)}
+	switch {
+	case e.Runs():
+		f.Kind, f.Type = firmware.Code, typeProgram
+		if e.Broken == "" && len(e.Content) == 0 {
+			f.Kind, f.Type = firmware.Data, typeFile // an empty program does nothing
+		}
+	case e.Broken != "":
+		f.Type = "file that cannot be read"
+	}
+	if e.Broken == "" && len(e.Content) == 0 {
+		f.Type, f.Content = firmware.NodeType, []byte(e.String())
+	}
+	return f
+}
+
+// written completes the archive of a file system that is written to: a name that
+// a directory has besides of its own, and what older nodes say.
+func written(a *firmware.Archive, past []filetree.Entry, twice []string) {
+	for _, p := range twice {
+		a.Notes = append(a.Notes, firmware.Note{
+			Code: finding.BytesNotUnderstood, Path: p, Want: "one name for a directory", Got: "another",
+			Why: "a directory has a second name, as when a rename is cut off; it was read under the first",
+		})
+	}
+	for _, e := range past {
+		f := fileOf(e)
+		f.Type = firmware.SupersededType
+		a.Files = append(a.Files, f)
+	}
+}
+
+// compared reports whether an older version of a file is compared.
+func compared(e filetree.Entry) bool {
+	return e.Runs() || e.IsDevice() && e.Major|e.Minor != 0 || !writtenInOperation(e.Path)
 }
 
 // limited makes the limits of all formats one.
@@ -126,20 +161,25 @@ func unfinished(n int) firmware.Note {
 }
 
 func openJFFS2(b []byte, limit int) (firmware.Archive, error) {
-	fs, err := jffs2.Parse(b, limit)
-	a, err := fileSystem(fs.Entries, len(b), err)
-	if err == nil && fs.Damaged > 0 {
-		a.Notes = append(a.Notes, unfinished(fs.Damaged))
-	}
-	return a, err
-}
-
-func openUBIFS(b []byte, limit int) (firmware.Archive, error) {
-	fs, err := ubifs.Parse(b, expandUBIFS, limit)
+	fs, err := jffs2.Parse(b, limit, compared)
 	a, err := fileSystem(fs.Entries, len(b), err)
 	if err != nil {
 		return a, err
 	}
+	written(&a, fs.Past, fs.Twice)
+	if fs.Damaged > 0 {
+		a.Notes = append(a.Notes, unfinished(fs.Damaged))
+	}
+	return a, nil
+}
+
+func openUBIFS(b []byte, limit int) (firmware.Archive, error) {
+	fs, err := ubifs.Parse(b, expandUBIFS, limit, compared)
+	a, err := fileSystem(fs.Entries, len(b), err)
+	if err != nil {
+		return a, err
+	}
+	written(&a, fs.Past, fs.Twice)
 	if fs.Damaged > 0 {
 		a.Notes = append(a.Notes, unfinished(fs.Damaged))
 	}
@@ -203,33 +243,6 @@ func openUBI(b []byte, limit int) (firmware.Archive, error) {
 func writtenTo(b []byte) bool {
 	_, ok := uboot.ParseEnvironment(b)
 	return ok || ubifs.Begins(b) || len(bytes.Trim(b, "\xff")) == 0
-}
-
-// openEnvironment makes a file of every variable. Where a second copy follows,
-// the boot loader takes the newer one: a variable that differs has the values of
-// both, so that it does not matter which copy was written last.
-func openEnvironment(b []byte, _ int) (firmware.Archive, error) {
-	e, ok := uboot.ParseEnvironment(b)
-	if !ok {
-		return firmware.Archive{}, errors.New("no environment")
-	}
-	a := firmware.Archive{Used: e.Size}
-	all := e.Variables
-	if second, ok := uboot.ParseEnvironment(b[e.Size:]); ok {
-		all = append(all, second.Variables...)
-		a.Used += second.Size
-	}
-	at := map[string]int{}
-	for _, v := range all {
-		i, ok := at[v.Name]
-		if !ok {
-			at[v.Name] = len(a.Files)
-			a.Files = append(a.Files, firmware.File{Path: v.Name, Kind: firmware.Data, Type: firmware.VariableType, Name: v.Name, Content: []byte(v.Value)})
-		} else if f := &a.Files[i]; string(f.Content) != v.Value {
-			f.Content = append(append(f.Content, "\nor: "...), v.Value...)
-		}
-	}
-	return a, nil
 }
 
 // beginsFIT reports whether b begins with a device tree that holds images;

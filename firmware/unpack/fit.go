@@ -2,10 +2,6 @@ package unpack
 
 import (
 	"bytes"
-	"crypto/md5"  //nolint:gosec // a tree may name it
-	"crypto/sha1" //nolint:gosec // the same
-	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -31,6 +27,7 @@ func openFIT(b []byte, _ int) (firmware.Archive, error) {
 	var list bytes.Buffer
 	fmt.Fprintf(&list, "description %q\n", t.Root.Text("description"))
 	var files []firmware.File
+	left := mostHashed
 	for _, n := range t.Root.Node("images").Nodes {
 		fmt.Fprintf(&list, "image %s", n.Name)
 		for _, p := range []string{"description", "type", "os", "arch", "compression"} {
@@ -49,8 +46,9 @@ func openFIT(b []byte, _ int) (firmware.Archive, error) {
 			a.Notes = append(a.Notes, firmware.Note{Code: finding.InputMalformed, Path: n.Name, Want: "an image in the tree", Got: "none", Why: err.Error()})
 			continue
 		}
+		sums := &digests{data: data, left: &left}
 		for _, c := range n.Nodes {
-			note, ok := hash(&list, n.Name, c, data)
+			note, ok := hash(&list, n.Name, c, sums)
 			if !ok {
 				a.Notes = append(a.Notes, note)
 			}
@@ -71,7 +69,7 @@ func openFIT(b []byte, _ int) (firmware.Archive, error) {
 
 // hash checks a node of an image: a hash over it, or a signature, which is only
 // listed.
-func hash(list *bytes.Buffer, image string, n *fdt.Node, data []byte) (note firmware.Note, ok bool) {
+func hash(list *bytes.Buffer, image string, n *fdt.Node, sums *digests) (note firmware.Note, ok bool) {
 	if strings.HasPrefix(n.Name, "signature") {
 		listSignature(list, image, n)
 		return note, true
@@ -79,10 +77,13 @@ func hash(list *bytes.Buffer, image string, n *fdt.Node, data []byte) (note firm
 	if !strings.HasPrefix(n.Name, "hash") && !strings.HasPrefix(n.Name, "checksum") {
 		return note, true
 	}
-	got, want, err := checkHash(n, data)
+	got, want, err := checkHash(n, sums)
 	note = firmware.Note{Path: image, Want: want, Got: got}
 	fmt.Fprintf(list, "image %s %s %q %s\n", image, n.Name, n.Text("algo"), want)
 	switch {
+	case errors.Is(err, firmware.ErrLimit):
+		note.Code, note.Want, note.Got = finding.InputLimit, fmt.Sprintf("at most %d bytes to hash", mostHashed), "more"
+		note.Why = "the tree gives more hashes than any honest one; the rest was not checked"
 	case errors.Is(err, errUnknownHash):
 		note.Code, note.Want, note.Got = finding.BytesNotUnderstood, "a known hash", n.Text("algo")
 		note.Why = "an image has a hash that is not known: " + err.Error()
@@ -143,32 +144,35 @@ func openUImage(b []byte, _ int) (firmware.Archive, error) {
 	return a, nil
 }
 
+// digests are those of one image, each computed once. The images of a tree share
+// what may be hashed: they may be the same bytes.
+type digests struct {
+	data []byte
+	left *int
+	sums map[string][]byte
+}
+
 // checkHash computes the hash that a node of an image names over the image. A
 // hash that is not known is errUnknownHash.
-func checkHash(n *fdt.Node, data []byte) (got, want string, err error) {
-	var sum []byte
-	switch algorithm := n.Text("algo"); algorithm { // what a tree may name; weak ones too
-	case "crc32":
-		sum = binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(data))
-	case "md5":
-		s := md5.Sum(data) //nolint:gosec // the same
-		sum = s[:]
-	case "sha1":
-		s := sha1.Sum(data) //nolint:gosec // the same
-		sum = s[:]
-	case "sha256":
-		s := sha256.Sum256(data)
-		sum = s[:]
-	case "sha384":
-		s := sha512.Sum384(data)
-		sum = s[:]
-	case "sha512":
-		s := sha512.Sum512(data)
-		sum = s[:]
-	default:
-		return "", "", fmt.Errorf("%w: %q", errUnknownHash, algorithm)
+func checkHash(n *fdt.Node, d *digests) (got, want string, err error) {
+	algorithm := n.Text("algo")
+	sum, ok := d.sums[algorithm]
+	if !ok {
+		if !slices.Contains([]string{"crc32", "md5", "sha1", "sha256", "sha384", "sha512"}, algorithm) {
+			return "", "", fmt.Errorf("%w: %q", errUnknownHash, algorithm)
+		}
+		if *d.left -= len(d.data); *d.left < 0 {
+			return "", "", firmware.ErrLimit
+		}
+		if sum, err = hex.DecodeString(digestOf(algorithm, d.data)); algorithm == "crc32" {
+			sum = binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(d.data))
+		}
+		if d.sums == nil {
+			d.sums = map[string][]byte{}
+		}
+		d.sums[algorithm] = sum
 	}
-	return hex.EncodeToString(sum), hex.EncodeToString(n.Properties["value"]), nil
+	return hex.EncodeToString(sum), hex.EncodeToString(n.Properties["value"]), err
 }
 
 // errUnknownHash is wrapped for a hash that is not known.

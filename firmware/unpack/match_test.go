@@ -55,6 +55,16 @@ func TestAccountInTheWritableFileSystem(t *testing.T) {
 	require.Empty(t, told(t, references(good), clean), "a reset to defaults")
 }
 
+// versions cuts off which version of a file is meant.
+func versions(told []string) []string {
+	for i, s := range told {
+		if at := strings.LastIndexByte(s, '~'); at >= 0 {
+			told[i] = s[:at+1]
+		}
+	}
+	return told
+}
+
 func leaf(t *testing.T, m *firmware.Image, path string) firmware.Leaf {
 	t.Helper()
 	var found *firmware.Leaf
@@ -76,6 +86,7 @@ func leaf(t *testing.T, m *firmware.Image, path string) firmware.Leaf {
 type jffs2Writer struct {
 	b       []byte
 	version uint32
+	folders map[string]uint32
 }
 
 func (w *jffs2Writer) node(kind uint16, body []byte, seal func([]byte)) {
@@ -209,7 +220,7 @@ func TestEnvironmentOfTheBootLoader(t *testing.T) {
 	e := second[0x70000:0x80000]
 	copy(e, bytes.Replace(e, []byte("bootm"), []byte("bootx"), 1))
 	binary.LittleEndian.PutUint32(e, crc32.ChecksumIEEE(e[4:]))
-	require.Equal(t, []string{"FW-012 image/env/bootcmd"}, told(t, references(good), second), "the copy that is not the first")
+	require.Equal(t, []string{"FW-012 image/env/bootcmd~"}, versions(told(t, references(good), second)), "the copy that is not the first")
 	require.Equal(t, []string{"FW-012 image/env/preboot"}, told(t, references(good), env("ethaddr=", "preboot=")))
 }
 
@@ -277,7 +288,7 @@ func TestProgramInTheJournalOfUBIFS(t *testing.T) {
 	for name, c := range map[string]struct {
 		mode uint32
 		want []string
-	}{"log": {0o100644, nil}, "run": {0o100755, []string{"FW-012 image/ubi/rwfs/run"}}} {
+	}{"hostname": {0o100644, nil}, "run": {0o100755, []string{"FW-012 image/ubi/rwfs/run"}}} {
 		b := bytes.Clone(good)
 		copy(b[room:], add(name, c.mode))
 		leaf(t, parse(b), "image/ubi/rwfs/"+name)
@@ -285,12 +296,14 @@ func TestProgramInTheJournalOfUBIFS(t *testing.T) {
 	}
 }
 
-// A program that cannot look does not say that all is well.
-func TestWritablePartsAreNotPassedUnseen(t *testing.T) {
+// A program that cannot look says so, and one that can reports what nobody can
+// read.
+func TestWritablePartsThatCannotBeOpened(t *testing.T) {
 	good := flash(t, nil)
 	c := firmware.Match(references(good), []*firmware.Image{firmware.Parse("bmc", good)}, nil)
 	require.Empty(t, c.Findings)
 	require.Len(t, c.NotChecked, 2)
+	require.Equal(t, 2, c.Coverage[0].Unopened)
 	require.Equal(t, "firmware:bmc/image/env", c.NotChecked[0].What)
 	require.Equal(t, "firmware:bmc/image/rwfs", c.NotChecked[1].What)
 	garbled := bytes.Clone(good)
@@ -298,6 +311,19 @@ func TestWritablePartsAreNotPassedUnseen(t *testing.T) {
 	c = firmware.Match(references(good), []*firmware.Image{parse(garbled)}, nil)
 	require.Len(t, c.NotChecked, 1)
 	require.Contains(t, c.NotChecked[0].Reason, "not understood")
+	require.Equal(t, 1, c.Coverage[0].Unopened)
+	require.Len(t, c.Findings, 1)
+	require.Equal(t, finding.BMCFirmwareDiffers, c.Findings[0].Code)
+	require.Equal(t, finding.High, c.Findings[0].Severity)
+	fresh := flash(t, nil)
+	for i := range fresh[rwfs:] {
+		fresh[rwfs+i] = 0xff
+	}
+	c = firmware.Match(references(fresh), []*firmware.Image{parse(garbled)}, nil)
+	require.Len(t, c.Findings, 1, "it was erased when it was drafted")
+	c = firmware.Match(references(garbled), []*firmware.Image{parse(garbled)}, nil)
+	require.Empty(t, c.Findings, "it could not be opened then either")
+	require.Equal(t, 1, c.Coverage[0].Unopened)
 }
 
 // A file of a read-only file system that changed is named, and its listing only

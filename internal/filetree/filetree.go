@@ -23,7 +23,7 @@ type Entry struct {
 	Size         int64
 	Target       string // of a symbolic link
 	Major, Minor uint32 // of a device
-	Content      []byte // of a regular file
+	Content      []byte // of a regular file; of a broken one the bytes as they are stored
 	Broken       string // why the contents could not be read
 }
 
@@ -56,8 +56,11 @@ func (e Entry) Runs() bool {
 func (e Entry) String() string {
 	var what string
 	switch e.Type() {
-	case Link:
-		what = "-> " + plain(e.Target)
+	case Link, Directory:
+		what = "-"
+		if e.Target != "" {
+			what = "-> " + plain(e.Target)
+		}
 	case BlockDevice, CharDevice:
 		what = fmt.Sprintf("%d,%d", e.Major, e.Minor)
 	case Regular:
@@ -140,7 +143,7 @@ func (b *Budget) Name(dir, name string) (string, error) {
 	if b.Entries--; b.Entries < 0 {
 		return "", fmt.Errorf("%w of %d entries", ErrLimit, MaxEntries)
 	}
-	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+	if !plausible(name) {
 		return "", fmt.Errorf("%w: the name %q", ErrMalformed, name)
 	}
 	if dir != "" {

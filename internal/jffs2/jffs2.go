@@ -1,9 +1,11 @@
 // Package jffs2 reads the files of a JFFS2 file system from the nodes in its
 // flash (Linux kernel, include/uapi/linux/jffs2.h), of either byte order.
 //
-// It proves what a kernel that mounts these bytes would show: the newest version
-// of a name and of each byte wins, and only nodes whose checksums hold count.
-// How many do not hold is returned.
+// It shows what the newest version of each name and each byte adds up to, of
+// nodes whose checksums hold; how many do not hold is returned. That is what a
+// kernel shows of a flash that was written by one. A kernel may be made to pass
+// nodes over, though (fs/jffs2/scan.c: blocks that begin erased, nodes across
+// blocks, summaries), so that what any other valid node says is returned too.
 package jffs2
 
 import (
@@ -11,10 +13,12 @@ import (
 	"cmp"
 	"compress/zlib"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/assay-hw/assay/internal/filetree"
 	"github.com/assay-hw/assay/internal/lzo"
@@ -38,12 +42,14 @@ const (
 type FileSystem struct {
 	Entries []filetree.Entry // sorted by path
 	Used    int              // up to the end of the last node
-	Damaged int              // nodes whose checksums do not hold
+	Damaged int              // nodes whose checksums do not hold, names that cannot be
+	Past    []filetree.Entry // what valid nodes say besides: filetree.Past
+	Twice   []string         // further names of directories, which have one: a rename that was cut off
 }
 
 type dirent struct {
-	version, inode uint32
-	name           string
+	parent, version, inode uint32
+	name                   string
 }
 
 type inodeNode struct {
@@ -59,10 +65,14 @@ type reader struct {
 	out     FileSystem
 	dirs    map[uint32]map[string]dirent
 	inodes  map[uint32][]inodeNode
+	first   map[uint32]dirent // the oldest of the names that an inode has
+	names   map[uint32][]filetree.Child
+	hidden  map[uint32][]inodeNode // in the data of others, or by a summary
 	budget  *filetree.Budget
 	work    int
 	nodes   int
-	visited map[uint32]bool
+	where   map[uint64]string // directories that were gone into
+	trouble error             // the first that did not stop the reading
 }
 
 // crc is the kernel's crc32 with a start of zero and no inversion.
@@ -92,14 +102,32 @@ func sealed(order binary.ByteOrder, h []byte) bool {
 
 const page = 4096
 
-// Begins returns where the first node of a file system is: blocks before it may
-// be erased, as nodes are written to the next free block.
-func Begins(b []byte) (at int, ok bool) {
+// Begins reports whether a node stands where the first page that is not erased
+// begins: nodes are written to the next free block.
+func Begins(b []byte) bool {
+	at := 0
 	for at+page < len(b) && erased(b[at:at+page]) {
 		at += page
 	}
-	_, ok = Order(b[at:])
-	return at, ok
+	_, ok := Order(b[at:])
+	return ok
+}
+
+// Holds reports whether a node stands where any page begins. A kernel goes on
+// behind blocks that hold anything else; they are what an erasure leaves that
+// was cut off.
+func Holds(b []byte) bool {
+	_, ok := orderOf(b)
+	return ok
+}
+
+func orderOf(b []byte) (binary.ByteOrder, bool) {
+	for at := 0; at < len(b); at += page {
+		if order, ok := Order(b[at:]); ok {
+			return order, true
+		}
+	}
+	return nil, false
 }
 
 func erased(b []byte) bool {
@@ -111,29 +139,48 @@ func erased(b []byte) bool {
 	return true
 }
 
-// Parse reads a file system, contents of at most limit bytes.
-func Parse(b []byte, limit int) (FileSystem, error) {
-	at, ok := Begins(b)
+// Parse reads a file system, contents of at most limit bytes. Of the past only
+// entries are returned for which keep reports true; nil keeps all.
+func Parse(b []byte, limit int, keep func(filetree.Entry) bool) (FileSystem, error) {
+	order, ok := orderOf(b)
 	if !ok {
 		return FileSystem{}, fmt.Errorf("%w: it does not begin with a node", filetree.ErrMalformed)
 	}
-	order, _ := Order(b[at:])
-	r := &reader{
-		b: b, order: order, dirs: map[uint32]map[string]dirent{}, inodes: map[uint32][]inodeNode{},
-		budget: filetree.NewBudget(limit), work: 2*limit + 1<<20, visited: map[uint32]bool{},
-	}
+	r := newReader(b, order, limit)
 	if err := r.scan(); err != nil {
 		return FileSystem{}, err
 	}
+	r.out.Entries = append(r.out.Entries, r.root())
+	if err := r.directory(rootInode, "", 0); err != nil {
+		return FileSystem{}, err
+	}
+	filetree.Sort(r.out.Entries)
+	past := filetree.NewPast(r.out.Entries, r.work, keep)
+	if err := r.past(past); err != nil {
+		return FileSystem{}, err
+	}
+	if err := r.swapped(past, limit); err != nil {
+		return FileSystem{}, err
+	}
+	r.out.Past = past.Entries
+	return r.out, r.trouble
+}
+
+func newReader(b []byte, order binary.ByteOrder, limit int) *reader {
+	return &reader{
+		b: b, order: order, dirs: map[uint32]map[string]dirent{}, inodes: map[uint32][]inodeNode{}, first: map[uint32]dirent{},
+		names: map[uint32][]filetree.Child{}, hidden: map[uint32][]inodeNode{},
+		budget: filetree.NewBudget(limit), work: 3*limit + 8*len(b) + 1<<20, where: map[uint64]string{},
+	}
+}
+
+func (r *reader) root() filetree.Entry {
 	root := filetree.Entry{Mode: filetree.Directory | 0o755}
 	if ns := r.inodes[rootInode]; len(ns) > 0 {
 		n := ns[len(ns)-1]
 		root.Mode, root.UID, root.GID = n.mode, uint32(n.uid), uint32(n.gid)
 	}
-	r.out.Entries = append(r.out.Entries, root)
-	err := r.directory(rootInode, "", 0)
-	filetree.Sort(r.out.Entries)
-	return r.out, err
+	return root
 }
 
 // maxNodes bounds the nodes of a flash; each takes memory.
@@ -161,15 +208,11 @@ func (r *reader) scan() error {
 		if r.nodes++; r.nodes > maxNodes {
 			return fmt.Errorf("%w of %d nodes", filetree.ErrLimit, maxNodes)
 		}
-		ok := true
-		switch kind {
-		case typeDirent:
-			ok = r.dirent(h[:n])
-		case typeInode:
-			ok = r.inode(h[:n])
-		}
-		if !ok {
+		if !r.take(kind, h[:n], false) {
 			r.out.Damaged++
+		}
+		if err := r.within(h[:n]); err != nil {
+			return err
 		}
 		at += int(n+3) &^ 3
 		r.out.Used = min(at, len(r.b))
@@ -177,10 +220,34 @@ func (r *reader) scan() error {
 	for _, ns := range r.inodes {
 		slices.SortStableFunc(ns, func(a, b inodeNode) int { return cmp.Compare(a.version, b.version) })
 	}
-	return nil
+	for _, names := range r.dirs {
+		for _, d := range names {
+			if old, ok := r.first[d.inode]; !ok || cmp.Or(cmp.Compare(d.version, old.version), cmp.Compare(d.parent, old.parent), cmp.Compare(d.name, old.name)) < 0 {
+				r.first[d.inode] = d
+			}
+		}
+	}
+	return r.summaries()
 }
 
-func (r *reader) dirent(b []byte) bool {
+// take files a node under what it belongs to, and reports whether it holds.
+func (r *reader) take(kind uint16, b []byte, hidden bool) bool {
+	switch kind {
+	case typeDirent:
+		return r.dirent(b, hidden)
+	case typeInode:
+		n, ino, ok := r.inode(b)
+		if ok && hidden {
+			r.hidden[ino] = append(r.hidden[ino], n)
+		} else if ok {
+			r.inodes[ino] = append(r.inodes[ino], n)
+		}
+		return ok
+	}
+	return true
+}
+
+func (r *reader) dirent(b []byte, hidden bool) bool {
 	if len(b) < direntLen || crc(b[:32]) != r.order.Uint32(b[32:]) {
 		return false
 	}
@@ -189,7 +256,14 @@ func (r *reader) dirent(b []byte) bool {
 		return false
 	}
 	parent := r.order.Uint32(b[12:])
-	d := dirent{version: r.order.Uint32(b[16:]), inode: r.order.Uint32(b[20:]), name: string(b[direntLen : direntLen+n])}
+	name, _, _ := strings.Cut(string(b[direntLen:direntLen+n]), "\x00") // a kernel ends it there
+	d := dirent{parent: parent, version: r.order.Uint32(b[16:]), inode: r.order.Uint32(b[20:]), name: name}
+	if d.inode != 0 {
+		r.names[parent] = append(r.names[parent], filetree.Child{Name: name, Inode: uint64(d.inode)})
+	}
+	if hidden {
+		return true
+	}
 	if r.dirs[parent] == nil {
 		r.dirs[parent] = map[string]dirent{}
 	}
@@ -199,34 +273,32 @@ func (r *reader) dirent(b []byte) bool {
 	return true
 }
 
-func (r *reader) inode(b []byte) bool {
+// inode reads a node. What it expands to is not looked at here: a hole may be as
+// long as the file.
+func (r *reader) inode(b []byte) (n inodeNode, ino uint32, ok bool) {
 	if len(b) < inodeLen || crc(b[:60]) != r.order.Uint32(b[64:]) {
-		return false
+		return n, 0, false
 	}
 	u := r.order
-	n := inodeNode{
+	n = inodeNode{
 		version: u.Uint32(b[16:]), mode: uint16(u.Uint32(b[20:])), uid: u.Uint16(b[24:]), gid: u.Uint16(b[26:]), size: u.Uint32(b[28:]),
 		offset: u.Uint32(b[44:]), expanded: u.Uint32(b[52:]), compression: b[56],
 	}
 	length := int64(u.Uint32(b[48:]))
-	if length > int64(len(b)-inodeLen) || n.expanded > maxNode {
-		return false
+	if length > int64(len(b)-inodeLen) {
+		return n, 0, false
 	}
 	n.data = b[inodeLen : inodeLen+length]
-	if crc(n.data) != u.Uint32(b[60:]) {
-		return false
-	}
-	ino := u.Uint32(b[12:])
-	r.inodes[ino] = append(r.inodes[ino], n)
-	return true
+	return n, u.Uint32(b[12:]), crc(n.data) == u.Uint32(b[60:])
 }
 
 // directory names what a directory holds, in the order of names.
 func (r *reader) directory(ino uint32, path string, depth int) error {
-	if depth > filetree.MaxDepth || r.visited[ino] {
-		return fmt.Errorf("%w: /%s: a directory inside of itself, or too deep", filetree.ErrMalformed, path)
+	if depth > filetree.MaxDepth {
+		r.trouble = cmp.Or(r.trouble, fmt.Errorf("%w: /%s: directories too deep", filetree.ErrMalformed, path))
+		return nil
 	}
-	r.visited[ino] = true
+	r.where[uint64(ino)] = path
 	names := make([]string, 0, len(r.dirs[ino]))
 	for name, d := range r.dirs[ino] {
 		if d.inode != 0 { // 0 is a name that was removed
@@ -236,19 +308,23 @@ func (r *reader) directory(ino uint32, path string, depth int) error {
 	slices.Sort(names)
 	for _, name := range names {
 		p, err := r.budget.Name(path, name)
+		if errors.Is(err, filetree.ErrMalformed) {
+			r.out.Damaged++ // nobody can open it
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		if err := r.entry(r.dirs[ino][name].inode, p, depth); err != nil {
+		if err := r.entry(r.dirs[ino][name], p, depth); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *reader) entry(ino uint32, path string, depth int) error {
+func (r *reader) entry(d dirent, path string, depth int) error {
 	e := filetree.Entry{Path: path}
-	ns := r.inodes[ino]
+	ns := r.inodes[d.inode]
 	if len(ns) == 0 {
 		e.Broken = "it has no inode"
 		r.out.Entries = append(r.out.Entries, e)
@@ -257,22 +333,49 @@ func (r *reader) entry(ino uint32, path string, depth int) error {
 	n := ns[len(ns)-1]
 	e.Mode, e.UID, e.GID = n.mode, uint32(n.uid), uint32(n.gid)
 	if e.Type() == filetree.Directory {
+		if _, ok := r.where[uint64(d.inode)]; ok || r.first[d.inode] != d {
+			r.out.Twice = append(r.out.Twice, path)
+			return nil
+		}
 		r.out.Entries = append(r.out.Entries, e)
-		return r.directory(ino, path, depth+1)
+		return r.directory(d.inode, path, depth+1)
 	}
+	e, err := r.shown(e, ns)
+	r.out.Entries = append(r.out.Entries, e)
+	return err
+}
+
+// shown is a file as its nodes add up, the newest last.
+func (r *reader) shown(e filetree.Entry, ns []inodeNode) (filetree.Entry, error) {
+	n := ns[len(ns)-1]
 	e.Size = int64(n.size)
 	if e.IsDevice() || e.Type() == filetree.Link {
 		e.Size = int64(n.expanded) // their data is not counted as size by all writers
 	}
-	if err := r.budget.Take(e.Size); err != nil {
-		return err
+	var end, data int64
+	for _, n := range ns {
+		if n.compression != zero && int64(n.offset) < e.Size {
+			end, data = max(end, min(int64(n.offset)+int64(n.expanded), e.Size)), data+int64(min(n.expanded, maxNode))
+		}
 	}
-	content, broken, err := r.content(ns, int(e.Size))
+	room, ok := r.budget.Room(e.Size, end, data)
+	if !ok {
+		e.Broken, e.Content = "it is nearly all holes", stored(ns)
+		return e, r.budget.Take(int64(len(e.Content)))
+	}
+	if err := r.budget.Take(room); err != nil {
+		return e, err
+	}
+	content, broken, err := r.content(ns, int(room))
 	if err != nil {
-		return err
+		return e, err
 	}
-	e.Broken = broken
+	if e.Broken = broken; broken != "" {
+		content = stored(ns)
+	}
 	switch {
+	case broken != "":
+		e.Content = content
 	case e.Type() == filetree.Link:
 		e.Target = string(content)
 	case e.IsDevice():
@@ -280,8 +383,19 @@ func (r *reader) entry(ino uint32, path string, depth int) error {
 	case e.Type() == filetree.Regular:
 		e.Content = content
 	}
-	r.out.Entries = append(r.out.Entries, e)
-	return nil
+	return e, nil
+}
+
+// stored are the bytes of a file's nodes as they are stored, in the order of
+// their offsets in the file: the order on the flash is another after each
+// collection of garbage.
+func stored(ns []inodeNode) []byte {
+	ns = slices.SortedStableFunc(slices.Values(ns), func(a, b inodeNode) int { return cmp.Compare(a.offset, b.offset) })
+	var out []byte
+	for _, n := range ns {
+		out = append(fmt.Appendf(out, "0x%x+0x%x %d\n", n.offset, n.expanded, n.compression), n.data...)
+	}
+	return out
 }
 
 func (r *reader) device(b []byte) (major, minor uint32) {
@@ -296,30 +410,43 @@ func (r *reader) device(b []byte) (major, minor uint32) {
 	return 0, 0
 }
 
-// content lays the nodes of a file over each other, the newest last. A node
-// that cannot be expanded leaves a hole.
+// content lays the nodes of a file over each other, the newest last. What a node
+// says that cannot be expanded matters while no newer one lies over it.
 func (r *reader) content(ns []inodeNode, size int) (out []byte, broken string, err error) {
 	out = make([]byte, size)
+	type hole struct {
+		from, to int64
+		why      string
+	}
+	var holes []hole
 	length := 0 // of the file at that version, as far as it matters
 	for _, n := range ns {
-		now := min(int64(n.size), int64(size))
-		if int(now) < length {
-			r.work -= length - int(now)
+		now := int(min(int64(n.size), int64(size)))
+		if now < length {
+			r.work -= length - now
 			clear(out[now:length]) // the file was made shorter
 		}
-		length = int(now)
-		if int64(n.offset) >= int64(size) || n.expanded == 0 {
+		length = now
+		from, to := int64(n.offset), min(int64(n.offset)+int64(n.expanded), int64(size))
+		if from >= to {
 			continue
 		}
-		if r.work -= len(n.data) + int(n.expanded) + 64; r.work < 0 {
+		if r.work -= len(n.data) + int(min(n.expanded, maxNode)) + 64*(1+len(holes)); r.work < 0 {
 			return nil, "", fmt.Errorf("%w of bytes", filetree.ErrLimit)
 		}
-		data, err := expand(n)
-		if err != nil {
-			broken = err.Error()
+		if n.compression == zero {
+			r.work -= int(to - from)
+			clear(out[from:to])
+		} else if data, err := expand(n); err != nil {
+			holes = append(holes, hole{from, to, err.Error()})
 			continue
+		} else {
+			copy(out[from:], data)
 		}
-		copy(out[n.offset:], data)
+		holes = slices.DeleteFunc(holes, func(h hole) bool { return h.from >= from && h.to <= to })
+	}
+	if len(holes) > 0 {
+		broken = holes[0].why
 	}
 	return out, broken, nil
 }
@@ -339,6 +466,9 @@ const (
 func expand(n inodeNode) ([]byte, error) {
 	var out []byte
 	var err error
+	if n.expanded > maxNode {
+		return nil, fmt.Errorf("%w: a node of %d bytes", filetree.ErrMalformed, n.expanded)
+	}
 	switch n.compression {
 	case plain, copied:
 		out = n.data

@@ -127,7 +127,7 @@ func (f *flash) openBMC() {
 		f.parts = kept
 		f.parts = append(f.parts, Part{Kind: "rwfs", Offset: l.rwfs, Length: l.size - l.rwfs, Writable: true})
 		room := f.b[l.environment:l.kernel]
-		if uboot.EnvironmentSize(room) > 0 || erased(room) { // else a boot loader that is longer
+		if uboot.Holds(room) || erased(room) { // else a boot loader that is longer
 			f.parts = append(f.parts, Part{Kind: "env", Offset: l.environment, Length: len(room), Writable: true})
 		}
 	}

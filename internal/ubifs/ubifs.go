@@ -1,16 +1,20 @@
 // Package ubifs reads the files of a UBIFS volume from the nodes in it (Linux
 // kernel, fs/ubifs/ubifs-media.h).
 //
-// It proves what a kernel that mounts these bytes would show: the index leads to
-// what was committed, and nodes that were written after the commit are laid over
-// it, the newest last. Only nodes whose checksums hold count.
+// It shows what a flash gives that a kernel wrote: the index leads to what was
+// committed, and nodes that were written after the commit are laid over it, the
+// newest last. Only nodes whose checksums hold count. A kernel replays only the
+// blocks that its log names, so that a node elsewhere can be newest here and
+// nothing to it: what any other valid node says is returned too.
 package ubifs
 
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"slices"
 
 	"github.com/assay-hw/assay/internal/filetree"
@@ -57,6 +61,8 @@ type Decompress func(c Compression, data []byte, limit int) ([]byte, error)
 type FileSystem struct {
 	Entries []filetree.Entry // sorted by path
 	Damaged int              // nodes whose checksums do not hold
+	Past    []filetree.Entry // what valid nodes say besides: filetree.Past
+	Twice   []string         // further names of directories, which have one
 	Scanned string           // why all nodes were taken and not those of the index; removed files may be among them
 }
 
@@ -102,7 +108,8 @@ type reader struct {
 	dirs       map[uint64]map[string]dirent
 	budget     *filetree.Budget
 	work       int
-	visited    map[uint64]bool
+	where      map[uint64]string // directories that were gone into
+	trouble    error             // the first that did not stop the reading
 	decompress Decompress
 }
 
@@ -129,15 +136,16 @@ func nodeAt(b []byte, at int) (n node, ok, damaged bool) {
 	return node{b: h[:length], at: at, seq: binary.LittleEndian.Uint64(h[8:]), kind: h[20]}, true, false
 }
 
-// Parse reads a volume, contents of at most limit bytes.
-func Parse(b []byte, decompress Decompress, limit int) (FileSystem, error) {
+// Parse reads a volume, contents of at most limit bytes. Of the past only entries
+// are returned for which keep reports true; nil keeps all.
+func Parse(b []byte, decompress Decompress, limit int, keep func(filetree.Entry) bool) (FileSystem, error) {
 	if !Begins(b) {
 		return FileSystem{}, fmt.Errorf("%w: it does not begin with a superblock", filetree.ErrMalformed)
 	}
 	r := &reader{
 		b: b, leb: int(binary.LittleEndian.Uint32(b[36:])), flags: binary.LittleEndian.Uint32(b[28:]),
-		at: map[int]int{}, inodes: map[uint64]*inode{}, dirs: map[uint64]map[string]dirent{}, visited: map[uint64]bool{},
-		budget: filetree.NewBudget(limit), work: 2*limit + 1<<20, decompress: decompress,
+		at: map[int]int{}, inodes: map[uint64]*inode{}, dirs: map[uint64]map[string]dirent{}, where: map[uint64]string{},
+		budget: filetree.NewBudget(limit), work: 3*limit + 8*len(b) + 1<<20, decompress: decompress,
 	}
 	if err := r.scan(); err != nil {
 		return FileSystem{}, err
@@ -148,9 +156,16 @@ func Parse(b []byte, decompress Decompress, limit int) (FileSystem, error) {
 		root = owner(n.node)
 	}
 	r.out.Entries = append(r.out.Entries, root)
-	err := r.directory(rootInode, "", 0)
+	if err := r.directory(rootInode, "", 0); err != nil {
+		return FileSystem{}, err
+	}
 	filetree.Sort(r.out.Entries)
-	return r.out, err
+	past := filetree.NewPast(r.out.Entries, r.work, keep)
+	if err := r.past(past); err != nil {
+		return FileSystem{}, err
+	}
+	r.out.Past = past.Entries
+	return r.out, r.trouble
 }
 
 // scan finds all nodes, which begin on eight bytes.
@@ -321,10 +336,11 @@ func owner(b []byte) filetree.Entry {
 }
 
 func (r *reader) directory(ino uint64, path string, depth int) error {
-	if depth > filetree.MaxDepth || r.visited[ino] {
-		return fmt.Errorf("%w: /%s: a directory inside of itself, or too deep", filetree.ErrMalformed, path)
+	if depth > filetree.MaxDepth {
+		r.trouble = cmp.Or(r.trouble, fmt.Errorf("%w: /%s: directories too deep", filetree.ErrMalformed, path))
+		return nil
 	}
-	r.visited[ino] = true
+	r.where[ino] = path
 	names := make([]string, 0, len(r.dirs[ino]))
 	for name, d := range r.dirs[ino] {
 		if d.inode != 0 { // 0 is a name that was removed
@@ -334,6 +350,10 @@ func (r *reader) directory(ino uint64, path string, depth int) error {
 	slices.Sort(names)
 	for _, name := range names {
 		p, err := r.budget.Name(path, name)
+		if errors.Is(err, filetree.ErrMalformed) {
+			r.out.Damaged++ // nobody can open it
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -360,6 +380,10 @@ func (r *reader) entry(ino uint64, path string, depth int) error {
 	}
 	switch e.Type() {
 	case filetree.Directory:
+		if _, ok := r.where[ino]; ok {
+			r.out.Twice = append(r.out.Twice, path)
+			return nil
+		}
 		e.Size = 0
 		r.out.Entries = append(r.out.Entries, e)
 		return r.directory(ino, path, depth+1)
@@ -374,16 +398,42 @@ func (r *reader) entry(ino uint64, path string, depth int) error {
 			e.Major, e.Minor = d>>8&0xfff, d&0xff|d>>12&0xfff00
 		}
 	case filetree.Regular:
-		if err := r.budget.Take(e.Size); err != nil {
-			return err
-		}
 		var err error
-		if e.Content, e.Broken, err = r.content(i, int(e.Size)); err != nil {
+		if e, err = r.regular(e, i); err != nil {
 			return err
 		}
 	}
 	r.out.Entries = append(r.out.Entries, e)
 	return nil
+}
+
+func (r *reader) regular(e filetree.Entry, i *inode) (filetree.Entry, error) {
+	end, data := int64(0), int64(0)
+	for n := range i.pages {
+		end, data = max(end, min(int64(n+1)*pageSize, e.Size)), data+pageSize
+	}
+	room, ok := r.budget.Room(e.Size, end, data)
+	if !ok {
+		e.Broken, e.Content = "it is nearly all holes", i.stored()
+		return e, r.budget.Take(int64(len(e.Content)))
+	}
+	err := r.budget.Take(room)
+	if err != nil {
+		return e, err
+	}
+	if e.Content, e.Broken, err = r.content(i, int(room)); e.Broken != "" {
+		e.Content = i.stored()
+	}
+	return e, err
+}
+
+// stored are the pages of a file as they are stored.
+func (i *inode) stored() []byte {
+	var out []byte
+	for _, n := range slices.Sorted(maps.Keys(i.pages)) {
+		out = append(fmt.Appendf(out, "%d\n", n), i.pages[n].node[40:]...)
+	}
+	return out
 }
 
 // content joins the pages of a file. One that cannot be expanded is a hole.

@@ -85,7 +85,7 @@ func none(Compression, []byte, int) ([]byte, error) { return nil, io.ErrUnexpect
 
 func lines(t *testing.T, b []byte) []string {
 	t.Helper()
-	fs, err := Parse(b, none, 10000)
+	fs, err := Parse(b, none, 10000, nil)
 	require.NoError(t, err)
 	var out []string
 	for _, e := range fs.Entries[1:] {
@@ -119,7 +119,7 @@ func TestWithoutIndexAllNodesCount(t *testing.T) {
 	m.super()
 	m.name(1, 9, "removed")
 	m.inode(9, 0o100644, 0)
-	fs, err := Parse(m.b, none, 1000)
+	fs, err := Parse(m.b, none, 1000, nil)
 	require.NoError(t, err)
 	require.Contains(t, fs.Scanned, "no master node")
 	require.Len(t, fs.Entries, 2)
@@ -129,7 +129,7 @@ func TestIndexThatLeadsInCircles(t *testing.T) {
 	m := &image{}
 	m.super()
 	m.commit(len(m.b) + 32) // the commit node before the index has 32 bytes
-	fs, err := Parse(m.b, none, 1000)
+	fs, err := Parse(m.b, none, 1000, nil)
 	require.NoError(t, err)
 	require.Contains(t, fs.Scanned, "loop")
 }
@@ -140,7 +140,7 @@ func FuzzParse(f *testing.F) {
 	m.commit(m.name(1, 2, "file"), m.inode(2, 0o100644, 3), m.data(2, "one"))
 	f.Add(m.b)
 	f.Fuzz(func(_ *testing.T, b []byte) {
-		_, _ = Parse(b, none, 1<<20)
+		_, _ = Parse(b, none, 1<<20, nil)
 		r := &reader{b: b, leb: 4096, inodes: map[uint64]*inode{}, dirs: map[uint64]map[string]dirent{}}
 		for at := 0; at+headLen <= len(b); at += 8 { // nodes of any bytes: checksums do not hold what they say
 			r.take(node{b: b[at:], kind: b[at]})

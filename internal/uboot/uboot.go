@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 )
 
 // Variable is one variable of an environment.
@@ -17,14 +18,24 @@ type Variable struct{ Name, Value string }
 
 // Environment is a copy of U-Boot's variables.
 type Environment struct {
+	Offset    int // of the copy, for Copies
 	Size      int // with its header, and the room behind the variables
 	Variables []Variable
+	More      bool // there are more variables than are read
+
+	newer byte // where there are two copies: a counter, or that it is the valid one
+}
+
+// Has reports whether a variable is set.
+func (e Environment) Has(name string) bool {
+	return slices.ContainsFunc(e.Variables, func(v Variable) bool { return v.Name == name })
 }
 
 const (
 	minEnvironment = 1 << 12
 	maxEnvironment = 1 << 18
-	maxVariables   = 1 << 12
+	maxVariables   = 1 << 13
+	maxRoom        = 1 << 19 // for two copies
 )
 
 // ParseEnvironment reads an environment at the start of b.
@@ -33,7 +44,42 @@ func ParseEnvironment(b []byte) (Environment, bool) {
 	if size == 0 {
 		return Environment{}, false
 	}
-	return Environment{Size: size, Variables: variables(b[header:size])}, true
+	e := Environment{Size: size}
+	if header == 5 {
+		e.newer = b[4]
+	}
+	e.Variables, e.More = variables(b[header:size])
+	return e, true
+}
+
+// Copies returns the environments in a range for them, the newest first. The
+// first may be missing where saving it was cut off: then the second lies as far
+// from the start as it is long. Where one lies at the start, those behind it are
+// looked for at all places: how long a copy is the boot loader knows, and not its
+// checksum.
+func Copies(b []byte) []Environment {
+	var out []Environment
+	if !Holds(b) {
+		return nil
+	}
+	room := b[:min(len(b), maxRoom)]
+	at := 0
+	for budget := 4 * maxRoom; at+minEnvironment <= len(room) && budget > 0; at += minEnvironment {
+		if e, ok := ParseEnvironment(room[at:]); ok && (len(out) > 0 || at == 0 || at == e.Size) {
+			e.Offset = at
+			out = append(out, e)
+		}
+		if looksLikeVariable(room[at+4:]) || looksLikeVariable(room[at+5:]) {
+			budget -= min(len(room)-at, maxEnvironment)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Environment) int {
+		if d := int8(b.newer - a.newer); d != 0 { // the counter comes round
+			return int(d)
+		}
+		return a.Offset - b.Offset
+	})
+	return out
 }
 
 // EnvironmentSize is how long the environment at the start of b is, 0 when there
@@ -41,6 +87,20 @@ func ParseEnvironment(b []byte) (Environment, bool) {
 func EnvironmentSize(b []byte) int {
 	size, _ := environment(b)
 	return size
+}
+
+// Holds reports whether a range for environments has a copy, at its start or as
+// far from it as it is long, if that is a power of two.
+func Holds(b []byte) bool {
+	if EnvironmentSize(b) > 0 {
+		return true
+	}
+	for at := minEnvironment; at <= maxEnvironment && 2*at <= len(b); at *= 2 {
+		if EnvironmentSize(b[at:2*at]) == at {
+			return true
+		}
+	}
+	return false
 }
 
 // environment finds an environment and how long its header is: where there are
@@ -79,15 +139,17 @@ func looksLikeVariable(b []byte) bool {
 	return false
 }
 
-func variables(b []byte) []Variable {
-	var out []Variable
-	for len(b) > 0 && b[0] != 0 && len(out) < maxVariables {
+func variables(b []byte) (out []Variable, more bool) {
+	for len(b) > 0 && b[0] != 0 {
+		if len(out) >= maxVariables {
+			return out, true
+		}
 		entry, rest, _ := bytes.Cut(b, []byte{0})
 		name, value, _ := bytes.Cut(entry, []byte("="))
 		out = append(out, Variable{Name: string(name), Value: string(value)})
 		b = rest
 	}
-	return out
+	return out, false
 }
 
 // Image is a legacy image.

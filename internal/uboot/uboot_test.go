@@ -24,7 +24,7 @@ func TestEnvironment(t *testing.T) {
 		b := append(made(header, 0x3000, "bootcmd=run a=b\x00x=\x00"), bytes.Repeat([]byte{0xff}, 0x4000)...)
 		e, ok := ParseEnvironment(b)
 		require.True(t, ok)
-		require.Equal(t, Environment{Size: 0x3000, Variables: []Variable{{"bootcmd", "run a=b"}, {"x", ""}}}, e)
+		require.Equal(t, Environment{Size: 0x3000, Variables: []Variable{{"bootcmd", "run a=b"}, {"x", ""}}, newer: byte(header - 4)}, e)
 		b[0x100] ^= 1
 		_, ok = ParseEnvironment(b)
 		require.False(t, ok)
