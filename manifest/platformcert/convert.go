@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -99,7 +100,15 @@ func (c *converter) said(path, v string) string {
 }
 
 // clean is a text as manifests hold it: composed, valid, and one line.
-func clean(s string) string { return norm.NFC.String(strings.ToValidUTF8(ids.Clean(s), "")) }
+func clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(ids.Clean(s), ""))
+	return norm.NFC.String(s)
+}
 
 // drop lists values that have no place.
 func (c *converter) drop(path, v, why string) {
