@@ -232,7 +232,7 @@ func (n Name) String() string {
 			if t == "" {
 				t = v.Type
 			}
-			text := escape.Replace(strings.Join(strings.Fields(v.Text), " ")) // no space that the comparison ignores
+			text := printable(escape.Replace(strings.Join(strings.Fields(v.Text), " "))) // no space that the comparison ignores
 			if strings.HasPrefix(text, "#") && !isString(v.Tag) {
 				vs = append(vs, t+"="+text)
 				continue
@@ -247,6 +247,24 @@ func (n Name) String() string {
 	}
 	slices.Reverse(parts)
 	return strings.Join(parts, ",")
+}
+
+// printable writes control characters as RFC 4514, 2.4, may: by their bytes.
+func printable(s string) string {
+	if strings.IndexFunc(s, unicode.IsControl) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if !unicode.IsControl(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, c := range []byte(string(r)) {
+			fmt.Fprintf(&b, `\%02x`, c)
+		}
+	}
+	return b.String()
 }
 
 func isString(tag byte) bool {

@@ -123,6 +123,9 @@ func (c *Component) readField(e cryptobyte.String, tag ctag.Tag) error {
 	if tag != ctx(n) && tag != ctx(n).Constructed() || n > 7 {
 		return malformed("a component's field of tag %#x", tag)
 	}
+	if c.set&(1<<n) != 0 {
+		return malformed("a component's field [%d] is there twice", n)
+	}
 	c.set |= 1 << n
 	switch n {
 	case 0, 1:

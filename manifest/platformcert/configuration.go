@@ -39,14 +39,19 @@ func readConfiguration(value []byte, version int) (*Configuration, error) {
 	if !whole.ReadASN1(&s, ctag.SEQUENCE) || !whole.Empty() {
 		return nil, malformed("no sequence")
 	}
-	tags := tagsOf[version]
+	tags, seen := tagsOf[version], uint32(0)
 	for !s.Empty() {
 		e, tag, ok := element(&s)
 		if !ok || tag&0xe0 != 0xa0 {
 			return nil, malformed("a field of tag %#x", tag)
 		}
 		var err error
-		switch n := uint8(tag) & 0x1f; n {
+		n := uint8(tag) & 0x1f
+		if seen&(1<<n) != 0 {
+			return nil, malformed("the field [%d] is there twice", n)
+		}
+		seen |= 1 << n
+		switch n {
 		case tags.components:
 			f.lists |= 1
 			err = f.readComponents(inside(e))

@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/assay-hw/assay/attest"
 	"github.com/assay-hw/assay/bom"
@@ -85,7 +88,7 @@ func (c *converter) lose(path, value, why string) {
 
 // said is a value, or nothing when it is a placeholder.
 func (c *converter) said(path, v string) string {
-	v = ids.Clean(v)
+	v = clean(v)
 	if v == "" {
 		return ""
 	}
@@ -94,6 +97,17 @@ func (c *converter) said(path, v string) string {
 		return ""
 	}
 	return v
+}
+
+// clean is a text as manifests hold it: composed, valid, and one line.
+func clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(ids.Clean(s), ""))
+	return norm.NFC.String(s)
 }
 
 // drop lists values that have no place.
@@ -105,11 +119,11 @@ func (c *converter) drop(path, v, why string) {
 
 func (c *converter) environment() error {
 	p := c.b.Platform
-	if p.Manufacturer == "" || p.Model == "" {
+	if clean(p.Manufacturer) == "" || clean(p.Model) == "" {
 		return errors.New("the certificate does not name the platform's manufacturer and model")
 	}
 	c.m.Environment = manifest.Environment{
-		Manufacturer: ids.Clean(p.Manufacturer), Model: ids.Clean(p.Model), Revision: c.said("platform.version", p.Version), Serial: c.said("platform.serial", p.Serial),
+		Manufacturer: clean(p.Manufacturer), Model: clean(p.Model), Revision: c.said("platform.version", p.Version), Serial: c.said("platform.serial", p.Serial),
 	}
 	if p.ManufacturerID != "" {
 		c.lose("platform.manufacturerId", p.ManufacturerID, "the environment has no place for it")
@@ -121,7 +135,7 @@ func (c *converter) component(path string, p *Component) {
 	class := p.BOMClass()
 	r := bom.Reference{Class: class, Identity: bom.Identity{Maker: c.said(path+".manufacturer", p.Maker), Serial: c.said(path+".serial", p.Serial)}}
 	if p.Location != "" {
-		r.Location.Designator = p.Location
+		r.Location.Designator = clean(p.Location)
 	}
 	switch {
 	case class == "":
@@ -301,7 +315,7 @@ func (c *converter) structure(path string, r *bom.Reference, model, revision str
 		id.Revision, r.Level = "", "class"
 		c.drop(path+".revision", revision, "the firmware's version, in another form than a TPM answers it")
 		if b, err := hex.DecodeString(id.Maker); err == nil && len(b) == 4 {
-			id.Maker = strings.TrimSpace(strings.TrimRight(string(b), "\x00"))
+			id.Maker = clean(strings.TrimRight(string(b), "\x00"))
 			id.MakerIDs = []string{"tpm:" + id.Maker}
 		}
 	}
@@ -440,13 +454,13 @@ func (c *converter) holder(ek *ekcert.Certificate) error {
 		}
 	}
 	for _, id := range base.ekNames() {
-		e := attest.Endorsement{Kind: "ek-certificate", Issuer: x500.String(id.Issuer), Number: fmt.Sprintf("%x", id.Serial), Optional: true}
+		e := attest.Endorsement{Kind: "ek-certificate", Issuer: norm.NFC.String(x500.String(id.Issuer)), Number: fmt.Sprintf("%x", id.Serial), Optional: true}
 		if id.Serial.Sign() < 0 {
 			c.lose("holder", id.String(), "a negative serial number")
 			continue
 		}
 		if ek != nil && id.isUnder(subject{ek.Issuer, ek.Serial, ek.Signature()}, x500.SameValues) == nil {
-			e.Issuer = x500.String(ek.Issuer)
+			e.Issuer = norm.NFC.String(x500.String(ek.Issuer))
 			sum, err := digestOf(oidSHA256, ek.DER)
 			if err != nil {
 				return err
@@ -512,7 +526,7 @@ func (c *converter) properties() error {
 		n, err := strconv.ParseInt(p.Value, 10, 64)
 		switch {
 		case p.Name == propertyID && p.Value != "":
-			c.m.ID = p.Value
+			c.m.ID = clean(p.Value)
 		case p.Name == propertyVersion && err == nil && n > 0:
 			c.m.Version = n
 		case ok:

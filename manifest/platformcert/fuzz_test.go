@@ -49,7 +49,9 @@ func FuzzParse(f *testing.F) {
 		}
 		raw, err := manifest.Encode(m)
 		require.NoError(t, err)
-		_ = raw
+		if _, err = manifest.ReadUntrusted(raw); err != nil {
+			require.ErrorContains(t, err, "parts in all", "a manifest of what was read can be read")
+		}
 	})
 }
 

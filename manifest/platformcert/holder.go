@@ -61,12 +61,13 @@ type objectDigest struct {
 // read takes the holder apart. A field of an unknown tag is an error: it could
 // name somebody else.
 func (h *Holder) read(raw cryptobyte.String) error {
-	s := inside(raw)
+	s, seen := inside(raw), map[ctag.Tag]bool{}
 	for !s.Empty() {
 		e, tag, ok := element(&s)
-		if !ok {
-			return malformed("a field")
+		if !ok || seen[tag] {
+			return malformed("a field, or one that is there twice")
 		}
+		seen[tag] = true
 		switch tag {
 		case ctx(0).Constructed():
 			if err := h.readIssuerSerial(inside(e)); err != nil {
@@ -174,7 +175,7 @@ func readIdentifier(raw cryptobyte.String) (Identifier, error) {
 	s := inside(raw)
 	for !s.Empty() {
 		e, tag, ok := element(&s)
-		if !ok {
+		if !ok || tag == ctx(0).Constructed() && i.Digest != nil || tag == ctx(1).Constructed() && i.Serial != nil {
 			return i, malformed("certificate identifier")
 		}
 		body := inside(e)

@@ -169,7 +169,9 @@ func (c *Certificate) readPlatform() error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrMalformed, err)
 		}
-		c.Platform.fromName(name)
+		if err := c.Platform.fromName(name); err != nil {
+			return err
+		}
 		c.keepNote("extension "+x.ID, "is a name, not a list of names")
 		return nil
 	}
@@ -184,7 +186,9 @@ func (c *Certificate) readPlatform() error {
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrMalformed, err)
 			}
-			c.Platform.fromName(name)
+			if err := c.Platform.fromName(name); err != nil {
+				return err
+			}
 		case ctx(0).Constructed():
 			if err := c.Platform.fromOther(inside(e)); err != nil {
 				return err
@@ -194,23 +198,35 @@ func (c *Certificate) readPlatform() error {
 	return nil
 }
 
-func (p *Platform) fromName(n x500.Name) {
+func (p *Platform) fromName(n x500.Name) error {
+	fields := map[string]*string{
+		nameManufacturer: &p.Manufacturer, nameOldManufacturer: &p.Manufacturer, nameModel: &p.Model, nameOldModel: &p.Model,
+		nameVersion: &p.Version, nameOldVersion: &p.Version, nameSerial: &p.Serial, nameOldSerial: &p.Serial,
+	}
 	for _, set := range n {
 		for _, v := range set {
-			switch v.Type {
-			case nameManufacturer, nameOldManufacturer:
-				p.Manufacturer = v.Text
-			case nameModel, nameOldModel:
-				p.Model = v.Text
-			case nameVersion, nameOldVersion:
-				p.Version = v.Text
-			case nameSerial, nameOldSerial:
-				p.Serial = v.Text
-			case nameManufacturerID:
+			if v.Type == nameManufacturerID {
 				p.ManufacturerID = manufacturerID(v.Text)
+			}
+			if err := once(fields[v.Type], v.Text); err != nil {
+				return err
 			}
 		}
 	}
+	return nil
+}
+
+// once fills a field that no other value filled: of two names of one platform
+// two readers would take one each.
+func once(field *string, text string) error {
+	if field == nil {
+		return nil
+	}
+	if *field != "" && *field != text {
+		return malformed("the platform is called %q and %q", clip(*field), clip(text))
+	}
+	*field = text
+	return nil
 }
 
 // manufacturerID reads ManufacturerId out of a name's value, which is no
@@ -246,8 +262,8 @@ func (p *Platform) fromOther(s cryptobyte.String) error {
 		categoryPlatformSerial: &p.Serial, categoryPlatformMakerID: &p.ManufacturerID,
 	}
 	for i := range traits {
-		if f := fields[traits[i].Category]; f != nil {
-			*f = traits[i].Text()
+		if err := once(fields[traits[i].Category], traits[i].Text()); err != nil {
+			return err
 		}
 	}
 	return nil

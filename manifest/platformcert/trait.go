@@ -175,9 +175,14 @@ func (c *Component) fromTraits(traits []Trait) error {
 		categoryMaker: &c.Maker, categoryModel: &c.Model, categorySerial: &c.Serial, categoryRevision: &c.Revision,
 		categoryPartNumber: &c.PartNumber, categoryLocation: &c.Location, categoryPEN: &c.PEN,
 	}
+	seen := map[string]bool{}
 	for i := range traits {
 		t := &traits[i]
 		v := cryptobyte.String(t.Value)
+		if t.ID == traitComponentV11 || seen[t.Category] && (texts[t.Category] != nil || t.Category == categoryClass || t.Category == categoryStatus) {
+			return malformed("a component says the category %s twice, or in two forms", t.Category)
+		}
+		seen[t.Category] = true
 		if field := texts[t.Category]; field != nil {
 			*field = t.Text()
 			continue
