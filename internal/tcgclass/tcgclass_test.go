@@ -58,7 +58,8 @@ func TestSMBIOSVectors(t *testing.T) {
 // has the length 23), so that no reader finds them: they are given here.
 var vpdTexts = map[string]*pciconf.VPD{
 	"1": {Fields: []pciconf.VPDField{
-		{Keyword: "PN", Value: "Sample VPD Part Number 1"}, {Keyword: "MN", Value: "Sample VPD Manufacture ID 1"},
+		{Keyword: "PN", Value: "Sample VPD Part Number 1"},
+		{Keyword: "MN", Value: "Sample VPD Manufacture ID 1"},
 		{Keyword: "SN", Value: "Sample VPD Serial Number 1"},
 	}},
 	"3": {Fields: []pciconf.VPDField{{Keyword: "PN", Value: "Sample VPD Part Number 2"}, {Keyword: "SN", Value: "Sample VPD Serial Number 2"}}},
