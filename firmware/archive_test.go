@@ -121,18 +121,14 @@ func TestListingIsNamedWhenNothingElseIs(t *testing.T) {
 }
 
 func TestWhatMayChangeWhereFirmwareWrites(t *testing.T) {
-	for path, want := range map[string]Kind{
-		"log/messages": Volatile, "etc/hostname": Volatile, "etc/dropbear/dropbear_rsa_host_key": Volatile, "etc/systemd/network/00-bmc-eth0.network": Volatile,
-		"cow/etc/passwd": Data, "home/root/.ssh/authorized_keys": Data, "etc/systemd/system/evil.service": Data, "etc/init.d/S99": Data,
-		"var/spool/cron/root": Data, "etc/sudoers.d/x": Data, "etc/udev/rules.d/99.rules": Data,
-	} {
-		require.Equal(t, want, persistent(File{Path: path, Kind: Data, Type: "file"}), path)
-	}
-	require.Equal(t, Code, persistent(File{Path: "log/x", Kind: Code}))
-	require.Equal(t, Volatile, persistent(File{Path: "ethaddr", Kind: Data, Type: VariableType}))
+	require.Equal(t, Data, persistent(File{Path: "etc/passwd", Kind: Data, Type: "file"}), "what firmware does not write by itself")
+	require.Equal(t, Volatile, persistent(File{Path: "log/x", Kind: Data, Type: "file", Rewritten: true}))
+	require.Equal(t, Code, persistent(File{Path: "log/x", Kind: Code, Rewritten: true}))
+	require.Equal(t, Volatile, persistent(File{Path: "ethaddr", Kind: Data, Type: VariableType, Rewritten: true}))
 	require.Equal(t, Data, persistent(File{Path: "bootcmd", Kind: Data, Type: VariableType}))
+	require.Equal(t, Data, persistent(File{Path: "log/x~0-1", Kind: Data, Type: SupersededType, Rewritten: true}))
 	node := func(s string) Kind {
-		return persistent(File{Path: "log/x", Kind: Data, Type: NodeType, Content: []byte(s)})
+		return persistent(File{Path: "log/x", Kind: Data, Type: NodeType, Content: []byte(s), Rewritten: true})
 	}
 	require.Equal(t, Volatile, node("l0777 0:0 /log/x -> y"))
 	require.Equal(t, Volatile, node("c0000 0:0 /log/x 0,0"), "a file that an overlay hides")

@@ -426,3 +426,15 @@ func TestNodesOfUBIFSThatMaskFiles(t *testing.T) {
 	copy(masked[room:], ubifsNode(2, 1<<40, append(entry, "rcS"...)))
 	require.Equal(t, []string{"FW-012 image/ubi/rwfs/etc/init.d/rcS~"}, versions(told(t, refs, masked)))
 }
+
+func TestWhatFirmwareWritesByItself(t *testing.T) {
+	for p, want := range map[string]bool{
+		"log/messages": true, "etc/hostname": true, "etc/dropbear/dropbear_rsa_host_key": true, "etc/systemd/network/00-bmc-eth0.network": true,
+		"etc/systemd/network/.#00-bmc-eth0.network0123456789abcdef": true, "etc/hostname.tmp": true, "var/persist/etc/hostname": true, "log": false,
+		"cow/etc/passwd": false, "home/root/.ssh/authorized_keys": false, "etc/systemd/system/evil.service": false, "etc/init.d/S99": false,
+		"var/spool/cron/root": false, "etc/sudoers.d/x": false, "etc/udev/rules.d/99.rules": false, "log/x.service": false, "etc/systemd/network/x.sh": false,
+		"etc/systemd/network/a/x.network": false, "home/etc/hostname": false,
+	} {
+		require.Equal(t, want, writtenInOperation(p), p)
+	}
+}
