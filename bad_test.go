@@ -14,7 +14,7 @@ import (
 )
 
 // signedList is a list of known-bad firmware, signed by a vendor.
-func signedList(t *testing.T, v *vendor, entries ...knownbad.Entry) []byte {
+func signedList(t *testing.T, v *labVendor, entries ...knownbad.Entry) []byte {
 	t.Helper()
 	raw, err := json.Marshal(&knownbad.List{Format: knownbad.Format, ID: "test", Version: 1, IssuedAt: labTime, NotAfter: labTime.AddDate(0, 1, 0), Entries: entries})
 	require.NoError(t, err)

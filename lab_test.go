@@ -31,14 +31,14 @@ const labNonce = "00112233445566778899aabbccddeeff00112233445566778899aabbccddee
 // labTime is when the recorded machines were up.
 var labTime = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
 
-// vendor signs manifests as the maker of the recorded machine.
-type vendor struct {
+// labVendor signs manifests as the maker of the recorded machine.
+type labVendor struct {
 	root  string // PEM file
 	key   *ecdsa.PrivateKey
 	chain []*x509.Certificate
 }
 
-func newVendor(t testing.TB, organization string) *vendor {
+func newVendor(t testing.TB, organization string) *labVendor {
 	t.Helper()
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -50,7 +50,7 @@ func newVendor(t testing.TB, organization string) *vendor {
 	require.NoError(t, err)
 	ca, err = x509.ParseCertificate(caDER)
 	require.NoError(t, err)
-	v := &vendor{}
+	v := &labVendor{}
 	v.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	leaf := &x509.Certificate{
@@ -67,7 +67,7 @@ func newVendor(t testing.TB, organization string) *vendor {
 	return v
 }
 
-func (v *vendor) trust(t testing.TB) *manifest.Trust {
+func (v *labVendor) trust(t testing.TB) *manifest.Trust {
 	t.Helper()
 	tr, err := manifest.LoadTrust([]string{v.root})
 	require.NoError(t, err)
@@ -76,7 +76,7 @@ func (v *vendor) trust(t testing.TB) *manifest.Trust {
 
 // sign drafts a manifest from the files of known-good units, lets change edit
 // it, and signs it.
-func (v *vendor) sign(t testing.TB, change func(*manifest.Manifest), units ...map[string][]byte) []byte {
+func (v *labVendor) sign(t testing.TB, change func(*manifest.Manifest), units ...map[string][]byte) []byte {
 	t.Helper()
 	var bundles []*evidence.Bundle
 	for _, u := range units {
@@ -90,7 +90,7 @@ func (v *vendor) sign(t testing.TB, change func(*manifest.Manifest), units ...ma
 	return v.signManifest(t, m)
 }
 
-func (v *vendor) signManifest(t testing.TB, m *manifest.Manifest) []byte {
+func (v *labVendor) signManifest(t testing.TB, m *manifest.Manifest) []byte {
 	t.Helper()
 	raw, err := manifest.Encode(m)
 	require.NoError(t, err)
@@ -116,7 +116,7 @@ func machine(t testing.TB, name string) map[string][]byte {
 // lab is a bench with one vendor, one trusted manifest and the roots of the
 // recorded TPMs.
 type lab struct {
-	vendor *vendor
+	vendor *labVendor
 	golden []byte
 	roots  [][]byte
 }

@@ -42,7 +42,7 @@ type bench struct {
 type benchPair struct {
 	one, other *bench
 	roots      [][]byte
-	vendor     *vendor
+	vendor     *labVendor
 	golden     []byte // drafted from the first machine
 }
 

@@ -28,18 +28,26 @@ import (
 
 // Case is everything that a verdict depends on.
 type Case struct {
-	Evidence *evidence.Bundle
-	Golden   [][]byte             // golden manifests, as signed
-	Trust    *manifest.Trust      // who may sign them
-	State    manifest.State       // what was seen before
-	EKRoots  [][]byte             // DER certificates of TPM makers, roots and intermediates
-	Enrolled []attest.Endorsement // keys that were shown to live in this machine's TPM
-	Policy   *Policy              // nil is the default policy
-	BOM      *PartList            // compared too, though unsigned; nil is none
-	Nonce    []byte               // nil when none was given
-	Now      time.Time
-	KnownBad [][]byte           // lists of known-bad firmware, as signed; a built-in one is always used
-	Decoders []firmware.Decoder // for encodings in firmware images beyond those built in
+	Evidence   *evidence.Bundle
+	Golden     [][]byte             // golden manifests, as signed
+	Trust      *manifest.Trust      // who may sign them
+	State      manifest.State       // what was seen before
+	EKRoots    [][]byte             // DER certificates of TPM makers, roots and intermediates
+	Enrolled   []attest.Endorsement // keys that were shown to live in this machine's TPM
+	Policy     *Policy              // nil is the default policy
+	BOM        *PartList            // compared too, though unsigned; nil is none
+	Nonce      []byte               // nil when none was given
+	Now        time.Time
+	Statements []Statement        // documents of other formats, used as manifests beside Golden
+	KnownBad   [][]byte           // lists of known-bad firmware, as signed; a built-in one is always used
+	Decoders   []firmware.Decoder // for encodings in firmware images beyond those built in
+}
+
+// Statement is what became of a vendor's document of another format that the
+// program opened and converted before.
+type Statement struct {
+	Trusted *manifest.Trusted // nil when it must not be used
+	Report  manifest.Report
 }
 
 // PartList is a bill of materials that nobody signed. It can only add
@@ -100,17 +108,10 @@ func Verify(c Case) (*Result, error) {
 // openManifests checks every manifest and combines those that may be used.
 func (a *appraisal) openManifests() {
 	for _, raw := range a.Golden {
-		t, rep := manifest.Open(raw, a.Trust, a.Now)
-		a.found = append(a.found, rep.Findings...)
-		a.result.Manifests = append(a.result.Manifests, ManifestUse{ID: rep.ID, Version: rep.Version, SHA256: rep.SHA256, Signers: nonNil(rep.Signers), Status: rep.Status})
-		for _, n := range rep.NotChecked {
-			a.skip(n.What, n.Reason)
-		}
-		if t == nil {
-			continue
-		}
-		a.found = append(a.found, t.Stale(time.Duration(a.Policy.MaxManifestAge), a.Now)...)
-		a.trusted = append(a.trusted, t)
+		a.use(manifest.Open(raw, a.Trust, a.Now))
+	}
+	for _, s := range a.Statements {
+		a.use(s.Trusted, s.Report)
 	}
 	a.rolledBack()
 	g, fs := manifest.Combine(a.trusted...)
@@ -119,6 +120,19 @@ func (a *appraisal) openManifests() {
 	if g == nil {
 		a.golden = &manifest.Golden{}
 	}
+}
+
+func (a *appraisal) use(t *manifest.Trusted, rep manifest.Report) {
+	a.found = append(a.found, rep.Findings...)
+	a.result.Manifests = append(a.result.Manifests, ManifestUse{ID: rep.ID, Version: rep.Version, SHA256: rep.SHA256, Signers: nonNil(rep.Signers), Status: rep.Status})
+	for _, n := range rep.NotChecked {
+		a.skip(n.What, n.Reason)
+	}
+	if t == nil {
+		return
+	}
+	a.found = append(a.found, t.Stale(time.Duration(a.Policy.MaxManifestAge), a.Now)...)
+	a.trusted = append(a.trusted, t)
 }
 
 // rolledBack holds all manifests together against what was seen before: a base

@@ -60,7 +60,12 @@ type trustFile struct {
 }
 
 // Roots lists the certificates that may end a signer's path.
-func (t *Trust) Roots() []*x509.Certificate { return slices.Clone(t.roots) }
+func (t *Trust) Roots() []*x509.Certificate {
+	if t == nil {
+		return nil
+	}
+	return slices.Clone(t.roots)
+}
 
 // Lists are the revocation lists that lay beside the roots.
 func (t *Trust) Lists() []*x509.RevocationList {

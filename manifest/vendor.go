@@ -4,19 +4,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/assay-hw/assay/finding"
 )
-
-// Certificates returns the roots: a signer that is trusted by itself is one.
-func (t *Trust) Certificates() []*x509.Certificate {
-	if t == nil {
-		return nil
-	}
-	return slices.Clone(t.roots)
-}
 
 // Signer checks the chain of whoever signed a document of another format, leaf
 // first, with what may stand between it and a root behind it. It returns the

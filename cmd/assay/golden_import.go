@@ -45,6 +45,10 @@ were reviewed. Only what is signed is read; a document beside it is not. The key
 the review providers (--safe-key: PEM or JSON Web Key Set, a file or a directory) are
 yours to choose. The evidence has to hold the image as firmware/NAME.rom.
 
+TCG platform certificates (a base and its deltas), RIMs with their support RIMs, and
+CoRIMs: signatures are not checked here, since a draft is for somebody to read. To
+use such documents as they were signed, name them in verify --golden.
+
 What of a document has no place in a manifest is printed on standard error, and with
 --strict refused.`,
 		Example: "  assay golden import hbom.cdx.json -o draft.json\n  assay golden import report.jws --safe-key providers/ --name bmc -o draft.json",
@@ -106,8 +110,10 @@ func (o *importOptions) addFlags(cmd *cobra.Command) {
 
 // read makes one draft of all reports.
 func (o *importOptions) read(files []string) (*manifest.Manifest, []string, error) {
-	if m, lost, err := o.document(files); m != nil || err != nil {
-		return m, lost, err
+	for _, reader := range []func([]string) (*manifest.Manifest, []string, error){o.document, o.certificates, o.rims, o.corim} {
+		if m, lost, err := reader(files); m != nil || err != nil {
+			return m, lost, err
+		}
 	}
 	keys, err := readKeys(o.keys)
 	if err != nil {
@@ -121,7 +127,7 @@ func (o *importOptions) read(files []string) (*manifest.Manifest, []string, erro
 			return nil, nil, err
 		}
 		if !safe.IsReport(raw) {
-			return nil, nil, unreadable(fmt.Errorf("%s: offset 0: neither a CycloneDX document nor a signed S.A.F.E. report (JWS)", name))
+			return nil, nil, unreadable(fmt.Errorf("%s: offset 0: neither a CycloneDX document, a platform certificate, a RIM, a CoRIM nor a signed S.A.F.E. report (JWS)", name))
 		}
 		r, err := safe.Open(raw, keys)
 		if err != nil {
@@ -166,40 +172,6 @@ func (o *importOptions) document(files []string) (*manifest.Manifest, []string, 
 		lost = append(lost, files[0]+": "+l.String())
 	}
 	return m, lost, nil
-}
-
-func newGoldenExportCommand(env *environment) *cobra.Command {
-	var to, file string
-	cmd := &cobra.Command{
-		Use:   "export FILE --to FORMAT",
-		Short: "Write a manifest in another format",
-		Long: `Writes a manifest as CycloneDX 1.7 (--to cyclonedx), for tools that exchange bills of
-materials. The signature is not carried over; what golden import reads of it is the
-same manifest as a draft.`,
-		Example: "  assay golden export golden.signed.json --to cyclonedx -o golden.cdx.json",
-		Args:    exactly(1),
-	}
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		if to != "cyclonedx" {
-			return usage("--to %s: want cyclonedx", to)
-		}
-		raw, err := readInput(args[0], maxManifestBytes)
-		if err != nil {
-			return err
-		}
-		m, err := manifest.ReadUntrusted(raw)
-		if err != nil {
-			return unreadable(fmt.Errorf("%s: %w", args[0], err))
-		}
-		out, err := cyclonedx.Export(m)
-		if err != nil {
-			return err
-		}
-		return (&outputOptions{file: file}).write(env, out)
-	}
-	cmd.Flags().StringVar(&to, "to", "", "cyclonedx")
-	cmd.Flags().StringVarP(&file, "output", "o", "", "write to this file instead of standard output")
-	return cmd
 }
 
 // imageOf names the image in evidence that a report is about.

@@ -16,6 +16,7 @@ import (
 	"github.com/assay-hw/assay/firmware/unpack"
 	"github.com/assay-hw/assay/knownbad"
 	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/manifest/vendor"
 )
 
 // appraisalOptions are the flags of commands that appraise evidence.
@@ -34,7 +35,7 @@ type appraisalOptions struct {
 }
 
 func (o *appraisalOptions) addFlags(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&o.golden, "golden", nil, "golden manifest; repeat to combine several")
+	fs.StringArrayVar(&o.golden, "golden", nil, "golden manifest, or a platform certificate, RIM (with its support RIMs) or CoRIM; repeat to combine several")
 	addTrustFlag(fs, &o.trust)
 	fs.StringArrayVar(&o.ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
 	fs.StringVar(&o.policy, "policy", "default", "default, strict, inventory, or a policy file")
@@ -107,15 +108,36 @@ func (o *appraisalOptions) references(env *environment) (c assay.Case, err error
 			return c, unreadable(err)
 		}
 	}
-	for _, g := range o.golden {
-		raw, err := readInput(g, maxManifestBytes)
-		if err != nil {
-			return c, err
-		}
-		c.Golden = append(c.Golden, raw)
+	if err := o.openGolden(&c); err != nil {
+		return c, err
 	}
 	c.Enrolled, err = loadEnrolments(o.enrolled)
 	return c, err
+}
+
+// openGolden reads golden manifests, and what manufacturers sign in formats of
+// their own.
+func (o *appraisalOptions) openGolden(c *assay.Case) error {
+	var files []vendor.File
+	for _, g := range o.golden {
+		raw, err := readInput(g, maxManifestBytes)
+		if err != nil {
+			return err
+		}
+		files = append(files, vendor.File{Name: g, Data: raw})
+	}
+	set := vendor.Open(files, c.Trust, c.Now)
+	if len(set.Unused) > 0 {
+		return unreadable(fmt.Errorf("%s: offset 0: no manifest, and no RIM that was given and verified lists it", set.Unused[0]))
+	}
+	if len(set.Native)+len(set.Statements) == 0 {
+		return usage("--golden: only certificates were given, which say nothing about a machine")
+	}
+	c.Golden = set.Native
+	for _, s := range set.Statements {
+		c.Statements = append(c.Statements, assay.Statement(s))
+	}
+	return nil
 }
 
 func parseNonce(s string) ([]byte, error) {
@@ -255,6 +277,11 @@ func (o *appraisalOptions) remember(c assay.Case, r *assay.Result) error {
 		}
 		if t, _ := manifest.Open(raw, c.Trust, c.Now); t != nil {
 			s = s.After(t)
+		}
+	}
+	for i, st := range c.Statements {
+		if r.Manifests[len(c.Golden)+i].Status == manifest.StatusTrusted {
+			s = s.After(st.Trusted)
 		}
 	}
 	if err := s.Save(o.state); err != nil {

@@ -189,7 +189,7 @@ func (o *opener) open(raw []byte, given []*x509.Certificate) *CoRIM {
 		return nil
 	}
 	o.report.Algorithm = s.method.name
-	chain, err := s.signedBy(append(o.trust.Certificates(), given...))
+	chain, err := s.signedBy(append(o.trust.Roots(), given...))
 	if err != nil {
 		o.refused(err)
 		return nil

@@ -48,7 +48,7 @@ const maxField = 256
 // them is in it.
 func FromManifest(m *manifest.Manifest, opt Options) (*Certificate, []Loss, error) {
 	opt.Profile, opt.Form = cmp.Or(opt.Profile, "2.1"), cmp.Or(opt.Form, AttributeForm)
-	w := &composer{m: m, opt: opt, c: &Certificate{Form: opt.Form, Kind: Base, Profile: opt.Profile, verbatim: map[string][]byte{}}}
+	w := &composer{dropped: map[bom.Class]bool{}, m: m, opt: opt, c: &Certificate{Form: opt.Form, Kind: Base, Profile: opt.Profile, verbatim: map[string][]byte{}}}
 	if len(opt.Previous) > 0 {
 		w.c.Kind = DeltaKind
 		if opt.Rebase {
@@ -78,6 +78,7 @@ type composer struct {
 	components []Component
 	props      []Property
 	lost       []Loss
+	dropped    map[bom.Class]bool // classes of which parts were left out
 }
 
 func (w *composer) lose(path, value, why string) {
@@ -124,9 +125,6 @@ func (w *composer) frame() {
 		c.Serial = new(big.Int).SetBytes(b)
 	}
 	c.Platform = Platform{Manufacturer: e.Manufacturer, Model: e.Model, Version: w.text("environment.revision", e.Revision), Serial: w.text("environment.serial", e.Serial)}
-	if e.Virtual != "" {
-		w.lose("environment.virtual", e.Virtual, "certificates are about machines")
-	}
 	if n := len(w.opt.Previous); n > 0 {
 		base := w.opt.Previous[0]
 		c.Holder = base.Holder
@@ -180,6 +178,7 @@ func (w *composer) line(path string, r *bom.Reference) {
 	registry, class, ok := classOf(r.Class)
 	if !ok {
 		w.lose(path, cmp.Or(r.ID, bom.Describe(r.Identity)), "no registry of components has the class "+string(r.Class))
+		w.dropped[r.Class] = true
 		return
 	}
 	c := Component{Registry: registry, Class: class}
@@ -344,8 +343,16 @@ func (w *composer) properties() {
 	}
 	add("id", propertyID, w.m.ID)
 	add("version", propertyVersion, strconv.FormatInt(w.m.Version, 10))
+	if v := w.m.Environment.Virtual; v != "" {
+		add("environment.virtual", propertyVirtual, v)
+	}
 	for _, class := range slices.Sorted(maps.Keys(w.m.Classes)) {
-		add("classes."+string(class), propertyClass+string(class), string(w.m.Classes[class]))
+		closure := w.m.Classes[class]
+		if closure == bom.Closed && w.dropped[class] {
+			w.lose("classes."+string(class), string(closure), "parts of the class were left out, so that the list is not complete")
+			closure = bom.Open
+		}
+		add("classes."+string(class), propertyClass+string(class), string(closure))
 	}
 }
 

@@ -43,7 +43,8 @@ type ConvertOptions struct {
 const (
 	propertyID      = "assay.id"
 	propertyVersion = "assay.version"
-	propertyClass   = "assay.class." // and a class: how complete its lines are
+	propertyVirtual = "assay.virtual" // the hypervisor that the platform is a machine of
+	propertyClass   = "assay.class."  // and a class: how complete its lines are
 )
 
 // Convert makes a manifest of a build. What has no place in one is listed.
@@ -529,6 +530,8 @@ func (c *converter) properties() error {
 			c.m.ID = clean(p.Value)
 		case p.Name == propertyVersion && err == nil && n > 0:
 			c.m.Version = n
+		case p.Name == propertyVirtual && p.Value != "":
+			c.m.Environment.Virtual = clean(p.Value)
 		case ok:
 			c.m.Classes[bom.Class(class)] = bom.Closure(p.Value)
 		default:

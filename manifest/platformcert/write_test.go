@@ -166,10 +166,11 @@ func without(t require.TestingT, m *manifest.Manifest, lost []Loss) *manifest.Ma
 	for _, l := range lost {
 		p := lossPath.FindStringSubmatch(l.Path)
 		if p == nil {
-			delete(doc, strings.Split(strings.Split(l.Path, ".")[0], "[")[0])
 			if k, ok := strings.CutPrefix(l.Path, "classes."); ok {
-				delete(doc["classes"].(map[string]any), k)
+				doc["classes"].(map[string]any)[k] = string(bom.Open)
+				continue
 			}
+			delete(doc, strings.Split(strings.Split(l.Path, ".")[0], "[")[0])
 			continue
 		}
 		i, _ := strconv.Atoi(p[1])

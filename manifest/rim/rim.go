@@ -125,7 +125,7 @@ func (o *opener) tell(code finding.Code, want, got, why string) *finding.Finding
 }
 
 func (o *opener) open(given []*x509.Certificate) *RIM {
-	all := append(o.trust.Certificates(), given...)
+	all := append(o.trust.Roots(), given...)
 	sig, chain, verdict, err := o.verify(all)
 	o.report.Verdict = verdict
 	if err != nil {
