@@ -45,6 +45,8 @@ were reviewed. Only what is signed is read; a document beside it is not. The key
 the review providers (--safe-key: PEM or JSON Web Key Set, a file or a directory) are
 yours to choose. The evidence has to hold the image as firmware/NAME.rom.
 
+Lists of components as paccor and HIRS collect them (JSON): nobody signed them.
+
 TCG platform certificates (a base and its deltas), RIMs with their support RIMs, and
 CoRIMs: signatures are not checked here, since a draft is for somebody to read. To
 use such documents as they were signed, name them in verify --golden.
@@ -110,7 +112,7 @@ func (o *importOptions) addFlags(cmd *cobra.Command) {
 
 // read makes one draft of all reports.
 func (o *importOptions) read(files []string) (*manifest.Manifest, []string, error) {
-	for _, reader := range []func([]string) (*manifest.Manifest, []string, error){o.document, o.certificates, o.rims, o.corim} {
+	for _, reader := range []func([]string) (*manifest.Manifest, []string, error){o.document, o.paccor, o.certificates, o.rims, o.corim} {
 		if m, lost, err := reader(files); m != nil || err != nil {
 			return m, lost, err
 		}
@@ -127,7 +129,7 @@ func (o *importOptions) read(files []string) (*manifest.Manifest, []string, erro
 			return nil, nil, err
 		}
 		if !safe.IsReport(raw) {
-			return nil, nil, unreadable(fmt.Errorf("%s: offset 0: neither a CycloneDX document, a platform certificate, a RIM, a CoRIM nor a signed S.A.F.E. report (JWS)", name))
+			return nil, nil, unreadable(fmt.Errorf("%s: offset 0: neither a CycloneDX document, a list of paccor, a platform certificate, a RIM, a CoRIM nor a signed S.A.F.E. report (JWS)", name))
 		}
 		r, err := safe.Open(raw, keys)
 		if err != nil {

@@ -7,9 +7,27 @@ import (
 
 	"github.com/assay-hw/assay/manifest"
 	"github.com/assay-hw/assay/manifest/corim"
+	"github.com/assay-hw/assay/manifest/paccor"
 	"github.com/assay-hw/assay/manifest/platformcert"
 	"github.com/assay-hw/assay/manifest/rim"
 )
+
+// paccor drafts of a list of components that nobody signed, or returns nothing
+// when the first file is none.
+func (o *importOptions) paccor(files []string) (*manifest.Manifest, []string, error) {
+	raw, err := readInput(files[0], paccor.MaxBytes)
+	if err != nil || !paccor.IsList(raw) {
+		return nil, nil, err
+	}
+	if len(files) > 1 {
+		return nil, nil, usage("one list of components at a time; %q is not needed", files[1])
+	}
+	m, losses, err := paccor.Import(raw)
+	if err != nil {
+		return nil, nil, unreadable(fmt.Errorf("%s: %w", files[0], err))
+	}
+	return m, texts(losses), nil
+}
 
 // certificates drafts of a platform certificate and its deltas, or returns
 // nothing when the first file is none.
