@@ -52,10 +52,14 @@ const (
 	maxParts = 100_000
 )
 
-// Read reads a table: comma-, semicolon- or tab-separated values, or a workbook.
+// Read reads a table, comma-, semicolon- or tab-separated values or a workbook, or
+// an IPC-2581 document with a bill of materials, which needs no mapping.
 // The mapping names columns; without one they are found by the headers that
 // KiCad, Altium and distributors use.
 func Read(name string, data []byte, mapping Mapping) (*BOM, error) {
+	if isIPC2581(data) {
+		return readIPC2581(name, data)
+	}
 	rows, err := table(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -180,6 +180,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(small), []byte(`{"designator":"Ref"}`))
 	f.Add([]byte("\xff\xfeR\x00e\x00f\x00"), []byte("{}"))
+	f.Add([]byte(ipc), []byte("{}"))
 	f.Add([]byte("Ref\tQty\nR[1-5,7]\t6\n"), []byte("{}"))
 	f.Fuzz(func(t *testing.T, b, mapping []byte) {
 		m, err := ParseMapping(mapping)

@@ -16,11 +16,14 @@ import (
 	"github.com/assay-hw/assay/report"
 )
 
-// isBoard reports whether a file is a bill of materials of a board: a table or a
-// workbook.
+// isBoard reports whether a file is a bill of materials of a board: a table, a
+// workbook or an IPC-2581 document.
 func isBoard(path string, data []byte) bool {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".csv", ".tsv":
+		return true
+	}
+	if head := data[:min(len(data), 4096)]; bytes.Contains(head, []byte("<IPC-2581")) {
 		return true
 	}
 	if !bytes.HasPrefix(data, []byte("PK")) {

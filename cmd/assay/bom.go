@@ -90,7 +90,7 @@ func newBOMListCommand(env *environment) *cobra.Command {
 		Short: "List the parts of a machine, a manifest or a raw dump",
 		Long: `Lists parts. The argument is an evidence bundle, a golden manifest, or a raw
 dump: dmidecode --dump-bin, a FRU or SPD image, or lspci -xxxx. A bill of materials
-of a board (.csv, .tsv, .xlsx) is listed by reference designator; --map names columns
+of a board (.csv, .tsv, .xlsx, IPC-2581) is listed by reference designator; --map names columns
 that are not found by their headers. It is followed by what software can see of the
 board: which parts can tell their type, which only acknowledge, which are silent.`,
 		Example: "  assay bom list server.evidence.zip\n  assay bom list spd.bin --format json",
