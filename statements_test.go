@@ -140,3 +140,19 @@ func TestSupportRIMs(t *testing.T) {
 	set = vendor.Open([]vendor.File{{Name: "x", Data: []byte("no document")}}, v.trust(t), labTime)
 	require.Len(t, set.Native, 1, "what is nothing else is refused as a manifest")
 }
+
+// A RIM that was refused is what the result is about, not the files that it may
+// list.
+func TestSupportOfARefusedRIM(t *testing.T) {
+	v, other := newVendor(t, "Assay Lab Computer Inc."), newVendor(t, "Somebody Else")
+	a := artefacts(t, v)
+	r, set := shipped(t, other, "baseline", a["rim.swidtag"], a["rim.rimel"])
+	require.Empty(t, set.Unused)
+	require.Contains(t, codesOf(r), finding.ManifestUntrustedSigner)
+	require.True(t, slices.ContainsFunc(r.NotChecked, func(n assay.NotChecked) bool { return n.What == "rim.rimel" }))
+	set = vendor.Open([]vendor.File{a["base.cer"], a["rim.swidtag"], a["x.corim"]}, nil, labTime)
+	require.Len(t, set.Statements, 3)
+	for _, s := range set.Statements {
+		require.Nil(t, s.Trusted, "nobody is trusted")
+	}
+}

@@ -70,6 +70,9 @@ func (t *Trust) Roots() []*x509.Certificate {
 // Lists are the revocation lists that lay beside the roots.
 func (t *Trust) Lists() []*x509.RevocationList {
 	var out []*x509.RevocationList
+	if t == nil {
+		return nil
+	}
 	for _, l := range t.lists {
 		out = append(out, l.RevocationList)
 	}

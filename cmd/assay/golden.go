@@ -87,11 +87,13 @@ func newGoldenVerifyCommand(env *environment) *cobra.Command {
 	var now nowOption
 	var out outputOptions
 	cmd := &cobra.Command{
-		Use:     "verify FILE",
-		Short:   "Check a manifest's signature, signer, scope, validity and version",
-		Long:    "Checks a signed manifest without any evidence. Exit codes are those of verdicts.",
-		Example: "  assay golden verify golden.signed.json --trust roots/ --state state/",
-		Args:    exactly(1),
+		Use:   "verify FILE...",
+		Short: "Check a manifest's signature, signer, scope, validity and version",
+		Long: `Checks a signed manifest without any evidence; also a TCG platform certificate, RIM or
+CoRIM, with what belongs to it behind it: deltas, support RIMs, certificates of
+issuers. Exit codes are those of verdicts.`,
+		Example: "  assay golden verify golden.signed.json --trust roots/ --state state/\n" +
+			"  assay golden verify rim.swidtag support.rimel --trust roots/",
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if err := out.check("text", "json"); err != nil {
@@ -105,11 +107,13 @@ func newGoldenVerifyCommand(env *environment) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		raw, err := readInput(args[0], maxManifestBytes)
+		if len(args) == 0 {
+			return usage("%s takes at least 1 argument, got 0", cmd.CommandPath())
+		}
+		opened, rep, err := openOne(args, t, at)
 		if err != nil {
 			return err
 		}
-		opened, rep := manifest.Open(raw, t, at)
 		if state != "" && opened != nil {
 			s, err := manifest.LoadState(state)
 			if err != nil {
@@ -127,6 +131,22 @@ func newGoldenVerifyCommand(env *environment) *cobra.Command {
 	now.addFlag(cmd.Flags())
 	out.addFlags(cmd.Flags(), "text", "json")
 	return cmd
+}
+
+// openOne opens one document with the files that belong to it.
+func openOne(paths []string, t *manifest.Trust, at time.Time) (*manifest.Trusted, manifest.Report, error) {
+	set, err := openVendorFiles(paths, t, at)
+	if err != nil {
+		return nil, manifest.Report{}, err
+	}
+	if len(set.Native)+len(set.Statements) != 1 {
+		return nil, manifest.Report{}, usage("%d documents: give one, with what belongs to it", len(set.Native)+len(set.Statements))
+	}
+	if len(set.Native) == 1 {
+		opened, rep := manifest.Open(set.Native[0], t, at)
+		return opened, rep, nil
+	}
+	return set.Statements[0].Trusted, set.Statements[0].Report, nil
 }
 
 func printManifestCheck(env *environment, out *outputOptions, rep manifest.Report, trusted bool) error {
@@ -153,6 +173,9 @@ func printManifestCheck(env *environment, out *outputOptions, rep manifest.Repor
 			fmt.Fprintf(&b, "      signed by %s\n", report.Plain(s))
 		}
 		report.Findings(&b, c.Findings, out.style(env))
+		for _, n := range rep.NotChecked {
+			fmt.Fprintf(&b, "not checked: %s: %s\n", report.Plain(n.What), report.Plain(n.Reason))
+		}
 	}
 	if err := out.write(env, b.Bytes()); err != nil {
 		return err

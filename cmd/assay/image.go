@@ -24,6 +24,7 @@ import (
 	"github.com/assay-hw/assay/image/layout"
 	"github.com/assay-hw/assay/internal/outfile"
 	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/manifest/vendor"
 )
 
 func newImageCommand(env *environment) *cobra.Command {
@@ -177,6 +178,9 @@ func (o *imageOptions) manifests() ([]image.File, error) {
 		raw, err := readInput(g, maxManifestBytes)
 		if err != nil {
 			return nil, err
+		}
+		if set := vendor.Open([]vendor.File{{Name: g, Data: raw}}, nil, time.Time{}); len(set.Native) != 1 {
+			return nil, usage("--golden %s: the scanner reads golden manifests only; make one of it with golden import and sign it", g)
 		}
 		out = append(out, image.File{Name: fmt.Sprintf("%04d.json", i), Data: raw})
 	}

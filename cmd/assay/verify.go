@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -115,20 +116,30 @@ func (o *appraisalOptions) references(env *environment) (c assay.Case, err error
 	return c, err
 }
 
+// openVendorFiles reads manifests of all formats. A file that belongs to none of
+// them is an error.
+func openVendorFiles(paths []string, t *manifest.Trust, at time.Time) (vendor.Set, error) {
+	var files []vendor.File
+	for _, p := range paths {
+		raw, err := readInput(p, maxManifestBytes)
+		if err != nil {
+			return vendor.Set{}, err
+		}
+		files = append(files, vendor.File{Name: p, Data: raw})
+	}
+	set := vendor.Open(files, t, at)
+	if len(set.Unused) > 0 {
+		return set, unreadable(fmt.Errorf("%s: offset 0: no manifest, and no RIM that was given and verified lists it", set.Unused[0]))
+	}
+	return set, nil
+}
+
 // openGolden reads golden manifests, and what manufacturers sign in formats of
 // their own.
 func (o *appraisalOptions) openGolden(c *assay.Case) error {
-	var files []vendor.File
-	for _, g := range o.golden {
-		raw, err := readInput(g, maxManifestBytes)
-		if err != nil {
-			return err
-		}
-		files = append(files, vendor.File{Name: g, Data: raw})
-	}
-	set := vendor.Open(files, c.Trust, c.Now)
-	if len(set.Unused) > 0 {
-		return unreadable(fmt.Errorf("%s: offset 0: no manifest, and no RIM that was given and verified lists it", set.Unused[0]))
+	set, err := openVendorFiles(o.golden, c.Trust, c.Now)
+	if err != nil {
+		return err
 	}
 	if len(set.Native)+len(set.Statements) == 0 {
 		return usage("--golden: only certificates were given, which say nothing about a machine")

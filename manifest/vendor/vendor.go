@@ -40,7 +40,7 @@ type Statement struct {
 type Set struct {
 	Native     [][]byte // for manifest.Open
 	Statements []Statement
-	Unused     []string // names of files that no given document lists
+	Unused     []string // names of files that no given document lists, while no RIM was refused
 }
 
 // Open sorts files by what they are, and verifies and converts those of other
@@ -48,7 +48,7 @@ type Set struct {
 // never become roots. What is of no known form is native when no RIM is given,
 // and else a support RIM.
 func Open(files []File, trust *manifest.Trust, now time.Time) Set {
-	o := &opener{trust: trust, now: now, supports: map[string][]byte{}, bound: map[string]bool{}}
+	o := &opener{trust: trust, now: now, supports: map[string][]byte{}, bound: map[string]bool{}, refusedRIM: map[string]bool{}}
 	var certs, rims, corims, rest []File
 	for _, f := range files {
 		switch {
@@ -87,9 +87,7 @@ func Open(files []File, trust *manifest.Trust, now time.Time) Set {
 		o.accept(f, rep.Report, m, texts(lost), err, c.Chain())
 	}
 	for _, f := range rest {
-		if !o.bound[f.Name] {
-			o.out.Unused = append(o.out.Unused, f.Name)
-		}
+		o.unbound(f)
 	}
 	return o.out
 }
@@ -101,6 +99,23 @@ type opener struct {
 	supports map[string][]byte
 	bound    map[string]bool
 	out      Set
+
+	refusedRIM map[string]bool // by the digest of the file
+}
+
+// unbound tells of a file that no RIM lists. While a RIM is refused, it may be
+// that one's, and the RIM is what to look at.
+func (o *opener) unbound(f File) {
+	if o.bound[f.Name] {
+		return
+	}
+	for i := range o.out.Statements {
+		if s := &o.out.Statements[i]; o.refusedRIM[s.Report.SHA256] {
+			s.Report.NotChecked = append(s.Report.NotChecked, manifest.NotChecked{What: f.Name, Reason: "the RIM that may list it was refused"})
+			return
+		}
+	}
+	o.out.Unused = append(o.out.Unused, f.Name)
 }
 
 // chain takes the certificates of a file, and reports whether there are any.
@@ -264,6 +279,7 @@ func (o *opener) integrity(files []File) {
 	for _, f := range files {
 		r, rep := rim.Open(f.Data, o.trust, o.given, o.now)
 		if r == nil {
+			o.refusedRIM[rep.SHA256] = true
 			o.refused(f, rep.Report)
 			continue
 		}
