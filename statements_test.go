@@ -2,8 +2,11 @@ package assay_test
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -11,6 +14,7 @@ import (
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/ekcert"
+	"github.com/assay-hw/assay/manifest"
 	"github.com/assay-hw/assay/manifest/corim"
 	"github.com/assay-hw/assay/manifest/platformcert"
 	"github.com/assay-hw/assay/manifest/rim"
@@ -155,4 +159,46 @@ func TestSupportOfARefusedRIM(t *testing.T) {
 	for _, s := range set.Statements {
 		require.Nil(t, s.Trusted, "nobody is trusted")
 	}
+}
+
+// The certificates that the field's own tests use are trusted when somebody
+// grants their maker that right, and only then.
+func TestPlatformCertificatesOfTheField(t *testing.T) {
+	root := filepath.Join("..", "shared", "corpus", "platformcerts", "hirs-ci", "laptop")
+	read := func(name string) vendor.File {
+		b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+		if err != nil {
+			t.Skip("needs ../shared/corpus/platformcerts")
+		}
+		return vendor.File{Name: name, Data: b}
+	}
+	ca := read("default/trustcerts/ca.crt")
+	base, delta := read("deltaPlatMem/platformcerts/laptop_base_platform_cert_addMem.crt"), read("deltaPlatMem/platformcerts/laptop_deltaPlatCert_addMem.crt")
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ca.crt"), ca.Data, 0o600))
+	open := func(files ...vendor.File) vendor.Statement {
+		trust, err := manifest.LoadTrust([]string{dir})
+		require.NoError(t, err)
+		set := vendor.Open(files, trust, time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC))
+		require.Len(t, set.Statements, 1)
+		return set.Statements[0]
+	}
+	require.Nil(t, open(read("default/platformcerts/laptop.default.1.base.cer")).Trusted, "its organisation is not the manufacturer")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "trust.yaml"), []byte("grants:\n  - signer: {organization: org}\n    manufacturers: [\"Dell Inc.\"]\n"), 0o600))
+	plain, changed := open(base), open(delta, base)
+	for _, s := range []vendor.Statement{plain, changed, open(read("default/platformcerts/laptop.default.1.base.cer"))} {
+		require.NotNil(t, s.Trusted)
+		for _, f := range s.Report.Findings {
+			require.Equal(t, finding.Low, f.Severity, "%s %s", f.Code, f.Why)
+		}
+	}
+	require.Equal(t, int64(2), changed.Report.Version)
+	require.Greater(t, parts(changed), parts(plain), "the delta adds memory")
+}
+
+func parts(s vendor.Statement) (n int) {
+	for _, r := range s.Trusted.Manifest().Components {
+		n += max(1, r.Quantity)
+	}
+	return n
 }

@@ -66,7 +66,13 @@ func (t *Trust) Accept(m *Manifest, document []byte, chain []*x509.Certificate, 
 		return nil, o.report
 	}
 	o.report.Status, o.report.Signers = StatusTrusted, out.Signers()
-	o.report.Findings = finding.Sort(append(o.report.Findings, Lint(out.manifest)...))
+	for _, f := range Lint(out.manifest) {
+		if f.Code == finding.ManifestPermissive {
+			f.Severity = finding.Low // the format has no word for more
+		}
+		o.report.Findings = append(o.report.Findings, f)
+	}
+	o.report.Findings = finding.Sort(o.report.Findings)
 	return out, o.report
 }
 

@@ -261,6 +261,11 @@ func (o *opener) assemble(bases, deltas []certificate, authority platformcert.Au
 		if strict != nil && err == nil {
 			err = strict
 		}
+		// notBefore is no time of signing, and issuers set it back: nobody signed
+		// before having a certificate.
+		if strict == nil && err == nil && m.IssuedAt.Before(c.NotBefore) {
+			m.IssuedAt = c.NotBefore
+		}
 		chain = append(chain, c)
 	}
 	o.accept(base.file, rep, m, texts(lost), err, chain)
