@@ -245,7 +245,8 @@ func newVerifyCommand(env *environment) *cobra.Command {
 		Use:   "verify EVIDENCE",
 		Short: "Appraise evidence against golden manifests",
 		Long: `Appraises an evidence bundle, or a directory tree in the same layout, against
-one or several signed golden manifests and prints the verdict.
+one or several signed golden manifests and prints the verdict. TCG platform
+certificates, RIMs with their support RIMs and CoRIMs count as manifests too.
 
 Exit codes: 0 pass, 1 fail, 2 review, 3 inconclusive; 64 usage, 65 unreadable
 input, 70 internal error, 74 output error.`,
