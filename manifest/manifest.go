@@ -218,6 +218,22 @@ func ReadUntrusted(raw []byte) (*Manifest, error) {
 	return &s.Predicate, nil
 }
 
+// PayloadDigest is the SHA-256 of the statement in an envelope, or of the one that
+// signing a draft gives: what a delta names as what it starts from. No signature
+// is checked.
+func PayloadDigest(raw []byte) (string, error) {
+	if isEnvelope(raw) {
+		_, p, err := decodeEnvelope(raw)
+		return hexSum(p), err
+	}
+	m, err := ReadUntrusted(raw)
+	if err != nil {
+		return "", err
+	}
+	p, err := Encode(m)
+	return hexSum(p), err
+}
+
 // typeError says that a document is of another type than a golden manifest.
 type typeError struct{ field, want, got string }
 

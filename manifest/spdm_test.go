@@ -51,12 +51,3 @@ func TestLintOfDeviceLines(t *testing.T) {
 	}
 	require.ElementsMatch(t, []finding.Code{finding.ManifestContradiction, finding.ManifestPermissive}, codes)
 }
-
-func TestDiffNamesDeviceLines(t *testing.T) {
-	m := sample()
-	rerooted(m)
-	cs, err := Diff(sample(), m)
-	require.NoError(t, err)
-	require.Len(t, cs, 1)
-	require.Equal(t, "spdm:gpu", cs[0].Line)
-}

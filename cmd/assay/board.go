@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/assay-hw/assay/board"
+	"github.com/assay-hw/assay/manifest/revision"
 	"github.com/assay-hw/assay/report"
 )
 
@@ -149,12 +150,14 @@ func partText(p board.Part) string {
 
 // boardDifference is what bom diff prints in JSON of two boards.
 type boardDifference struct {
-	Old     string         `json:"old"`
-	New     string         `json:"new"`
-	Changes []board.Change `json:"changes"`
+	Old         string                 `json:"old"`
+	New         string                 `json:"new"`
+	Unexplained int                    `json:"unexplained"`
+	Changes     []revision.BoardChange `json:"changes"`
+	Unused      []revision.Unused      `json:"unused"`
 }
 
-func diffBoards(env *environment, out *outputOptions, a, b, mapping string) error {
+func diffBoards(env *environment, out *outputOptions, a, b, mapping string, why explanations) error {
 	old, err := readBoard(a, mapping)
 	if err != nil {
 		return err
@@ -163,14 +166,24 @@ func diffBoards(env *environment, out *outputOptions, a, b, mapping string) erro
 	if err != nil {
 		return err
 	}
-	d := boardDifference{old.Name, now.Name, board.Diff(old, now)}
+	notices, err := why.openNotices()
+	if err != nil {
+		return err
+	}
+	d := boardDifference{Old: old.Name, New: now.Name}
+	d.Changes, d.Unused = revision.ExplainBoard(board.Diff(old, now), notices)
+	for _, c := range d.Changes {
+		if len(c.ExplainedBy) == 0 {
+			d.Unexplained++
+		}
+	}
 	var w bytes.Buffer
 	if out.format == "json" {
 		if err := asJSON(&w, d); err != nil {
 			return err
 		}
 	} else {
-		d.text(&w)
+		d.text(&w, len(notices) > 0)
 	}
 	if err := out.write(env, w.Bytes()); err != nil {
 		return err
@@ -181,22 +194,33 @@ func diffBoards(env *environment, out *outputOptions, a, b, mapping string) erro
 	return nil
 }
 
-func (d boardDifference) text(w io.Writer) {
+// text lists the changes, each with what accounts for it when notices were given.
+func (d boardDifference) text(w io.Writer, notices bool) {
 	for _, c := range d.Changes {
+		why := ""
+		switch {
+		case len(c.ExplainedBy) > 0:
+			why = "; explained by " + report.Plain(strings.Join(c.ExplainedBy, ", "))
+		case notices:
+			why = "; NOT EXPLAINED"
+		}
 		switch {
 		case c.From != "":
-			fmt.Fprintf(w, "%-12s %s was %s: %s\n", c.Change, report.Plain(c.Designator), report.Plain(c.From), partText(*c.New))
+			fmt.Fprintf(w, "%-12s %s was %s: %s%s\n", c.Change.Change, report.Plain(c.Designator), report.Plain(c.From), partText(*c.New), why)
 		case c.Old != nil && c.New != nil:
-			fmt.Fprintf(w, "%-12s %s: %s -> %s\n", c.Change, report.Plain(c.Designator), partText(*c.Old), partText(*c.New))
+			fmt.Fprintf(w, "%-12s %s: %s -> %s%s\n", c.Change.Change, report.Plain(c.Designator), partText(*c.Old), partText(*c.New), why)
 		case c.New != nil:
-			fmt.Fprintf(w, "%-12s %s: %s\n", c.Change, report.Plain(c.Designator), partText(*c.New))
+			fmt.Fprintf(w, "%-12s %s: %s%s\n", c.Change.Change, report.Plain(c.Designator), partText(*c.New), why)
 		default:
-			fmt.Fprintf(w, "%-12s %s: %s\n", c.Change, report.Plain(c.Designator), partText(*c.Old))
+			fmt.Fprintf(w, "%-12s %s: %s%s\n", c.Change.Change, report.Plain(c.Designator), partText(*c.Old), why)
 		}
 	}
 	if len(d.Changes) == 0 {
 		fmt.Fprintln(w, "no differences")
+	} else {
+		fmt.Fprintf(w, "%d changes, %d not explained by an ECN or a ticket\n", len(d.Changes), d.Unexplained)
 	}
+	writeUnused(w, d.Unused)
 }
 
 func newBOMConvertCommand(env *environment) *cobra.Command {

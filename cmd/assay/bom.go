@@ -151,13 +151,15 @@ func newBOMDiffCommand(env *environment) *cobra.Command {
 	var out outputOptions
 	var limit limitOption
 	var mapping string
+	var why explanations
 	cmd := &cobra.Command{
 		Use:   "diff A B",
 		Short: "Compare two lists of parts, both ways and one to one",
 		Long: `Compares the parts of A, as what is wanted, with those of B. Either may be an
 evidence bundle or a raw dump; A may also be a golden manifest, whose signature
 is not checked here. Two bills of materials of boards are compared by reference
-designator: added, removed, substituted, revalued, left out, fitted, renumbered.
+designator: added, removed, substituted, revalued, left out, fitted, renumbered; what
+a change notice (--change: an ECN or a ticket, as in golden diff) names is explained.
 Exits 1 when they differ and 0 when not.`,
 		Example: "  assay bom diff before.evidence.zip after.evidence.zip\n  assay bom diff board-v7.xlsx board-v9.xlsx",
 		Args:    exactly(2),
@@ -174,7 +176,7 @@ Exits 1 when they differ and 0 when not.`,
 			if err != nil {
 				return err
 			}
-			return diffBoards(env, &out, args[0], args[1], mapping)
+			return diffBoards(env, &out, args[0], args[1], mapping, why)
 		}
 		want, err := openParts(args[0], limits)
 		if err != nil {
@@ -192,6 +194,7 @@ Exits 1 when they differ and 0 when not.`,
 	}
 	out.addFlags(cmd.Flags(), "text", "json")
 	cmd.Flags().StringVar(&mapping, "map", "", "file that names the header of each column of boards' lists (JSON)")
+	cmd.Flags().StringArrayVar(&why.notices, "change", nil, "change notice that accounts for changes of a board; repeatable")
 	limit.addFlag(cmd.Flags())
 	return cmd
 }

@@ -117,13 +117,13 @@ func (o *importOptions) read(files []string) (*manifest.Manifest, []string, erro
 			return m, lost, err
 		}
 	}
-	keys, err := readKeys(o.keys)
-	if err != nil {
-		return nil, nil, err
-	}
-	m := &manifest.Manifest{Environment: manifest.Environment{Manufacturer: o.manufacturer, Model: o.model}}
-	var lost []string
-	for _, name := range files {
+	return o.reports(files)
+}
+
+// reports drafts of signed S.A.F.E. reports.
+func (o *importOptions) reports(files []string) (*manifest.Manifest, []string, error) {
+	raws := make([][]byte, len(files))
+	for i, name := range files {
 		raw, err := readInput(name, safe.MaxBytes)
 		if err != nil {
 			return nil, nil, err
@@ -131,7 +131,16 @@ func (o *importOptions) read(files []string) (*manifest.Manifest, []string, erro
 		if !safe.IsReport(raw) {
 			return nil, nil, unreadable(fmt.Errorf("%s: offset 0: neither a CycloneDX document, a list of paccor, a platform certificate, a RIM, a CoRIM nor a signed S.A.F.E. report (JWS)", name))
 		}
-		r, err := safe.Open(raw, keys)
+		raws[i] = raw
+	}
+	keys, err := readKeys(o.keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := &manifest.Manifest{Environment: manifest.Environment{Manufacturer: o.manufacturer, Model: o.model}}
+	var lost []string
+	for i, name := range files {
+		r, err := safe.Open(raws[i], keys)
 		if err != nil {
 			return nil, nil, unreadable(fmt.Errorf("%s: %w", name, err))
 		}
