@@ -95,6 +95,7 @@ func TestChanges(t *testing.T) {
 		"removed":          {"Ref,Qty,MPN,Value\n\"C1, C2\",2,GRM155,100n\n", []string{"removed U1"}},
 		"substituted":      {strings.Replace(small, "AST2600", "AST2500", 1), []string{"substituted U1"}},
 		"renumbered":       {strings.Replace(small, "U1,", "U7,", 1), []string{"renumbered U1 U7"}},
+		"number re-used":   {strings.Replace(small, "U1,1,AST2600,", "U2,1,AST2600,\nU1,1,W25Q256,", 1), []string{"added U1", "renumbered U1 U2"}},
 		"other letters":    {strings.Replace(small, "U1,", "IC1,", 1), []string{"added IC1", "removed U1"}},
 		"one of two moved": {strings.Replace(small, "C1, C2", "C1, C9", 1), []string{"renumbered C2 C9"}},
 		"not fitted":       {"Ref,Qty,MPN,Value,DNP\nU1,1,AST2600,,yes\n\"C1, C2\",2,GRM155,100n,no\n", []string{"left out U1"}},
@@ -109,6 +110,16 @@ func TestChanges(t *testing.T) {
 			require.Equal(t, tt.want, got)
 		})
 	}
+}
+
+func TestNumbersThatChangedPlaces(t *testing.T) {
+	old := read(t, "Ref,MPN\nU1,AST2600\nU2,W25Q256\nU3,SHT40\n")
+	now := read(t, "Ref,MPN\nU1,W25Q256\nU2,AST2600\nU3,ATTINY85\n")
+	var got []string
+	for _, c := range Diff(old, now) {
+		got = append(got, strings.Join(strings.Fields(c.Change+" "+c.From+" "+c.Designator), " "))
+	}
+	require.Equal(t, []string{"renumbered U2 U1", "renumbered U1 U2", "substituted U3"}, got)
 }
 
 func TestListsAsPeopleWriteThem(t *testing.T) {

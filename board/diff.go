@@ -18,18 +18,20 @@ type Change struct {
 
 // Diff compares two revisions place by place. Parts of one number that left some
 // places and came to as many others, with letters that are the same, were
-// renumbered.
+// renumbered; designers give the number of a part that went to another one, so
+// that a place with another part counts as left and as come to.
 func Diff(a, b *BOM) []Change {
 	old, now := places(a), places(b)
 	out := []Change{}
 	var gone, fresh []Part
 	for d, p := range old {
 		n, ok := now[d]
-		if !ok {
+		switch what := difference(p, n); {
+		case !ok:
 			gone = append(gone, p)
-			continue
-		}
-		if what := difference(p, n); what != "" {
+		case what == substituted:
+			gone, fresh = append(gone, p), append(fresh, n)
+		case what != "":
 			out = append(out, Change{Change: what, Designator: d, Old: &p, New: &n})
 		}
 	}
@@ -38,12 +40,15 @@ func Diff(a, b *BOM) []Change {
 			fresh = append(fresh, p)
 		}
 	}
-	out = append(out, renumbered(gone, fresh)...)
+	same, gone, fresh := renumbered(gone, fresh)
+	out = append(append(out, same...), replaced(gone, fresh)...)
 	slices.SortFunc(out, func(x, y Change) int {
 		return cmp.Or(compareDesignators(x.Designator, y.Designator), cmp.Compare(x.Change, y.Change))
 	})
 	return out
 }
+
+const substituted = "substituted"
 
 // places maps designators to what is there; of a place that stands twice the
 // first line counts, which the reader was warned of.
@@ -90,12 +95,12 @@ func difference(a, b Part) string {
 		return ""
 	case partNumber(a) != "" && partNumber(b) != "":
 		if partNumber(a) != partNumber(b) {
-			return "substituted"
+			return substituted
 		}
 	case key(a.Value) != key(b.Value) && a.Value != "" && b.Value != "":
 		return "revalued"
 	case partNumber(a) != partNumber(b) && !sameText(a, b):
-		return "substituted"
+		return substituted
 	}
 	if a.Layer != "" && b.Layer != "" && key(a.Layer) != key(b.Layer) {
 		return "moved"
@@ -109,8 +114,9 @@ func sameText(a, b Part) bool {
 	return strings.Contains(key(a.Value+" "+a.PartNumber), identity(b)) || strings.Contains(key(b.Value+" "+b.PartNumber), identity(a))
 }
 
-// renumbered pairs parts that left a place with equal ones that came.
-func renumbered(gone, fresh []Part) []Change {
+// renumbered pairs parts that left a place with equal ones that came, and returns
+// what is left of both.
+func renumbered(gone, fresh []Part) (out []Change, left, came []Part) {
 	group := func(ps []Part) map[string][]Part {
 		out := map[string][]Part{}
 		for _, p := range ps {
@@ -122,25 +128,41 @@ func renumbered(gone, fresh []Part) []Change {
 		}
 		return out
 	}
-	var out []Change
-	left, came := group(gone), group(fresh)
-	for k, ps := range left {
-		qs := came[k]
-		if len(qs) == len(ps) && identity(ps[0]) != "value  " {
-			for i := range ps {
-				out = append(out, Change{Change: "renumbered", Designator: qs[i].Designator, From: ps[i].Designator, Old: &ps[i], New: &qs[i]})
-			}
-			delete(came, k)
+	before, after := group(gone), group(fresh)
+	for k, ps := range before {
+		qs := after[k]
+		if len(qs) != len(ps) || identity(ps[0]) == "value  " {
+			left = append(left, ps...)
 			continue
 		}
 		for i := range ps {
-			out = append(out, Change{Change: "removed", Designator: ps[i].Designator, Old: &ps[i]})
+			out = append(out, Change{Change: "renumbered", Designator: qs[i].Designator, From: ps[i].Designator, Old: &ps[i], New: &qs[i]})
 		}
+		delete(after, k)
 	}
-	for _, qs := range came {
-		for i := range qs {
-			out = append(out, Change{Change: "added", Designator: qs[i].Designator, New: &qs[i]})
+	for _, qs := range after {
+		came = append(came, qs...)
+	}
+	return out, left, came
+}
+
+// replaced tells of every place what left it and what came to it.
+func replaced(gone, fresh []Part) []Change {
+	var out []Change
+	came := map[string]*Part{}
+	for i := range fresh {
+		came[fresh[i].Designator] = &fresh[i]
+	}
+	for i := range gone {
+		c := Change{Change: "removed", Designator: gone[i].Designator, Old: &gone[i], New: came[gone[i].Designator]}
+		if c.New != nil {
+			c.Change = substituted
+			delete(came, c.Designator)
 		}
+		out = append(out, c)
+	}
+	for d, p := range came {
+		out = append(out, Change{Change: "added", Designator: d, New: p})
 	}
 	return out
 }
