@@ -49,7 +49,10 @@ type Warning struct {
 const (
 	MaxBytes = 32 << 20
 	maxRows  = 100_000
-	maxParts = 100_000
+	maxCells = 4_000_000
+	// maxColumns is more than any tool writes; a workbook may name 16,384.
+	maxColumns = 1_000
+	maxParts   = 100_000
 )
 
 // Read reads a table, comma-, semicolon- or tab-separated values or a workbook, or

@@ -1,12 +1,16 @@
 package board
 
 import (
+	"archive/zip"
+	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/xuri/excelize/v2"
 	"pgregory.net/rapid"
 )
 
@@ -172,6 +176,44 @@ func TestFilesThatAreRefused(t *testing.T) {
 		_, err := Read(name, b, nil)
 		require.Error(t, err, name)
 		require.Contains(t, err.Error(), name)
+	}
+}
+
+// A file that is small and wants to become large is refused for what it is.
+func TestBombs(t *testing.T) {
+	wide := func(ref string, rows int) []byte {
+		empty, err := excelize.NewFile().WriteToBuffer()
+		require.NoError(t, err)
+		in, err := zip.NewReader(bytes.NewReader(empty.Bytes()), int64(empty.Len()))
+		require.NoError(t, err)
+		var b bytes.Buffer
+		out := zip.NewWriter(&b)
+		for _, f := range in.File {
+			if f.Name != "xl/worksheets/sheet1.xml" {
+				require.NoError(t, out.Copy(f))
+			}
+		}
+		w, err := out.Create("xl/worksheets/sheet1.xml")
+		require.NoError(t, err)
+		_, err = io.WriteString(w, `<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>`+strings.Repeat(`<row><c r="`+ref+`"><v>1</v></c></row>`, rows)+`</sheetData></worksheet>`)
+		require.NoError(t, err)
+		require.NoError(t, out.Close())
+		return b.Bytes()
+	}
+	for name, tt := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"a workbook of very wide rows": {wide("XFD1", 90_000), "more than 1000 columns"},
+		"a workbook of many rows":      {wide("A1", 600_000), "more than 100000 rows"},
+		"a workbook that expands":      {wide("A1"+strings.Repeat(" ", 140<<20), 1), "exceeds"},
+		"a very wide line":             {[]byte("Ref,MPN\n" + strings.Repeat(",", 1<<20)), "line 2: more than 1000 columns"},
+		"very many cells":              {[]byte("Ref,MPN\n" + strings.Repeat(strings.Repeat(",", 999)+"\n", 5000)), "4000000 cells"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Read("bomb", tt.file, nil)
+			require.ErrorContains(t, err, tt.want)
+		})
 	}
 }
 

@@ -40,13 +40,18 @@ func workbook(data []byte) ([][]string, error) {
 			return nil, fmt.Errorf("workbook: sheet %q: %w", sheet, err)
 		}
 		var rows [][]string
+		cells := 0
 		for it.Next() {
 			row, err := it.Columns()
 			if err != nil {
 				return nil, fmt.Errorf("workbook: sheet %q: row %d: %w", sheet, len(rows)+1, err)
 			}
-			if rows = append(rows, row); len(rows) > maxRows {
+			cells += len(row)
+			switch rows = append(rows, row); {
+			case len(rows) > maxRows:
 				return nil, fmt.Errorf("workbook: sheet %q: more than %d rows", sheet, maxRows)
+			case len(row) > maxColumns, cells > maxCells:
+				return nil, fmt.Errorf("workbook: sheet %q: row %d: more than %d columns or %d cells", sheet, len(rows), maxColumns, maxCells)
 			}
 		}
 		if err := it.Error(); err != nil {
@@ -95,6 +100,9 @@ func separated(s string) ([][]string, error) {
 			in.Comma = sep
 		}
 	}
+	if err := narrow(s, in.Comma); err != nil {
+		return nil, err
+	}
 	var rows [][]string
 	for {
 		row, err := in.Read()
@@ -111,6 +119,19 @@ func separated(s string) ([][]string, error) {
 			return nil, fmt.Errorf("more than %d rows", maxRows)
 		}
 	}
+}
+
+// narrow refuses lines of very many columns before they cost memory.
+func narrow(s string, sep rune) error {
+	n, cells := 1, 0
+	for line := range strings.Lines(s) {
+		c := strings.Count(line, string(sep))
+		if cells += c; c >= maxColumns || cells > maxCells {
+			return fmt.Errorf("line %d: more than %d columns or %d cells", n, maxColumns, maxCells)
+		}
+		n++
+	}
+	return nil
 }
 
 func number(s string) float64 {
