@@ -23,7 +23,7 @@ import (
 
 // artefacts are what the maker of the recorded machine would ship by the
 // standards of the TCG and the IETF: written from a draft of the good unit.
-func artefacts(t *testing.T, v *labVendor) map[string]vendor.File {
+func artefacts(t testing.TB, v *labVendor) map[string]vendor.File {
 	t.Helper()
 	files := machine(t, "baseline")
 	m, _, err := assay.Draft([]*evidence.Bundle{bundle(t, files)}, assay.DraftOptions{Scope: assay.Machine, Now: labTime})
@@ -201,4 +201,44 @@ func parts(s vendor.Statement) (n int) {
 		n += max(1, r.Quantity)
 	}
 	return n
+}
+
+// FuzzVendorDocuments replaces one of a vendor's files. Whatever it becomes, what
+// is believed is what the vendor signed, and no file is passed over in silence.
+func FuzzVendorDocuments(f *testing.F) {
+	v := newVendor(f, "Assay Lab Computer Inc.")
+	trust, a := v.trust(f), artefacts(f, v)
+	names := []string{"base.cer", "issuer.pem", "rim.swidtag", "rim.rimel", "rim.rimpcr", "x.corim"}
+	var files []vendor.File
+	for _, n := range names {
+		files = append(files, a[n])
+	}
+	signed := map[string]bool{}
+	for _, s := range vendor.Open(files, trust, labTime).Statements {
+		require.NotNil(f, s.Trusted, s.Report.ID)
+		signed[encoded(f, s)] = true
+	}
+	require.Len(f, signed, 3)
+	for i := range names {
+		f.Add(uint8(i), files[i].Data)
+		f.Add(uint8(i), files[(i+1)%len(files)].Data)
+	}
+	f.Fuzz(func(t *testing.T, which uint8, b []byte) {
+		fs := slices.Clone(files)
+		i := int(which) % len(fs)
+		fs[i] = vendor.File{Name: fs[i].Name, Data: b}
+		set := vendor.Open(fs, trust, labTime)
+		support := i == 3 || i == 4 // without its log, a RIM says less
+		for _, s := range set.Statements {
+			require.False(t, s.Trusted != nil && !support && !signed[encoded(t, s)], "%s", s.Report.ID)
+		}
+		require.GreaterOrEqual(t, len(set.Native)+len(set.Statements)+len(set.Unused), 2)
+	})
+}
+
+func encoded(t testing.TB, s vendor.Statement) string {
+	t.Helper()
+	raw, err := manifest.Encode(s.Trusted.Manifest())
+	require.NoError(t, err)
+	return string(raw)
 }
