@@ -186,30 +186,33 @@ func printManifestCheck(env *environment, out *outputOptions, rep manifest.Repor
 func newGoldenShowCommand(env *environment) *cobra.Command {
 	var out outputOptions
 	cmd := &cobra.Command{
-		Use:     "show FILE",
-		Short:   "Show what a manifest says, without checking it",
-		Example: "  assay golden show golden.signed.json",
-		Args:    exactly(1),
+		Use:   "show FILE...",
+		Short: "Show what a manifest says, without checking it",
+		Long: `Shows what a manifest says, or what golden import would make of a document of another
+format with what belongs to it behind it. No signature is checked.`,
+		Example: "  assay golden show golden.signed.json\n  assay golden show rim.swidtag support.rimel",
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if err := out.check("text", "json"); err != nil {
 			return err
 		}
-		raw, err := readInput(args[0], maxManifestBytes)
+		if len(args) == 0 {
+			return usage("%s takes at least 1 argument, got 0", cmd.CommandPath())
+		}
+		doc, err := openDocument(args...)
 		if err != nil {
 			return err
 		}
-		m, err := manifest.ReadUntrusted(raw)
-		if err != nil {
-			return unreadable(fmt.Errorf("%s: %w", args[0], err))
+		for _, l := range doc.lost {
+			fmt.Fprintf(env.stderr, "not shown: %s\n", report.Plain(l))
 		}
 		var b bytes.Buffer
 		if out.format == "json" {
-			if err := asJSON(&b, m); err != nil {
+			if err := asJSON(&b, doc.manifest); err != nil {
 				return err
 			}
 		} else {
-			showManifest(&b, m)
+			showManifest(&b, doc.manifest)
 		}
 		return out.write(env, b.Bytes())
 	}

@@ -5,13 +5,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/assay-hw/assay/manifest"
 	"github.com/assay-hw/assay/manifest/revision"
-	"github.com/assay-hw/assay/manifest/safe"
 	"github.com/assay-hw/assay/report"
 )
 
@@ -66,19 +63,12 @@ Exits 1 when they differ and 0 when not.`,
 	return cmd
 }
 
-// revisionFile is one side of a comparison.
-type revisionFile struct {
-	manifest *manifest.Manifest
-	digest   string // of what a delta starts from
-	notes    []string
-}
-
 func compareManifests(oldName, newName string, why explanations) (*manifestChanges, error) {
-	old, err := openRevision(oldName)
+	old, err := openDocument(oldName)
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := openRevision(newName)
+	fresh, err := openDocument(newName)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +76,10 @@ func compareManifests(oldName, newName string, why explanations) (*manifestChang
 	if err != nil {
 		return nil, err
 	}
-	c := &manifestChanges{Explained: revision.Lineage(old.manifest, fresh.manifest), Changes: changes, Unused: []revision.Unused{}, Notes: append(old.notes, fresh.notes...)}
+	c := &manifestChanges{Explained: revision.Lineage(old.manifest, fresh.manifest), Changes: changes, Unused: []revision.Unused{}, Notes: []string{}}
+	for _, l := range append(old.lost, fresh.lost...) {
+		c.Notes = append(c.Notes, "not compared: "+l)
+	}
 	deltas, err := why.openDeltas()
 	if err != nil {
 		return nil, err
@@ -112,9 +105,6 @@ func (c *manifestChanges) count() {
 	if c.Changes == nil {
 		c.Changes = []revision.Change{}
 	}
-	if c.Notes == nil {
-		c.Notes = []string{}
-	}
 	for _, x := range c.Changes {
 		if len(x.Open) > 0 {
 			c.Unexplained++
@@ -125,43 +115,10 @@ func (c *manifestChanges) count() {
 	}
 }
 
-// openRevision reads a manifest, or imports a document of another format.
-func openRevision(name string) (*revisionFile, error) {
-	raw, err := readInput(name, maxManifestBytes)
-	if err != nil {
-		return nil, err
-	}
-	m, first := manifest.ReadUntrusted(raw)
-	if first == nil {
-		digest, err := manifest.PayloadDigest(raw)
-		if err != nil {
-			return nil, unreadable(fmt.Errorf("%s: %w", name, err))
-		}
-		return &revisionFile{m, digest, nil}, nil
-	}
-	if bytes.Contains(raw, []byte(manifest.PredicateType)) || bytes.Contains(raw, []byte("payloadType")) {
-		return nil, unreadable(fmt.Errorf("%s: %w", name, first)) // meant as ours
-	}
-	if safe.IsReport(raw) {
-		return nil, unreadable(fmt.Errorf("%s: a S.A.F.E. report is read with the key of its provider; import it first (golden import --safe-key) and compare the draft", name))
-	}
-	opt := importOptions{}
-	m, lost, err := opt.read([]string{name})
-	if err != nil {
-		return nil, err
-	}
-	opt.header(m, time.Time{})
-	var notes []string
-	for _, l := range lost {
-		notes = append(notes, "not compared: "+l)
-	}
-	return &revisionFile{m, "", notes}, nil
-}
-
 func (w explanations) openDeltas() ([]revision.Delta, error) {
 	var out []revision.Delta
 	for _, name := range w.deltas {
-		f, err := openRevision(name)
+		f, err := openDocument(name)
 		if err != nil {
 			return nil, err
 		}

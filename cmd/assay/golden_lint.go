@@ -28,7 +28,7 @@ type lintOptions struct {
 func newGoldenLintCommand(env *environment) *cobra.Command {
 	var opt lintOptions
 	cmd := &cobra.Command{
-		Use:   "lint FILE",
+		Use:   "lint FILE...",
 		Short: "Check a vendor's manifest before anything is bought on its word",
 		Long: `Checks whether a manifest is complete for a kind of machine and plausible: classes
 and fields, placeholder values, part numbers of sellers, registered numbers against
@@ -36,17 +36,23 @@ makers, quantities against designators, serial numbers and addresses that stand
 twice, text that deceives, rules that fit nearly anything, prohibited sources (dated
 lists), origin, alternates, the life of parts, validity and signer.
 
+Documents that golden import reads are checked as they would be imported, each with
+what belongs to it behind it: a platform certificate with its deltas, a RIM with its
+support RIMs. With --trust their own signatures are checked.
+
 Profiles: default, dc-server, us-federal, or a file. The answer is PASS, FAIL (what
 stands there cannot be right, or must not be bought; exit 1) or INCOMPLETE (the
 vendor has to say more; exit 3). --csv writes what to ask the vendor for.`,
 		Example: "  assay golden lint golden.signed.json --trust roots/\n  assay golden lint golden.json --profile dc-server --csv ask-the-vendor.csv",
-		Args:    exactly(1),
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if err := opt.out.check("text", "json", "csv"); err != nil {
 			return err
 		}
-		in, err := opt.input(env, args[0])
+		if len(args) == 0 {
+			return usage("%s takes at least 1 argument, got 0", cmd.CommandPath())
+		}
+		in, err := opt.input(env, args)
 		if err != nil {
 			return err
 		}
@@ -64,27 +70,20 @@ vendor has to say more; exit 3). --csv writes what to ask the vendor for.`,
 }
 
 // input reads all that a check looks at.
-func (o *lintOptions) input(env *environment, name string) (in procure.Input, err error) {
+func (o *lintOptions) input(env *environment, names []string) (in procure.Input, err error) {
 	if in.Now, err = o.now.time(env); err != nil {
 		return in, err
 	}
-	raw, err := readInput(name, maxManifestBytes)
+	doc, err := openDocument(names...)
 	if err != nil {
 		return in, err
 	}
-	if in.Manifest, err = manifest.ReadUntrusted(raw); err != nil {
-		return in, unreadable(fmt.Errorf("%s: %w", name, err))
+	in.Manifest = doc.manifest
+	for _, l := range doc.lost {
+		fmt.Fprintf(env.stderr, "not checked: %s\n", report.Plain(l))
 	}
-	trust := &manifest.Trust{}
-	if len(o.trust) > 0 {
-		if trust, err = loadTrust(o.trust); err != nil {
-			return in, err
-		}
-	}
-	_, rep := manifest.Open(raw, trust, in.Now)
-	in.Envelope = !slices.ContainsFunc(rep.Findings, func(f finding.Finding) bool { return f.Code == finding.ManifestUnsigned })
-	if len(o.trust) > 0 {
-		in.Signed = &rep
+	if err := o.signature(&in, doc, names); err != nil {
+		return in, err
 	}
 	if in.Profile, err = o.readProfile(); err != nil {
 		return in, err
@@ -104,6 +103,34 @@ func (o *lintOptions) input(env *environment, name string) (in procure.Input, er
 		return in, unreadable(fmt.Errorf("%s: %w", o.lifecycle, err))
 	}
 	return in, nil
+}
+
+// signature finds out whether the document is signed, and with --trust by whom.
+func (o *lintOptions) signature(in *procure.Input, doc *document, names []string) (err error) {
+	trust := &manifest.Trust{}
+	if len(o.trust) > 0 {
+		if trust, err = loadTrust(o.trust); err != nil {
+			return err
+		}
+	}
+	set, err := openVendorFiles(names, trust, in.Now)
+	if err != nil {
+		return err
+	}
+	var rep manifest.Report
+	switch {
+	case len(set.Statements) > 0:
+		rep = set.Statements[0].Report
+	case doc.foreign: // a format without signatures
+		return nil
+	default:
+		_, rep = manifest.Open(set.Native[0], trust, in.Now)
+	}
+	in.Envelope = !slices.ContainsFunc(rep.Findings, func(f finding.Finding) bool { return f.Code == finding.ManifestUnsigned })
+	if len(o.trust) > 0 {
+		in.Signed = &rep
+	}
+	return nil
 }
 
 func (o *lintOptions) readProfile() (procure.Profile, error) {
