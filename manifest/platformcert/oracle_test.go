@@ -1,6 +1,10 @@
 package platformcert
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-attestation/attributecert"
@@ -62,4 +66,42 @@ func TestAnIndependentReaderAgreesAboutRealCertificates(t *testing.T) {
 	}
 	t.Logf("%d certificates read by both, %d only here", both, only)
 	require.Positive(t, both)
+}
+
+// Bouncy Castle is what the field's own tools read with. It needs a Java compiler
+// and the library (Debian: openjdk-17-jdk-headless libbcpkix-java), which is too
+// much to install for one test.
+func TestBouncyCastleReadsWhatIsWritten(t *testing.T) {
+	java, err := exec.LookPath("java")
+	jars := []string{"/usr/share/java/bcprov.jar", "/usr/share/java/bcpkix.jar", "/usr/share/java/bcutil.jar"}
+	for _, jar := range jars {
+		if _, e := os.Stat(jar); e != nil {
+			err = e
+		}
+	}
+	if err != nil {
+		t.Skip("needs openjdk-17-jdk-headless and libbcpkix-java: ", err)
+	}
+	dir, ek := t.TempDir(), endorsementKey(t, "TPM Maker", 0x77)
+	for name, key := range signers(t) {
+		by := newAuthority(t, "Maker Inc.", nil, nil, key)
+		issuer := filepath.Join(dir, name+".issuer.der")
+		require.NoError(t, os.WriteFile(issuer, by.cert.Raw, 0o600))
+		for form, opt := range map[string]Options{
+			"ac 1.1": {Profile: "1.1", EK: ek}, "ac 2.1": {Profile: "2.1", EK: ek}, "pkc": {Profile: "2.1", Form: PublicKeyForm, EK: ek, Key: ek.Key},
+		} {
+			c := make1(t, sample(), by, opt)
+			file := filepath.Join(dir, name+".der")
+			require.NoError(t, os.WriteFile(file, c.Raw, 0o600))
+			out, err := exec.Command(java, "-cp", jars[0]+":"+jars[1]+":"+jars[2], "testdata/ReadCertificate.java", file, issuer, form).CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			require.Contains(t, string(out), "valid true\n", "%s %s", name, form)
+			require.Contains(t, string(out), fmt.Sprintf("serial %s\n", c.Serial))
+			if form != "pkc" {
+				require.Contains(t, string(out), fmt.Sprintf("holder %s\n", c.Holder.Serial))
+				require.Contains(t, string(out), "attribute 2.23.133.5.1.7.")
+				require.Contains(t, string(out), "same true\n")
+			}
+		}
+	}
 }
