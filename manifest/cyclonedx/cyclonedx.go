@@ -8,6 +8,7 @@ package cyclonedx
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -161,6 +162,9 @@ func serialProperty(serial string) string {
 func Import(b []byte) (*manifest.Manifest, []Loss, error) {
 	if len(b) > MaxBytes {
 		return nil, nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrMalformed, len(b), MaxBytes)
+	}
+	if isNext(b) {
+		return importNext(b)
 	}
 	format := cdx.BOMFileFormatJSON
 	if bytes.HasPrefix(bytes.TrimLeft(b, "\xef\xbb\xbf \t\r\n"), []byte("<")) {
@@ -322,14 +326,11 @@ func (i *importer) document(doc *cdx.BOM) {
 }
 
 // id makes a line's id of a component's reference.
-func (i *importer) id(c *cdx.Component) string {
-	base := text(c.BOMRef)
-	if base == "" {
-		base = text(c.Name)
-	}
-	if base == "" {
-		base = "part"
-	}
+func (i *importer) id(c *cdx.Component) string { return i.unused(text(c.BOMRef), text(c.Name)) }
+
+// unused makes an id of a reference, or else of a name, that no line has yet.
+func (i *importer) unused(ref, name string) string {
+	base := cmp.Or(ref, name, "part")
 	id := base
 	for n := 2; i.ids[id]; n++ {
 		id = fmt.Sprintf("%s-%d", base, n)

@@ -117,10 +117,60 @@ func TestForeignDocument(t *testing.T) {
 	require.Contains(t, lost, Loss{"molex-47155-4001", "external references"})
 }
 
+// The documents of the branch of 2.0: those that are called valid are read, and
+// those that are called invalid are refused for what they are called.
+func TestNextVersion(t *testing.T) {
+	dir := filepath.Join("..", "..", "..", "shared", "corpus", "hardware", "hbom", "cyclonedx-2.0-dev-hardware")
+	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	require.NoError(t, err)
+	if len(files) == 0 {
+		t.Skip("needs ../shared/corpus/hardware/hbom/cyclonedx-2.0-dev-hardware")
+	}
+	lines := map[string]int{}
+	for _, name := range files {
+		raw, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.True(t, IsDocument(raw))
+		m, _, err := Import(raw)
+		if strings.HasPrefix(filepath.Base(name), "invalid-") {
+			require.ErrorIs(t, err, ErrMalformed, name)
+			continue
+		}
+		require.NoError(t, err, name)
+		lines[strings.TrimSuffix(strings.TrimPrefix(filepath.Base(name), "valid-"), "-2.0.json")] = len(m.Components)
+	}
+	require.Equal(t, map[string]int{
+		"hardware-certification-cdxa": 1, "hardware-certification-software": 0, "hardware-devicetype-custom": 1, "hardware-identity-evidence": 1, "hardware-material": 1, "origin-stage-lifecycle": 1,
+	}, lines)
+}
+
+const next = `{"specFormat":"CycloneDX","specVersion":"2.0","version":4,"metadata":{"component":{"type":"device","name":"R1","version":"B","parties":[{"roles":[{"role":"manufacturer"}],"organization":{"name":"Example"}}]}},
+ "components":[{"bom-ref":"flash","type":"device","name":"Serial flash","parties":[{"roles":[{"role":"manufacturer"}],"organization":{"name":"Winbond"}}],
+  "identifiers":[{"identities":[{"scheme":"mpn","value":"W25Q256JV"},{"scheme":"gtin","value":"1"}]}],"classification":{"category":"semiconductor","subcategory":"flash","codes":[{"standard":"HS","value":"8542"}]},
+  "quantity":{"value":2},"boardLocation":{"designators":["U7","U8"],"layer":"top"},"origins":[{"stage":"manufactured","distribution":[{"isoCode":"TW","percentage":100}]},{"stage":"mined","distribution":[{"isoCode":"AU"}]}]}]}`
+
+func TestNextVersionHasPlacesAndOrigins(t *testing.T) {
+	m, lost, err := Import([]byte(next))
+	require.NoError(t, err)
+	require.Equal(t, manifest.Environment{Manufacturer: "Example", Model: "R1", Revision: "B"}, m.Environment)
+	want := bom.Reference{
+		ID: "flash", Class: bom.Electronic, Verifiability: "physical-only", Location: finding.Location{Designator: "U7"}, Note: "semiconductor flash",
+		Identity: bom.Identity{Maker: "Winbond", PartNumber: "W25Q256JV", Model: "Serial flash"}, Origin: map[string]string{"made": "TW"},
+	}
+	second := want
+	second.ID, second.Location.Designator = "flash-2", "U8"
+	require.Equal(t, []bom.Reference{want, second}, m.Components)
+	require.Equal(t, []Loss{
+		{"document", "that it is of a draft of CycloneDX 2.0, which may change"}, {"flash", "board layer and subsystem top"}, {"flash", "code HS 8542"}, {"flash", "gtin 1"}, {"flash", `origin "mined" in 1 countries`},
+	}, lost)
+}
+
 func TestDocumentsThatAreRefused(t *testing.T) {
 	deep := strings.Repeat(`{"type":"device","name":"x","components":[`, 50) + strings.Repeat(`]}`, 50)
 	for name, b := range map[string]string{
 		"no JSON": `{"bomFormat":"CycloneDX"`, "another format": `{"bomFormat":"SPDX","specVersion":"1.7"}`, "too deep": `{"bomFormat":"CycloneDX","specVersion":"1.7","components":[` + deep + `]}`,
+		"the next version, too deep": `{"specFormat":"CycloneDX","specVersion":"2.0","components":[` + deep + `]}`, "a later version": strings.Replace(next, `"2.0"`, `"2.1"`, 1),
+		"a part without a name": strings.Replace(next, `"Serial flash"`, `""`, 1), "no value": strings.Replace(next, `{"value":2}`, `{"unit":"pcs"}`, 1), "no place": strings.Replace(next, `["U7","U8"]`, `[]`, 1),
 		"own property broken": `{"bomFormat":"CycloneDX","specVersion":"1.7","metadata":{"properties":[{"name":"assay:manifest","value":"{"}]}}`,
 		"entities":            `<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><bom xmlns="http://cyclonedx.org/schema/bom/1.6"><components><component type="device"><name>&a;</name></component></components></bom>`,
 	} {
@@ -135,6 +185,7 @@ func FuzzImport(f *testing.F) {
 	out, err := Export(sample())
 	require.NoError(f, err)
 	f.Add(out)
+	f.Add([]byte(next))
 	f.Add([]byte(`<bom xmlns="http://cyclonedx.org/schema/bom/1.6"><components><component type="device"><name>x</name></component></components></bom>`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if m, _, err := Import(b); err == nil {
