@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"report/html"},
 	{"report", "image"},
 	{"."},
-	{"manifest/vendor", "manifest/paccor"},
+	{"manifest/vendor", "manifest/paccor", "boardmap"},
 	{"collect/redfish", "knownbad", "inspection", "procure", "manifest/cyclonedx", "manifest/rim", "manifest/corim", "manifest/platformcert"},
 	{"manifest", "collect", "firmware/unpack", "firmware/measured", "manifest/safe"},
 	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm", "board"},
