@@ -16,7 +16,7 @@ import (
 // the dictionary, and where, in the evidence of a good unit, when there is some and
 // it leaves no choice. What it does not know is said in Open, never guessed.
 func Draft(b *board.BOM, inv *bom.Inventory) *Map {
-	m := &Map{Format: Format, Source: cut(b.Name), Packages: []Package{}}
+	m := &Map{Format: Format, Source: cut(base(b.Name)), Packages: []Package{}}
 	answers := map[string]board.Answer{}
 	for _, c := range b.Coverage().Classes {
 		for _, a := range c.Answers {

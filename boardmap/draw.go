@@ -32,6 +32,7 @@ const (
 	pictureWidth = 1400.0
 	edge         = 40.0 // around a panel
 	small, large = 3.2, 7.5
+	medium       = 5.2 // what carries no chip and has a name, as a connector
 	labelHeight  = 11.0
 	labelWidth   = 6.4 // of one letter
 	maxTitle     = 160
@@ -112,7 +113,7 @@ func (d *drawing) head(height float64, without int) {
 	c := d.r.Coverage
 	name := strings.TrimSpace(strings.Join([]string{d.r.Board.Manufacturer, d.r.Board.PartNumber, d.r.Board.Revision}, " "))
 	if name == "" {
-		name = d.r.BOM
+		name = base(d.r.BOM)
 	}
 	var said []string
 	for _, s := range States {
@@ -158,10 +159,7 @@ func (d *drawing) panel(p *panel) {
 	slices.SortStableFunc(p.parts, func(a, b Place) int { return weight(b) - weight(a) })
 	for _, x := range p.parts {
 		px, py := d.project(p, x)
-		size := large
-		if passive(x) && x.State != Contradicted {
-			size = small
-		}
+		size := sizeOf(x)
 		d.mark(x.State, px, py, size, size == large, x.Designator+": "+x.Part+". "+string(x.State)+": "+x.Why)
 		d.take(box{px - size, py - size, px + size, py + size})
 	}
@@ -172,6 +170,18 @@ func (d *drawing) panel(p *panel) {
 		}
 	}
 	d.line(`</g>`)
+}
+
+func sizeOf(p Place) float64 {
+	switch {
+	case p.State == Contradicted || p.State == Matched:
+		return large
+	case passive(p):
+		return small
+	case !p.chip && (p.State == NotObservable || p.State == NotFitted):
+		return medium
+	}
+	return large
 }
 
 // weight orders marks: the worst states and large parts have the largest.
@@ -262,8 +272,12 @@ func (d *drawing) label(p Place, x, y float64) {
 		{x - gap - w, y - labelHeight/2, x - gap, y + labelHeight/2},
 		{x - w/2, y - gap - labelHeight, x + w/2, y - gap},
 		{x - w/2, y + gap, x + w/2, y + gap + labelHeight},
-		{x + gap, y - gap - labelHeight, x + gap + w, y - gap},
-		{x - gap - w, y + gap, x - gap, y + gap + labelHeight},
+	}
+	for _, dx := range []float64{1, -1} {
+		for _, dy := range []float64{-1, 1, -2.2, 2.2} {
+			cx, cy := x+dx*(w/2+4), y+dy*(gap+labelHeight/2)
+			spots = append(spots, box{cx - w/2, cy - labelHeight/2, cx + w/2, cy + labelHeight/2})
+		}
 	}
 	i := slices.IndexFunc(spots, d.free)
 	if i < 0 && p.State != Contradicted {
@@ -312,6 +326,9 @@ func (d *drawing) free(b box) bool {
 func num(v float64) string {
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", v+0), ".0")
 }
+
+// base is a file's name without its directory.
+func base(s string) string { return s[strings.LastIndexAny(s, `/\`)+1:] }
 
 func cutText(s string, n int) string {
 	if r := []rune(s); len(r) > n {

@@ -45,7 +45,8 @@ type Place struct {
 	Doubtful   bool      `json:"doubtful,omitempty"` // contradicted by a record alone that is not trusted
 	Position   *Position `json:"position,omitempty"`
 
-	chip bool
+	chip  bool
+	empty bool // an inspection that counts saw it empty
 }
 
 // Position is where the part sits, in the unit of the pick-and-place file.
@@ -86,7 +87,7 @@ func Compare(in Input) *Report {
 	if m == nil {
 		m = Draft(in.BOM, nil)
 	}
-	r := &Report{Board: m.Board, BOM: in.BOM.Name, Evidence: in.Inventory != nil, Places: []Place{}, Inspect: []Place{}, Warnings: []string{}, placement: in.Placement}
+	r := &Report{Board: m.Board, BOM: base(in.BOM.Name), Evidence: in.Inventory != nil, Places: []Place{}, Inspect: []Place{}, Warnings: []string{}, placement: in.Placement}
 	packages, mapped := map[string]*Package{}, map[string]bool{}
 	for i := range m.Packages {
 		for _, d := range m.Packages[i].Designators {
@@ -109,7 +110,7 @@ func Compare(in Input) *Report {
 	r.positions(in.Placement)
 	r.inspections(in.Records)
 	for _, w := range in.BOM.Warnings {
-		r.warn("%s row %d: %s", in.BOM.Name, w.Row, w.Why)
+		r.warn("%s row %d: %s", base(in.BOM.Name), w.Row, w.Why)
 	}
 	r.cover()
 	r.walk()
@@ -163,7 +164,7 @@ func (r *Report) positions(p *board.Placement) {
 		return
 	}
 	for _, w := range p.Warnings {
-		r.warn("%s row %d: %s", p.Name, w.Row, w.Why)
+		r.warn("%s row %d: %s", base(p.Name), w.Row, w.Why)
 	}
 	at := map[string]board.Placed{}
 	for _, x := range p.Places {
@@ -203,7 +204,7 @@ func (r *Report) positions(p *board.Placement) {
 		{unplaced, "in the bill of materials and not placed by %s, so without a position: %s"},
 	} {
 		if len(w.list) > 0 {
-			r.warn(w.why, p.Name, strings.Join(w.list, ", "))
+			r.warn(w.why, base(p.Name), strings.Join(w.list, ", "))
 		}
 	}
 }
@@ -261,6 +262,8 @@ func (r *Report) seen(p *Place, s inspection.Place, o *inspection.Opened) {
 		p.State, p.Doubtful = Contradicted, doubt
 		what := map[string]string{inspection.Extra: "a part where the design has none", inspection.Placed: "a part where the design has none", inspection.Missing: "no part", inspection.Other: "another part", inspection.Rework: "rework", inspection.Value: "another electrical value"}[s.Observed]
 		p.Why = strings.TrimSpace(what+" "+strings.TrimSpace(s.PartNumber+" "+s.Marking)) + " (" + by + ")"
+	case p.State == NotFitted:
+		p.empty = true
 	case o.Trusted() && o.Record().Result == inspection.Conforms && s.Confidence != "low" && (p.State == NotObservable || p.State == NotChecked):
 		p.State, p.Why = Inspected, by
 	}
@@ -318,7 +321,7 @@ func (r *Report) walk() {
 				continue
 			}
 		case NotFitted:
-			if !p.chip {
+			if !p.chip || p.empty {
 				continue
 			}
 			p.Why = "has to be empty: " + p.Why
