@@ -122,9 +122,14 @@ func checkComponent(c bom.Reference) error {
 		return fmt.Errorf("unknown level %q", c.Level)
 	}
 	switch c.Verifiability {
-	case "", "observed", "physical-only":
+	case "", "observed", bom.PhysicalOnly:
 	default:
 		return fmt.Errorf("unknown verifiability %q", c.Verifiability)
+	}
+	switch c.Position.Side {
+	case "", "top", "bottom":
+	default:
+		return fmt.Errorf("unknown side %q", c.Position.Side)
 	}
 	return nil
 }
