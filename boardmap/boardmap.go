@@ -164,6 +164,9 @@ func (h *Handle) check(designators int) error {
 		return fmt.Errorf("identities of %s need a place", h.Kind)
 	}
 	for _, id := range h.IDs {
+		if h.At == "" && strings.Count(id, "?") > 2 {
+			return fmt.Errorf("identity %q fits too much for a handle without a place", id)
+		}
 		if !identityForm.MatchString(id) || strings.Trim(id, "?:. -_") == "" {
 			return fmt.Errorf("identity %.60q is empty or not in lower case", id)
 		}

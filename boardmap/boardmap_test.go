@@ -76,7 +76,7 @@ func TestDraftFromAGoodUnit(t *testing.T) {
 	m := Draft(b, inv)
 	require.Equal(t, "pci0000:00/1c.0/00.0", handleOf(t, m, "U1").At)
 	require.Equal(t, 2, handleOf(t, m, "U3").Functions)
-	require.Equal(t, []string{"8086:????"}, handleOf(t, m, "U3").IDs)
+	require.Equal(t, []string{"8086:1521"}, handleOf(t, m, "U3").IDs)
 	require.Equal(t, []string{"ef??19"}, handleOf(t, m, "U2").IDs)
 	require.Equal(t, Handle{Kind: DIMM, At: "J1", Says: "presence", Source: "the machine's own tables"}, *handleOf(t, m, "J1"))
 	raw, err := m.Encode()
@@ -146,6 +146,7 @@ func TestMapsThatAreRefused(t *testing.T) {
 		"none":            `{"format":"assay.board-map/v1","board":{},"packages":[{"designators":[]}]}`,
 		"unknown kind":    `{"format":"assay.board-map/v1","board":{},"packages":[{"designators":["U1"],"handles":[{"kind":"smoke"}]}]}`,
 		"everything fits": `{"format":"assay.board-map/v1","board":{},"packages":[{"designators":["U1"],"handles":[{"kind":"pci","ids":["????:????"]}]}]}`,
+		"a whole maker":   `{"format":"assay.board-map/v1","board":{},"packages":[{"designators":["U1"],"handles":[{"kind":"pci","ids":["8086:????"]}]}]}`,
 		"two at one":      `{"format":"assay.board-map/v1","board":{},"packages":[{"designators":["U1","U2"],"handles":[{"kind":"pci","at":"x"}]}]}`,
 		"capitals":        `{"format":"assay.board-map/v1","board":{},"packages":[{"designators":["U1"],"handles":[{"kind":"pci","ids":["8086:10D3"]}]}]}`,
 		"an odd word":     `{"format":"assay.board-map/v1","board":{},"packages":[{"designators":["U1"],"handles":[{"kind":"pci","says":"maybe"}]}]}`,

@@ -38,6 +38,9 @@ func Draft(b *board.BOM, inv *bom.Inventory) *Map {
 		if a, ok := answers[p.Designator]; ok {
 			k.Handles = handles(a)
 			k.Open = "which bus of the machine it is on"
+			if strings.Contains(a.ID, "and others") {
+				k.Open += "; it has identities that the dictionary does not know: " + a.ID
+			}
 		} else if chips[p.Designator] {
 			k.Open = "not in the dictionary: whether it answers, and how"
 		}
@@ -73,10 +76,7 @@ func handles(a board.Answer) []Handle {
 	switch h.Kind {
 	case PCI, USB:
 		for _, id := range pairForm.FindAllString(a.ID, -1) {
-			if id = strings.ToLower(id); strings.Contains(a.ID, "and others") {
-				id = id[:5] + "????"
-			}
-			h.IDs = append(h.IDs, id)
+			h.IDs = append(h.IDs, strings.ToLower(id))
 		}
 	case SPI:
 		for _, x := range rdidForm.FindAllStringSubmatch(a.ID, -1) {
