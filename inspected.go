@@ -75,6 +75,7 @@ type look struct {
 	*inspection.Record
 	opened     *inspection.Opened
 	counts     string // for whom the record may help: countsUnit, countsLot, or nobody
+	own        bool   // it is about this unit, whoever signed it
 	deviations []deviation
 	attached   int // attachments that are what was signed
 	sameFlash  bool
@@ -142,6 +143,7 @@ func (a *inspector) look(l *look, use *inspection.Use) {
 	}
 	switch about {
 	case countsUnit:
+		l.own = true
 		l.deviations = deviations(l.Record, a.undeclared(l.Record)...)
 		a.deviates(l)
 		a.dumps(l)
@@ -244,13 +246,10 @@ func (a *inspector) settleLines() {
 	shown, against := map[string]bool{}, map[string]bool{}
 	complete := false
 	for _, l := range a.looks {
-		if l.Record == nil {
+		if !l.own {
 			continue
 		}
 		for _, d := range l.deviations {
-			if l.counts == countsLot {
-				break // another unit's
-			}
 			against[d.designator] = true
 		}
 		if l.counts != countsUnit || a.staleLook(l) || l.Result != inspection.Conforms {
@@ -271,7 +270,7 @@ func (a *inspector) settleLines() {
 	}
 	a.result.ToInspect = a.parts.Inspected(a.golden.Components, func(r *bom.Reference) bool {
 		places := designatorsOf(r)
-		return len(places) > 0 && !slices.ContainsFunc(places, func(d string) bool { return against[d] || !complete && !shown[d] })
+		return len(places) > 0 && !against[""] && !slices.ContainsFunc(places, func(d string) bool { return against[d] || !complete && !shown[d] })
 	})
 }
 

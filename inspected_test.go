@@ -366,6 +366,11 @@ func TestSamplesOfALot(t *testing.T) {
 	require.Equal(t, "lot:L-77/unit:S-LAB-0043", f[0].Subject)
 	require.Equal(t, assay.Review, b.verify(b.caseWith(unit(42, bad))).Verdict, "without any policy too")
 
+	old := func(r *inspection.Record) { bad(r); r.PerformedAt = labTime.AddDate(-1, 0, 0) }
+	k := b.caseWith(unit(40, nil), unit(41, nil), unit(42, old))
+	k.Policy = inspectionPolicy(t, "inspections:\n- {technique: [x-ray], sample: {oneIn: 50}, maxAge: 720h}\n")
+	require.Equal(t, assay.Inconclusive, b.verify(k).Verdict, "an old deviation is one")
+
 	strangers := func(r *inspection.Record) { r.Lot.Serials = nil }
 	require.Equal(t, assay.Inconclusive, judge("{oneIn: 50}", unit(40, strangers), unit(41, strangers)).Verdict, "nobody says that this unit is of the lot")
 	require.Equal(t, assay.Pass, judge("{oneIn: 50}", unit(40, strangers), unit(41, nil)).Verdict, "one list is enough")

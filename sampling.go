@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -89,12 +88,12 @@ const RequireInspection Requirement = "inspection"
 func (a *inspector) fits(r *inspectionRule, l *look) string {
 	age := a.Now.Sub(l.PerformedAt)
 	switch {
+	case l.deviated():
+		return l.ID + " found a deviation of unit " + l.Unit.Serial
 	case r.MaxAge > 0 && age > time.Duration(r.MaxAge):
 		return fmt.Sprintf("%s is stale: performed %d days ago, the policy allows %d", l.ID, int(age.Hours()/24), int(time.Duration(r.MaxAge).Hours()/24))
 	case l.Coverage != inspection.Complete:
 		return l.ID + " covers a part of the unit only"
-	case len(l.deviations) > 0 || l.Result == inspection.Deviates:
-		return l.ID + " found a deviation of unit " + l.Unit.Serial
 	case l.Result != inspection.Conforms:
 		return l.ID + " came to no result"
 	case r.Attachments && l.attached < len(l.Attachments):
@@ -102,6 +101,9 @@ func (a *inspector) fits(r *inspectionRule, l *look) string {
 	}
 	return ""
 }
+
+// deviated reports a record that holds something against its unit.
+func (l *look) deviated() bool { return len(l.deviations) > 0 || l.Result == inspection.Deviates }
 
 // candidates are the records by the rule's techniques that count for the unit or
 // for its lot.
@@ -120,24 +122,28 @@ func (r *inspectionRule) name() string {
 }
 
 func (a *inspector) unitInspected(r *inspectionRule) (bool, string) {
-	var open []string
+	var open, against []string
 	id := ""
 	for _, l := range a.candidates(r) {
 		if l.counts != countsUnit {
 			continue
 		}
-		if why := a.fits(r, l); why != "" {
-			open = append(open, why)
-		} else {
+		switch why := a.fits(r, l); {
+		case why == "":
 			id = cmp.Or(id, l.ID)
+		case l.deviated():
+			against = append(against, why)
+		default:
+			open = append(open, why)
 		}
 	}
 	slices.Sort(open)
+	slices.Sort(against)
+	if len(against) > 0 {
+		return false, some(against)
+	}
 	if id == "" {
 		return false, "no trusted record of " + r.name() + " is about this unit and shows it in order" + detail(open)
-	}
-	if i := slices.IndexFunc(open, func(s string) bool { return strings.Contains(s, "found a deviation") }); i >= 0 {
-		return false, open[i]
 	}
 	for _, u := range a.result.ToInspect {
 		if slices.Contains(r.Classes, u.Class) {
@@ -174,7 +180,7 @@ func (a *inspector) lotInspected(r *inspectionRule) (bool, string) {
 		switch why := a.fits(r, l); {
 		case why == "":
 			units[ids.Key(l.Unit.Serial)] = true
-		case strings.Contains(why, "deviation"):
+		case l.deviated():
 			against = append(against, why)
 		default:
 			open = append(open, why)
@@ -182,7 +188,7 @@ func (a *inspector) lotInspected(r *inspectionRule) (bool, string) {
 	}
 	slices.Sort(open)
 	slices.Sort(against)
-	n := int64(len(slices.Collect(maps.Keys(units))))
+	n := int64(len(units))
 	switch {
 	case len(against) > 0:
 		return false, some(against)

@@ -24,8 +24,9 @@ type Input struct {
 type Report struct {
 	Board     Board    `json:"board"`
 	BOM       string   `json:"bom"`
-	Evidence  bool     `json:"evidence"` // whether there was evidence to ask
-	Unit      string   `json:"unit,omitempty"`
+	Evidence  bool     `json:"evidence"`               // whether there was evidence to ask
+	Unit      string   `json:"unit,omitempty"`         // manufacturer/model/serial that records of inspections are about
+	Measure   string   `json:"positionUnit,omitempty"` // of positions: "mm", "mil" or "in"
 	Coverage  Coverage `json:"coverage"`
 	Places    []Place  `json:"places"`
 	Inspect   []Place  `json:"inspect"` // for eyes, X-rays or probes, in the order of a walk over the board
@@ -163,6 +164,7 @@ func (r *Report) positions(p *board.Placement) {
 	if p == nil {
 		return
 	}
+	r.Measure = p.Unit
 	for _, w := range p.Warnings {
 		r.warn("%s row %d: %s", base(p.Name), w.Row, w.Why)
 	}

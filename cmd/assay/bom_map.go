@@ -239,8 +239,12 @@ func writeMap(w io.Writer, r *boardmap.Report, all bool) {
 			fmt.Fprintf(w, "  %-14s %-8s %s: %s\n", p.State, report.Plain(p.Designator), report.Plain(p.Part), report.Plain(p.Why))
 		}
 	}
+	unit := ""
+	if r.Measure != "" {
+		unit = ", positions in " + r.Measure
+	}
 	if len(r.Inspect) > 0 {
-		fmt.Fprintf(w, "for inspection (%d), in the order of a walk over the board:\n", len(r.Inspect))
+		fmt.Fprintf(w, "for inspection (%d), in the order of a walk over the board%s:\n", len(r.Inspect), unit)
 	}
 	for _, p := range r.Inspect {
 		fmt.Fprintf(w, "  [ ] %-8s %-34s %s: %s\n", report.Plain(p.Designator), at(p), report.Plain(p.Part), report.Plain(p.Why))
