@@ -10,7 +10,7 @@ type blindSpot struct {
 }
 
 var blindSpots = []blindSpot{
-	{"dormant or passive part", "A part that answers on no bus and changes no readable byte leaves no trace.", "Optical or X-ray inspection, impedance measurement.", nil},
+	{"dormant or passive part", "A part that answers on no bus and changes no readable byte leaves no trace.", "Optical or X-ray inspection, impedance measurement.", func(a *appraisal) bool { return a.inspected.through }},
 	{"flash interposer", "Every read of the flash goes through the same pins; an interposer may give readers clean bytes.", "Take the flash part off the board, read it elsewhere, and look at what lies between it and the board.", nil},
 	{"TPM bus before the operating system", "Firmware talks to a discrete TPM without protecting the bus.", "Inspect the TPM header.", nil},
 	{"measurer that lies", "Code that measures itself can report what is expected.", "Check the state of Boot Guard or of the platform secure processor; read the flash externally.", nil},

@@ -122,7 +122,7 @@ func (a *appraisal) requirements() []Required {
 		proved, reason := a.young()
 		out = append(out, Required{What: "age", Proved: proved, Reason: reason})
 	}
-	return out
+	return append(out, a.inspected.required...)
 }
 
 func (a *appraisal) proved(q Requirement) (bool, string) {
@@ -182,6 +182,9 @@ func (a *appraisal) classesProved() (bool, string) {
 			continue // a policy that asks for no quote asks for no TPM
 		}
 		closed++
+		if c == bom.Electronic && len(a.inspected.told) > 0 {
+			continue // no bus shows it, and a complete inspection did
+		}
 		if o := a.inventory.Classes[c]; !o.Observed || !o.Whole {
 			open = append(open, fmt.Sprintf("%s (%s)", c, cmp.Or(o.Reason, "not in the evidence")))
 		}
@@ -312,6 +315,10 @@ func (a *appraisal) assurance() {
 		s.Level = "L0"
 	case a.stale():
 		// a quote for another request says nothing about this boot
+	case b.Quoted && b.LogMatches && compared && a.secondView() && len(a.inspected.told) > 0:
+		s.Level = "L6"
+	case b.Quoted && b.LogMatches && compared && a.secondView():
+		s.Level = "L5"
 	case b.Quoted && b.LogMatches && compared:
 		s.Level = "L4"
 	case b.Quoted && b.LogMatches:
@@ -333,6 +340,7 @@ func (a *appraisal) assurance() {
 	} else {
 		parts = append(parts, "the collector is not attested, so the running system could have edited what it reports")
 	}
+	parts = append(parts, a.inspected.told...)
 	s.Statement = strings.Join(parts, "; ") + "."
 	a.result.Assurance = s
 	if !b.Sealed {
@@ -341,6 +349,22 @@ func (a *appraisal) assurance() {
 		f.Why = "Nothing signed ties the inventory to this machine and this moment."
 		a.found = append(a.found, f)
 	}
+}
+
+// secondView reports a second, independent view of something that the evidence
+// shows: a flash that a clip read alike, or devices that sign what they measured.
+func (a *appraisal) secondView() bool {
+	if a.inspected.sameFlash {
+		return true
+	}
+	signed := 0
+	for _, c := range a.result.Devices {
+		signed += c.Matched
+		if c.Unexpected > 0 || c.NotObservable > 0 {
+			return false
+		}
+	}
+	return signed > 0 && len(a.signed.Findings) == 0
 }
 
 // clockSkew is how far a collector's clock may run ahead of the verifier's.

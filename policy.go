@@ -45,6 +45,8 @@ type Policy struct {
 	Volatile       Volatile      `json:"volatile,omitzero" yaml:"volatile"`
 	MaxEvidenceAge Duration      `json:"maxEvidenceAge,omitempty" yaml:"maxEvidenceAge"`
 	MaxManifestAge Duration      `json:"maxManifestAge,omitempty" yaml:"maxManifestAge"`
+
+	Inspections []inspectionRule `json:"inspections,omitempty" yaml:"inspections"`
 }
 
 // Override sets the severity of findings by code and, where given, subject.
@@ -166,6 +168,11 @@ func (p *Policy) check() error {
 		}
 		if w.Subject == "" && w.Fingerprint == "" {
 			return fmt.Errorf("waiver for %s: name a subject or a fingerprint", w.Code)
+		}
+	}
+	for i := range p.Inspections {
+		if err := p.Inspections[i].check(); err != nil {
+			return fmt.Errorf("inspections[%d]: %w", i, err)
 		}
 	}
 	for _, n := range p.Volatile.PCRs {

@@ -6,6 +6,7 @@ import (
 	"github.com/assay-hw/assay/attest/spdm"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/inspection"
 )
 
 // ResultFormat is the format name of an Attestation Result.
@@ -54,8 +55,12 @@ type Result struct {
 	Boot       []BootCoverage    `json:"boot"`
 	Devices    []spdm.Coverage   `json:"devices,omitempty"` // declared devices that sign their measurements
 	NotChecked []NotChecked      `json:"notChecked"`
-	Summary    map[string]int    `json:"summary"`
-	Map        []PlaceOnBoard    `json:"map,omitempty"`
+
+	Inspections []inspection.Use `json:"inspections,omitempty"` // records of physical inspections that were given
+	ToInspect   []bom.Unseen     `json:"toInspect,omitempty"`   // declared parts that no bus can show and no record shows, in the order of a walk over the board
+
+	Summary map[string]int `json:"summary"`
+	Map     []PlaceOnBoard `json:"map,omitempty"`
 }
 
 // Platform names the machine as its evidence does.

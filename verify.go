@@ -41,6 +41,8 @@ type Case struct {
 	Statements []Statement        // documents of other formats, used as manifests beside Golden
 	KnownBad   [][]byte           // lists of known-bad firmware, as signed; a built-in one is always used
 	Decoders   []firmware.Decoder // for encodings in firmware images beyond those built in
+
+	Inspections Inspections // records of physical inspections, from Inspected; nil is none
 }
 
 // Statement is what became of a vendor's document of another format that the
@@ -74,6 +76,8 @@ type appraisal struct {
 	signed    *spdm.Comparison
 	found     []finding.Finding
 	digest    [32]byte
+
+	inspected inspected // what records of inspections show
 
 	booted       *manifest.KnownScanner // the scanner that the boot was held against
 	scanner      *manifest.KnownScanner // the same, when it is proved to have collected the evidence
@@ -204,6 +208,7 @@ func (a *appraisal) compare() {
 	a.compareSPDM()
 	a.knownBad()
 	a.rightMachine()
+	a.inspectParts()
 	a.tpmAbsent()
 	a.locate()
 	a.known()

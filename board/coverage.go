@@ -96,21 +96,27 @@ func (b *BOM) Coverage() *Coverage {
 		if i > 0 && b.Parts[i-1].Designator == p.Designator && !b.Parts[i-1].NotFitted {
 			continue // stands twice; a warning says so
 		}
-		letters := strings.TrimRight(strings.TrimRight(p.Designator, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), "0123456789")
-		kind, ok := kinds[letters]
-		if !ok {
-			kind.name, kind.chips = "others", true
+		name, chips := KindOf(p.Designator)
+		if _, ok := at[name]; !ok {
+			at[name] = len(c.Classes)
+			c.Classes = append(c.Classes, Class{Name: name, Answers: []Answer{}})
 		}
-		if _, ok := at[kind.name]; !ok {
-			at[kind.name] = len(c.Classes)
-			c.Classes = append(c.Classes, Class{Name: kind.name, Answers: []Answer{}})
-		}
-		c.add(&c.Classes[at[kind.name]], p, kind.chips)
+		c.add(&c.Classes[at[name]], p, chips)
 	}
 	slices.SortStableFunc(c.Classes, func(a, b Class) int {
 		return (b.Identity + b.Presence + b.Unknown) - (a.Identity + a.Presence + a.Unknown)
 	})
 	return c
+}
+
+// KindOf names the kind of part that a designator's letters stand for, and
+// whether parts of this kind can carry a chip.
+func KindOf(designator string) (name string, chips bool) {
+	k, ok := kinds[strings.TrimRight(strings.TrimRight(designator, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), "0123456789")]
+	if !ok {
+		return "others", true
+	}
+	return k.name, k.chips
 }
 
 func (c *Coverage) add(k *Class, p Part, chips bool) {

@@ -71,7 +71,9 @@ func span(letters, first, last string, damaged *string) []string {
 	return out
 }
 
-// compareDesignators orders C2 before C10.
+// CompareDesignators orders C2 before C10.
+func CompareDesignators(a, b string) int { return compareDesignators(a, b) }
+
 func compareDesignators(a, b string) int {
 	x, y := oneDesignator.FindStringSubmatch(a), oneDesignator.FindStringSubmatch(b)
 	if x == nil || y == nil {

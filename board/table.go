@@ -103,6 +103,9 @@ func separated(s string) ([][]string, error) {
 	if err := narrow(s, in.Comma); err != nil {
 		return nil, err
 	}
+	if rows, ok := quotedLines(s); ok {
+		return rows, nil
+	}
 	var rows [][]string
 	for {
 		row, err := in.Read()
@@ -132,6 +135,36 @@ func narrow(s string, sep rune) error {
 		n++
 	}
 	return nil
+}
+
+// quotedLines reads a table whose tool puts every cell in quotes and leaves those
+// inside of a cell as they are, as Altium does with inches: 1/16"". A reader of
+// separated values would take the lines behind it into the cell. ok is false when
+// a line has another number of cells than the headers.
+func quotedLines(s string) (rows [][]string, ok bool) {
+	cells := 0
+	for line := range strings.Lines(s) {
+		line = strings.TrimRight(line, "\r\n")
+		switch quoted := len(line) > 1 && line[0] == '"' && line[len(line)-1] == '"'; {
+		case len(rows) == maxRows || cells > 0 && !quoted && line != "":
+			return nil, false
+		case !quoted:
+			rows = append(rows, []string{line})
+		default:
+			row := strings.Split(line[1:len(line)-1], `","`)
+			if cells == 0 {
+				cells = len(row)
+			}
+			if len(row) != cells || cells < 2 {
+				return nil, false
+			}
+			for i := range row {
+				row[i] = strings.ReplaceAll(row[i], `""`, `"`)
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows, cells > 0 && len(rows) > 1
 }
 
 func number(s string) float64 {

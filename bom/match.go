@@ -16,6 +16,7 @@ type Coverage struct {
 	Matched       int   `json:"matched"`
 	Unexpected    int   `json:"unexpected"`
 	NotObservable int   `json:"notObservable"`
+	Inspected     int   `json:"inspected,omitempty"` // of those matched, what an inspection showed and no bus
 }
 
 // NotChecked names something that could not be compared, and why.
@@ -131,6 +132,9 @@ func place(c Class, l finding.Location) string {
 	return cmp.Or(l.Path, l.Designator, l.Slot)
 }
 
+// physicalReason says why a line of the class PhysicalOnly is not checked.
+const physicalReason = "no bus can show it; the manifest marks it as physical-only"
+
 type matcher struct {
 	closures  map[Class]Closure
 	got       *Inventory
@@ -152,11 +156,11 @@ func (m *matcher) class(c Class, refs []*refItem, parts []*partItem) {
 	cov := &Coverage{Class: c, Declared: len(refs)}
 	m.coverage[c] = cov
 	seen := m.got.Classes[c]
-	physical := func(r *refItem) bool { return r.ref.Verifiability == "physical-only" }
+	physical := func(r *refItem) bool { return r.ref.Verifiability == PhysicalOnly }
 	for _, r := range refs {
 		if physical(r) {
 			cov.NotObservable++
-			m.skip(r, "no bus can show it; the manifest marks it as physical-only")
+			m.skip(r, physicalReason)
 		}
 	}
 	refs = slices.DeleteFunc(slices.Clone(refs), physical)

@@ -91,7 +91,11 @@ type Reference struct {
 	Verifiability string            `json:"verifiability,omitempty"` // "observed" (default) or "physical-only"
 	Origin        map[string]string `json:"origin,omitempty"`        // countries (ISO 3166-1 alpha-2) by stage: "designed", "made", "assembled", "tested"; never compared
 	Note          string            `json:"note,omitempty"`
+	Position      Position          `json:"position,omitzero"` // on its board; never compared
 }
+
+// PhysicalOnly is the Verifiability of a line that no bus can show.
+const PhysicalOnly = "physical-only"
 
 // Closure says how complete the declared lines of a class are.
 type Closure string

@@ -88,14 +88,14 @@ var machineCodes = []Entry{
 	{
 		Code: InspectionDeviation, Name: "inspection-deviation", Severity: Critical, Claim: ClaimHardware,
 		Title:   "Physical inspection found a deviation",
-		Meaning: "An optical or X-ray inspection reports a part where the design has none, or another part.",
-		Action:  "Quarantine the lot and keep the images.",
+		Meaning: "A record of a physical inspection reports a part where the design has none or on a footprint that it leaves empty, another part, a missing one or rework; or another unit of the lot has such a deviation (medium). Of a record that is not trusted it is medium and weak.",
+		Action:  "Quarantine the unit and its lot, keep the images, and inspect the place by a second technique.",
 		Attack:  []string{"T1195.003"}, EMB3D: []string{"TID-106"},
 	},
 	{
 		Code: ElectricalDeviation, Name: "electrical-deviation", Severity: Medium, Claim: ClaimHardware,
 		Title:   "Electrical baseline deviates",
-		Meaning: "An impedance or power measurement is outside the baseline of good boards.",
+		Meaning: "An impedance, a weight or an electrical value in a record of an inspection is outside the baseline of good boards.",
 		Action:  "Repeat the measurement, then inspect optically.",
 		Attack:  []string{"T1195.003"}, EMB3D: nil,
 	},
@@ -214,7 +214,7 @@ var machineCodes = []Entry{
 	{
 		Code: ReadsDisagree, Name: "reads-disagree", Severity: Critical, Claim: ClaimFirmware,
 		Title:   "Two reads of the same flash disagree",
-		Meaning: "Two ways of reading one flash part gave different bytes.",
+		Meaning: "Two ways of reading one flash part gave different bytes: two passes, two images in evidence, or a dump with a clip that a record of an inspection holds and what the machine gave.",
 		Action:  "Read the part with an external programmer while the machine is held in reset.",
 		Attack:  []string{"T1195.003"}, EMB3D: []string{"TID-106", "TID-108"},
 	},

@@ -37,6 +37,18 @@ func (m *Image) checkRereads(b *evidence.Bundle, all []*Image) {
 	target.hold(m.data, m.Artifact, m.SHA256)
 }
 
+// Reread compares another read of the same flash with the image, as one that was
+// taken with a clip, and returns what differs and what could not be compared. The
+// image stays as it is. Without any of both, the two reads are one.
+func (m *Image) Reread(data []byte, artifact, sum string) ([]finding.Finding, []NotChecked) {
+	if m.data == nil {
+		return nil, []NotChecked{{What: "second read of firmware:" + m.Name, Reason: "the image itself was not read"}}
+	}
+	c := &Image{Name: m.Name, Artifact: m.Artifact, SHA256: m.SHA256, Leaves: m.Leaves, data: m.data}
+	c.hold(data, artifact, sum)
+	return c.Findings, c.unread
+}
+
 // hold compares another read with the image, leaf by leaf. What is volatile may
 // have changed in between. A shorter read is of the end of the flash, which is
 // what chipsets map below 4 GiB.

@@ -29,6 +29,10 @@ const (
 	rightClosures     = "classes"
 	rightScanner      = "scanner"
 	rightKnownBad     = "known-bad" // lists of known-bad firmware, which package knownbad reads
+
+	// Records of physical inspections, which package inspection reads: all, or
+	// with a technique behind a colon those of one.
+	rightInspection = "inspection"
 )
 
 // The parts that one line and one manifest may declare: a machine has a few
@@ -40,8 +44,11 @@ const (
 
 func knownRight(s string) bool {
 	switch s {
-	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures, rightScanner, rightKnownBad:
+	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures, rightScanner, rightKnownBad, rightInspection:
 		return true
+	}
+	if technique, ok := strings.CutPrefix(s, rightInspection+":"); ok {
+		return technique != "" && strings.Trim(technique, "abcdefghijklmnopqrstuvwxyz-") == ""
 	}
 	return slices.Contains(classes, bom.Class(s))
 }
@@ -115,9 +122,14 @@ func checkComponent(c bom.Reference) error {
 		return fmt.Errorf("unknown level %q", c.Level)
 	}
 	switch c.Verifiability {
-	case "", "observed", "physical-only":
+	case "", "observed", bom.PhysicalOnly:
 	default:
 		return fmt.Errorf("unknown verifiability %q", c.Verifiability)
+	}
+	switch c.Position.Side {
+	case "", "top", "bottom":
+	default:
+		return fmt.Errorf("unknown side %q", c.Position.Side)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"rsc.io/qr"
 
 	"github.com/assay-hw/assay"
+	"github.com/assay-hw/assay/bom"
 )
 
 // Check writes a result for a person in front of the machine: the verdict to
@@ -81,9 +83,23 @@ func Digest(r *assay.Result) (string, error) {
 // physicalOnly is how the comparison says that no bus can show a part.
 const physicalOnly = "physical-only"
 
-// Inspection lists what the manifest declares and only a person can see.
+// Inspection lists what the manifest declares and only a person can see, in the
+// order of a walk over the board, with positions where the manifest has them.
 func Inspection(r *assay.Result) []string {
 	var out []string
+	for _, u := range r.ToInspect {
+		text := cmp.Or(u.Designator, string(u.Class)+" "+u.Subject)
+		if p := u.Position; p != (bom.Position{}) {
+			text += fmt.Sprintf(" (%s x %.1f mm, y %.1f mm)", cmp.Or(p.Side, "board"), float64(p.X)/1000, float64(p.Y)/1000)
+		}
+		if u.Part != "" {
+			text += ": " + u.Part
+		}
+		out = append(out, text)
+	}
+	if len(out) > 0 {
+		return out
+	}
 	for _, n := range r.NotChecked {
 		if strings.Contains(n.Reason, physicalOnly) {
 			out = append(out, n.What)

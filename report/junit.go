@@ -61,6 +61,13 @@ func JUnit(w io.Writer, r *assay.Result) error {
 		}
 		add(c)
 	}
+	for _, u := range r.Inspections {
+		c := junitCase{Class: "inspection", Name: Plain(u.ID + " " + u.SHA256)}
+		if u.Counts == "no" {
+			c.Skipped = &junitMessage{Message: Plain(InspectionLine(u))}
+		}
+		add(c)
+	}
 	for _, n := range r.NotChecked {
 		add(junitCase{Class: "not checked", Name: Plain(n.What), Skipped: &junitMessage{Message: Plain(n.Reason)}})
 	}

@@ -38,6 +38,12 @@ func Markdown(w io.Writer, r *assay.Result) error {
 	for _, d := range r.Devices {
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", cell(d.Device), d.Declared, d.Matched, d.Unexpected, d.NotObservable)
 	}
+	if len(r.Inspections) > 0 {
+		b.WriteString("\n## Inspections\n\n")
+		for _, u := range r.Inspections {
+			fmt.Fprintf(&b, "- %s\n", cell(InspectionLine(u)))
+		}
+	}
 	if len(r.NotChecked) > 0 {
 		b.WriteString("\n## Not checked\n\n")
 		for _, n := range r.NotChecked {

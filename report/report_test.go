@@ -20,6 +20,7 @@ import (
 	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/inspection"
 	"github.com/assay-hw/assay/report"
 	"github.com/assay-hw/assay/report/html"
 )
@@ -56,6 +57,14 @@ func result() *assay.Result {
 		Coverage:   []bom.Coverage{{Class: bom.PCI, Declared: 21, Matched: 21, Unexpected: 1}},
 		Boot:       []assay.BootCoverage{{PCR: 0, Bank: "sha256", Result: "explained", Referenced: true}, {PCR: 1, Bank: "sha256", Result: "unexplained", Cause: "x"}},
 		NotChecked: []assay.NotChecked{{What: "PCR 10", Reason: "no reference"}, {What: "board <b>U14</b>", Reason: "no bus can show it; the manifest marks it as physical-only"}},
+		Inspections: []inspection.Use{
+			{ID: "AOI-1 <b>", SHA256: "12", Technique: "aoi", Unit: "Example Computer/X-1/S-1", PerformedAt: time.Date(2026, 1, 14, 0, 0, 0, 0, time.UTC), Operator: "X-Ray House, Op 7", Result: "conforms", Coverage: "partial", Attachments: 2, Verified: 1, Signers: []string{"X-Ray House"}, Status: "trusted", Counts: "unit"},
+			{SHA256: "34", Signers: []string{}, Status: "unreadable", Counts: "no", Reason: "\x1b[2Jit is about another machine"},
+		},
+		ToInspect: []bom.Unseen{
+			{Class: bom.Electronic, Subject: "u14", Designator: "<b>U14</b>", Part: "Example EX1", Position: bom.Position{Side: "top", X: 12_300, Y: -4_000}},
+			{Class: bom.Electronic, Subject: "label"},
+		},
 		Map: []assay.PlaceOnBoard{
 			{Designator: "CPU1", Kind: "socket", Subject: "processor:CPU1", Holds: "Example EPYC"},
 			{Designator: "A2", Kind: "dimm"},

@@ -21,6 +21,12 @@ type sarifRun struct {
 	Tool        sarifTool         `json:"tool"`
 	Invocations []sarifInvocation `json:"invocations"`
 	Results     []sarifResult     `json:"results"`
+	Properties  *sarifProperties  `json:"properties,omitempty"`
+}
+
+// sarifProperties is a property bag (SARIF 2.1.0, 3.8).
+type sarifProperties struct {
+	Inspections []string `json:"inspections"`
 }
 
 type sarifInvocation struct {
@@ -99,6 +105,12 @@ func SARIF(w io.Writer, r *assay.Result) error {
 		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{
 			ID: string(c), Name: e.Name, ShortDescription: sarifText{e.Title}, FullDescription: sarifText{e.Meaning}, Help: sarifText{e.Action},
 		})
+	}
+	for _, u := range r.Inspections {
+		if run.Properties == nil {
+			run.Properties = &sarifProperties{}
+		}
+		run.Properties.Inspections = append(run.Properties.Inspections, Plain(InspectionLine(u)))
 	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/inspection"
 )
 
 // Style says how a terminal report looks. The zero value is plain text, 80
@@ -34,6 +35,7 @@ func Text(w io.Writer, r *assay.Result, s Style) error {
 	p.required(r)
 	p.notChecked(r)
 	p.coverage(r)
+	p.inspections(r)
 	p.footer(r)
 	if _, err := io.WriteString(w, p.b.String()); err != nil {
 		return fmt.Errorf("report: %w", err)
@@ -293,6 +295,32 @@ func (p *printer) coverage(r *assay.Result) {
 	if line := BootLine(r); line != "" {
 		p.wrap("  measured boot: ", line)
 	}
+}
+
+// InspectionLine tells one record of a physical inspection and what became of it.
+func InspectionLine(u inspection.Use) string {
+	counts := map[string]string{"unit": "counts for this unit", "lot": "counts for its lot"}[u.Counts]
+	line := fmt.Sprintf("%s %s of %s by %s: %s, %d deviations, %d of %d attachments verified; %s", cmp.Or(u.ID, "record"), u.Technique, cmp.Or(u.Unit, "an unknown unit"), cmp.Or(u.Operator, "nobody"),
+		cmp.Or(u.Result, "not read"), u.Deviations, u.Verified, u.Attachments, cmp.Or(counts, "does not count"))
+	if u.Reason != "" {
+		line += ": " + u.Reason
+	}
+	return line
+}
+
+func (p *printer) inspections(r *assay.Result) {
+	if len(r.Inspections) == 0 {
+		return
+	}
+	p.heading("Inspections")
+	for _, u := range r.Inspections {
+		p.wrap("  ", InspectionLine(u))
+	}
+	inspected := 0
+	for _, c := range r.Coverage {
+		inspected += c.Inspected
+	}
+	p.wrap("  ", fmt.Sprintf("%d declared parts were shown by inspection alone; %d are left.", inspected, len(r.ToInspect)))
 }
 
 // BootLine says what became of each register, "" when none was looked at.

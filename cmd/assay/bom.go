@@ -18,7 +18,7 @@ import (
 
 func newBOMCommand(env *environment) *cobra.Command {
 	return group("bom", "List and compare parts", "  assay bom list server.evidence.zip\n  assay bom diff before.evidence.zip after.evidence.zip",
-		newBOMListCommand(env), newBOMDiffCommand(env), newBOMConvertCommand(env))
+		newBOMListCommand(env), newBOMDiffCommand(env), newBOMConvertCommand(env), newBOMMapCommand(env))
 }
 
 // partList is one side of a comparison: observed parts, or declared lines.

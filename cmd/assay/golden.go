@@ -14,6 +14,7 @@ import (
 	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/inspection"
 	"github.com/assay-hw/assay/knownbad"
 	"github.com/assay-hw/assay/manifest"
 	"github.com/assay-hw/assay/report"
@@ -29,7 +30,7 @@ func newGoldenSignCommand(env *environment) *cobra.Command {
 	var key, cert, file string
 	cmd := &cobra.Command{
 		Use:   "sign FILE",
-		Short: "Sign a manifest, or a list of known-bad firmware (DSSE)",
+		Short: "Sign a manifest, a list of known-bad firmware or a record of an inspection (DSSE)",
 		Long: `Signs a draft or a list, or adds a signature to a signed manifest. The key is PEM: ECDSA
 P-256 or P-384, Ed25519, or RSA (signed with PSS). The certificate file holds the
 chain, signer first, without the root.`,
@@ -55,6 +56,9 @@ chain, signer first, without the root.`,
 		sign := manifest.Sign
 		if knownbad.IsList(raw) {
 			sign = knownbad.Sign
+		}
+		if inspection.IsRecord(raw) {
+			sign = inspection.Sign
 		}
 		signed, err := sign(raw, signer, chain)
 		if err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/assay-hw/assay/report"
 )
 
-// inspection is what a bundle holds, as read and not appraised.
-type inspection struct {
+// observed is what a bundle holds, as read and not appraised.
+type observed struct {
 	Sealed       bool                `json:"sealed"`
 	Index        *evidence.Index     `json:"index,omitempty"`
 	SHA256       string              `json:"sha256"`
@@ -56,7 +56,7 @@ themselves, what the sources contradict, and what could not be collected.`,
 		if err != nil {
 			return err
 		}
-		v := inspection{
+		v := observed{
 			Sealed: b.Sealed(), Index: b.Index(), SHA256: fmt.Sprintf("%x", digest), Parts: bom.Read(b),
 			Firmware: firmware.Read(b, unpack.Decoders()...), Devices: spdm.Observe(b).Devices, NotCollected: b.NotCollected(),
 		}
@@ -78,7 +78,7 @@ themselves, what the sources contradict, and what could not be collected.`,
 	return cmd
 }
 
-func writeInspection(w io.Writer, v inspection, style report.Style) {
+func writeInspection(w io.Writer, v observed, style report.Style) {
 	fmt.Fprintf(w, "evidence sha256:%s, %s\n\n", v.SHA256, sealedWord(v.Sealed))
 	report.Parts(w, v.Parts)
 	fmt.Fprintf(w, "\nboot events (texts are hints)\n")

@@ -33,6 +33,7 @@ type appraisalOptions struct {
 	enrolled []string
 	knownBad []string
 	limit    limitOption
+	looked   inspectionOptions
 }
 
 func (o *appraisalOptions) addFlags(fs *pflag.FlagSet) {
@@ -45,6 +46,7 @@ func (o *appraisalOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.state, "state", "", "directory that remembers manifest versions, against rollback")
 	fs.StringArrayVar(&o.enrolled, "enrolled", nil, "enrolment record of this machine, from attest enroll check; repeatable")
 	fs.StringArrayVar(&o.knownBad, "known-bad", nil, "signed list of known-bad firmware, from golden known-bad; repeatable")
+	o.looked.addFlags(fs)
 	o.now.addFlag(fs)
 	o.limit.addFlag(fs)
 }
@@ -100,6 +102,13 @@ func (o *appraisalOptions) references(env *environment) (c assay.Case, err error
 	}
 	if c.Trust, err = loadTrust(o.trust); err != nil {
 		return c, err
+	}
+	records, err := o.looked.open(c.Trust, o.now, env)
+	if err != nil {
+		return c, err
+	}
+	if len(records) > 0 {
+		c.Inspections = assay.Inspected(records...)
 	}
 	if c.EKRoots, err = loadCertificates(o.ekRoots); err != nil {
 		return c, err
@@ -246,13 +255,17 @@ func newVerifyCommand(env *environment) *cobra.Command {
 		Short: "Appraise evidence against golden manifests",
 		Long: `Appraises an evidence bundle, or a directory tree in the same layout, against
 one or several signed golden manifests and prints the verdict. TCG platform
-certificates, RIMs with their support RIMs and CoRIMs count as manifests too.
+certificates, RIMs with their support RIMs and CoRIMs count as manifests too. Signed
+records of physical inspections (assay inspection) of this unit, or of others of its
+lot, can be given beside it.
 
 Exit codes: 0 pass, 1 fail, 2 review, 3 inconclusive; 64 usage, 65 unreadable
 input, 70 internal error, 74 output error.`,
 		Example: `  assay verify server.evidence.zip --golden golden.signed.json --trust roots/
   assay verify server.evidence.zip --golden golden.signed.json --trust roots/ --ek-roots tpm-roots/ \
-      --nonce 00112233 --format html -o report.html`,
+      --nonce 00112233 --format html -o report.html
+  assay verify server.evidence.zip --golden golden.signed.json --trust roots/ \
+      --inspection aoi.signed.json --inspection clip.signed.json --attachments images/`,
 		Args: exactly(1),
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {

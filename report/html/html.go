@@ -30,6 +30,7 @@ func Write(w io.Writer, r *assay.Result) error {
 		"boot":     report.BootLine,
 		"board":    boardSVG,
 		"inspect":  report.Inspection,
+		"looked":   report.InspectionLine,
 		"join":     func(s []string) string { return strings.Join(s, "; ") },
 		"notable":  func(f finding.Finding) bool { return f.Severity > finding.Info },
 	}).Parse(htmlSource)
