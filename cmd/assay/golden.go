@@ -14,6 +14,7 @@ import (
 	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/keystore"
 	"github.com/assay-hw/assay/knownbad"
 	"github.com/assay-hw/assay/manifest"
 	"github.com/assay-hw/assay/report"
@@ -30,11 +31,16 @@ func newGoldenSignCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign FILE",
 		Short: "Sign a manifest, or a list of known-bad firmware (DSSE)",
-		Long: `Signs a draft or a list, or adds a signature to a signed manifest. The key is PEM: ECDSA
-P-256 or P-384, Ed25519, or RSA (signed with PSS). The certificate file holds the
-chain, signer first, without the root.`,
-		Example: "  assay golden sign golden.json --key vendor.key --cert vendor.pem -o golden.signed.json",
-		Args:    exactly(1),
+		Long: `Signs a draft or a list, or adds a signature to a signed manifest, whose signed bytes
+stay as they are. Keys are ECDSA P-256 or P-384, RSA (signed with PSS), or, in PEM,
+Ed25519. The certificate file holds the chain, signer first, without the root.
+
+` + keyHelp,
+		Example: "  assay golden sign golden.json --key vendor.key --cert vendor.pem -o golden.signed.json\n" +
+			"  assay golden sign golden.signed.json --key second.key --cert second.pem -o golden.both.json\n" +
+			"  assay golden sign golden.json --key tpm:handle=0x81000010 --cert vendor.pem -o golden.signed.json\n" +
+			"  assay golden sign golden.json --key 'pkcs11:token=release;object=golden?module-path=/usr/lib/softhsm/libsofthsm2.so' --cert vendor.pem -o golden.signed.json",
+		Args: exactly(1),
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if key == "" || cert == "" {
@@ -44,13 +50,9 @@ chain, signer first, without the root.`,
 		if err != nil {
 			return err
 		}
-		signer, err := manifest.ReadKey(key)
+		signer, chain, err := openSigner(cmd.Context(), env, key, cert)
 		if err != nil {
-			return unreadable(err)
-		}
-		chain, err := manifest.ReadChain(cert)
-		if err != nil {
-			return unreadable(err)
+			return err
 		}
 		sign := manifest.Sign
 		if knownbad.IsList(raw) {
@@ -63,7 +65,7 @@ chain, signer first, without the root.`,
 		return (&outputOptions{file: file}).write(env, signed)
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&key, "key", "", "private key, PEM")
+	fs.StringVar(&key, "key", "", keystore.Usage)
 	fs.StringVar(&cert, "cert", "", "certificate chain of the signer, PEM, signer first")
 	fs.StringVarP(&file, "output", "o", "", "write to this file instead of standard output")
 	return cmd
