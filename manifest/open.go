@@ -1,6 +1,9 @@
 package manifest
 
 import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -341,16 +344,13 @@ func validPathAt(certs []*x509.Certificate, at time.Time) error {
 // they are listed as not checked, so that a second algorithm can be added to a
 // manifest before every verifier knows it.
 func (o *opener) count(cands []*candidate) (keys [][]*candidate) {
-	at := map[string]int{}
 	for _, c := range cands {
 		if c.failed != nil {
 			continue
 		}
-		id := keyOf(c.path.certs[0])
-		i, known := at[id]
-		if !known {
-			i, at[id] = len(keys), len(keys)
-			keys = append(keys, nil)
+		i := slices.IndexFunc(keys, func(k []*candidate) bool { return sameKey(k[0].path.certs[0], c.path.certs[0]) })
+		if i < 0 {
+			i, keys = len(keys), append(keys, nil)
 		}
 		keys[i] = append(keys[i], c)
 	}
@@ -370,14 +370,18 @@ func (o *opener) count(cands []*candidate) (keys [][]*candidate) {
 	return keys
 }
 
-// keyOf names a public key by its one encoding; what a certificate writes may
-// have several.
-func keyOf(c *x509.Certificate) string {
-	der, err := x509.MarshalPKIXPublicKey(c.PublicKey)
-	if err != nil { // cannot happen: checkKey knows the type
-		der = c.RawSubjectPublicKeyInfo
+// sameKey compares the keys, not their encodings in certificates, of which one
+// key may have several.
+func sameKey(a, b *x509.Certificate) bool {
+	switch k := a.PublicKey.(type) {
+	case ed25519.PublicKey:
+		return k.Equal(b.PublicKey)
+	case *ecdsa.PublicKey:
+		return k.Equal(b.PublicKey)
+	case *rsa.PublicKey:
+		return k.Equal(b.PublicKey)
 	}
-	return hexSum(der)
+	return a.Equal(b) // cannot happen: checkKey knows the type
 }
 
 func (o *opener) least() int { return max(1, o.trust.threshold) }

@@ -86,8 +86,14 @@ func (o *opener) tellNotes() {
 type sighting struct {
 	o     *opener
 	chain []*x509.Certificate
-	at    time.Time // zero: nothing
-	by    string
+	all   []moment
+	moment
+}
+
+// moment is when an authority saw a signature; a zero time is never.
+type moment struct {
+	at time.Time
+	by string
 }
 
 // seen reads the tokens of a signature that holds. Tokens that prove nothing are
@@ -115,9 +121,7 @@ func (o *opener) seen(s signature, sig []byte, chain []*x509.Certificate) *sight
 			out.bad(fmt.Sprintf("time stamp %d on the signature of %s proves nothing: %v", i+1, nameOf(chain[0]), err))
 			continue
 		}
-		if out.at.IsZero() || at.Before(out.at) {
-			out.at, out.by = at, by
-		}
+		out.add(moment{at, by})
 	}
 	return out
 }
@@ -137,6 +141,17 @@ func (o *opener) proven(text string, sig []byte) (time.Time, string, error) {
 	return at, by, err
 }
 
+// add keeps the moments in order of time.
+func (s *sighting) add(m moment) {
+	i := len(s.all)
+	for i > 0 && m.at.Before(s.all[i-1].at) {
+		i--
+	}
+	s.all = append(s.all, m)
+	copy(s.all[i+1:], s.all[i:])
+	s.all[i] = m
+}
+
 func (s *sighting) bad(why string) {
 	s.o.notes = append(s.o.notes, note{problem{finding.ManifestBadSignature, "a time stamp that holds", "one that does not", why + "; the signature counts as if it had none"}, finding.Low})
 }
@@ -148,18 +163,30 @@ func (s *sighting) proves(code finding.Code, what string) {
 	}, finding.Info})
 }
 
-// path returns the path as it was when the signature was seen, if it is not
-// valid any more and was then.
+// path chooses the earliest time at which the signer could sign, and returns the
+// path as it was then, if it is not valid any more. What existed at one time
+// existed at every later one.
 func (s *sighting) path(p path) path {
-	if p.late == nil || s.at.IsZero() {
+	var then path
+	var why error
+	for _, m := range s.all {
+		q, err := s.o.trust.build(s.chain, m.at)
+		if err == nil {
+			err = q.late
+		}
+		if err == nil {
+			s.moment, then = m, q
+			break
+		}
+		if why == nil {
+			why = fmt.Errorf("the time stamp of %s, %s, does not help the signature of %s: %w", m.by, m.at.UTC().Format(time.RFC3339), nameOf(s.chain[0]), err)
+		}
+	}
+	switch {
+	case s.at.IsZero() && why != nil:
+		s.bad(why.Error())
 		return p
-	}
-	then, err := s.o.trust.build(s.chain, s.at)
-	if err == nil && then.late != nil {
-		err = then.late
-	}
-	if err != nil {
-		s.bad(fmt.Sprintf("the time stamp of %s, %s, does not help the signature of %s: %v", s.by, s.at.UTC().Format(time.RFC3339), nameOf(s.chain[0]), err))
+	case s.at.IsZero() || p.late == nil:
 		return p
 	}
 	s.proves(finding.ManifestTime, p.late.Error())

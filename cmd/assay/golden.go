@@ -23,7 +23,7 @@ import (
 func newGoldenCommand(env *environment) *cobra.Command {
 	return group("golden", "Draft, sign and check golden manifests",
 		"  assay golden draft unit.evidence.zip -o golden.json",
-		newGoldenDraftCommand(env), newGoldenSignCommand(env), newGoldenVerifyCommand(env), newGoldenShowCommand(env), newGoldenDiffCommand(env), newGoldenImportCommand(env), newGoldenExportCommand(env), newKnownBadCommand(env), newGoldenLintCommand(env))
+		newGoldenDraftCommand(env), newGoldenSignCommand(env), newGoldenTimestampCommand(env), newGoldenVerifyCommand(env), newGoldenShowCommand(env), newGoldenDiffCommand(env), newGoldenImportCommand(env), newGoldenExportCommand(env), newKnownBadCommand(env), newGoldenLintCommand(env))
 }
 
 func newGoldenSignCommand(env *environment) *cobra.Command {
@@ -85,7 +85,7 @@ type manifestCheck struct {
 
 func newGoldenVerifyCommand(env *environment) *cobra.Command {
 	var trust []string
-	var state string
+	var state, sigstoreRoot string
 	var now nowOption
 	var out outputOptions
 	cmd := &cobra.Command{
@@ -93,9 +93,11 @@ func newGoldenVerifyCommand(env *environment) *cobra.Command {
 		Short: "Check a manifest's signature, signer, scope, validity and version",
 		Long: `Checks a signed manifest without any evidence; also a TCG platform certificate, RIM or
 CoRIM, with what belongs to it behind it: deltas, support RIMs, certificates of
-issuers. Exit codes are those of verdicts.`,
+issuers; or a Sigstore bundle, over the manifest in it or over a file that lies beside
+it or is given too. Exit codes are those of verdicts.`,
 		Example: "  assay golden verify golden.signed.json --trust roots/ --state state/\n" +
-			"  assay golden verify rim.swidtag support.rimel --trust roots/",
+			"  assay golden verify rim.swidtag support.rimel --trust roots/\n" +
+			"  assay golden verify golden.json.sigstore.json --sigstore-root trusted_root.json --trust roots/",
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if err := out.check("text", "json"); err != nil {
@@ -112,7 +114,7 @@ issuers. Exit codes are those of verdicts.`,
 		if len(args) == 0 {
 			return usage("%s takes at least 1 argument, got 0", cmd.CommandPath())
 		}
-		opened, rep, err := openOne(args, t, at)
+		opened, rep, err := openOne(args, sigstoreRoot, t, at)
 		if err != nil {
 			return err
 		}
@@ -129,6 +131,7 @@ issuers. Exit codes are those of verdicts.`,
 		return printManifestCheck(env, &out, rep, opened != nil)
 	}
 	addTrustFlag(cmd.Flags(), &trust)
+	addSigstoreFlag(cmd.Flags(), &sigstoreRoot)
 	cmd.Flags().StringVar(&state, "state", "", "directory that remembers manifest versions, against rollback")
 	now.addFlag(cmd.Flags())
 	out.addFlags(cmd.Flags(), "text", "json")
@@ -136,8 +139,8 @@ issuers. Exit codes are those of verdicts.`,
 }
 
 // openOne opens one document with the files that belong to it.
-func openOne(paths []string, t *manifest.Trust, at time.Time) (*manifest.Trusted, manifest.Report, error) {
-	set, err := openVendorFiles(paths, t, at)
+func openOne(paths []string, sigstoreRoot string, t *manifest.Trust, at time.Time) (*manifest.Trusted, manifest.Report, error) {
+	set, err := openVendorFiles(paths, sigstoreRoot, t, at)
 	if err != nil {
 		return nil, manifest.Report{}, err
 	}
