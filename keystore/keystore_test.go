@@ -13,6 +13,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
@@ -105,20 +106,36 @@ func TestPEM(t *testing.T) {
 	refused(t, filepath.Join(dir, "none"), "no such file")
 }
 
+func TestReadChain(t *testing.T) {
+	k := newEC(t, elliptic.P256())
+	c := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, k.Public(), k)
+	require.NoError(t, err)
+	one := pemOf("CERTIFICATE", der)
+	got, err := keystore.ReadChain(write(t, t.TempDir(), "chain.pem", append(append(pkcs8(t, k), one...), one...)))
+	require.NoError(t, err)
+	require.Len(t, got, 2, "keys in the file are passed over")
+	for _, bad := range []string{"", "hello", string(pemOf("CERTIFICATE", []byte("x")))} {
+		file := write(t, t.TempDir(), "bad.pem", []byte(bad))
+		_, err = keystore.ReadChain(file)
+		require.ErrorContains(t, err, file)
+	}
+}
+
 func TestURIsThatAreRefused(t *testing.T) {
 	for uri, want := range map[string]string{
-		"tpm:":                                     "",
-		"tpm:handle=5":                             "no persistent handle",
-		"tpm:handle=0x81000001;file=x":             "one of handle and file",
+		"tpm:":                         "",
+		"tpm:handle=5":                 "no persistent handle",
+		"tpm:handle=0x81000001;file=x": "one of handle and file",
 		"tpm:handle=0x81000001;handle=0x81000002":  "twice",
 		"tpm:handle=0x81000001;pin-value=secret":   "everybody",
 		"tpm:handle=0x81000001;device=elsewhere":   "TPM address",
 		"tpm:handle=0x81000001;device=/dev/no-tpm": "",
-		"tpm:file=%zz":                             "no byte",
-		"tpm:keys=x":                               "not known",
-		"tpmkey:file=x":                            "tpm:file=FILE",
-		"pkcs11:token=x":                           "names no key",
-		"pkcs11:object=x?pin-value=1":              "everybody",
+		"tpm:file=%zz":                "no byte",
+		"tpm:keys=x":                  "not known",
+		"tpmkey:file=x":               "tpm:file=FILE",
+		"pkcs11:token=x":              "names no key",
+		"pkcs11:object=x?pin-value=1": "everybody",
 	} {
 		refused(t, uri, want)
 	}
@@ -287,14 +304,14 @@ func TestTokens(t *testing.T) {
 		signs(t, open(t, "pkcs11:token=release;"+key+module))
 	}
 	for uri, want := range map[string]string{
-		"pkcs11:token=release;object=none" + module:         "no private key that fits",
-		"pkcs11:token=release;object=p256;id=%02" + module:  "no private key that fits",
-		"pkcs11:token=release;object=twice" + module:        "2 keys fit",
-		"pkcs11:token=none;object=p256" + module:            `there are: "`,
-		"pkcs11:object=p256" + module:                       "2 tokens fit",
-		"pkcs11:token=release;object=p256":                  "no module",
-		"pkcs11:object=p256?module-path=/nonexistent/x.so":  "cannot be loaded",
-		"pkcs11:object=p256?module-path=" + pin:             "cannot be loaded",
+		"pkcs11:token=release;object=none" + module:           "no private key that fits",
+		"pkcs11:token=release;object=p256;id=%02" + module:    "no private key that fits",
+		"pkcs11:token=release;object=twice" + module:          "2 keys fit",
+		"pkcs11:token=none;object=p256" + module:              `there are: "`,
+		"pkcs11:object=p256" + module:                         "2 tokens fit",
+		"pkcs11:token=release;object=p256":                    "no module",
+		"pkcs11:object=p256?module-path=/nonexistent/x.so":    "cannot be loaded",
+		"pkcs11:object=p256?module-path=" + pin:               "cannot be loaded",
 		"pkcs11:token=release;slot-id=0;object=p256" + module: "no token fits",
 	} {
 		refused(t, uri, want)

@@ -9,10 +9,8 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 )
 
@@ -104,32 +102,4 @@ func makeSignature(key crypto.Signer, msg []byte) ([]byte, error) {
 		return key.Sign(rand.Reader, d[:], pssOptions)
 	}
 	return nil, fmt.Errorf("%w: %T", errAlgorithm, key.Public())
-}
-
-// ReadChain reads a certificate chain from a PEM file, leaf first.
-func ReadChain(name string) ([]*x509.Certificate, error) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
-	}
-	var out []*x509.Certificate
-	for rest := b; ; {
-		var block *pem.Block
-		at := len(b) - len(rest)
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %s: offset %d: %w", name, at, err)
-		}
-		out = append(out, c)
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("certificate %s: holds no certificate in PEM form", name)
-	}
-	return out, nil
 }

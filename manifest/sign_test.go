@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/json"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -82,24 +81,6 @@ func TestSignRefusesAndSaysWhatToDo(t *testing.T) {
 	} {
 		_, err := Sign(tt.raw, tt.key.key, tt.with)
 		require.ErrorContains(t, err, tt.want, name)
-	}
-}
-
-func TestReadChain(t *testing.T) {
-	root := newRoot(t, "root")
-	h := root.below(t, "issuing").issue(t)
-	var text []byte
-	for _, c := range h.chain {
-		text = append(text, pemOf("CERTIFICATE", c.Raw)...)
-	}
-	got, err := ReadChain(write(t, filepath.Join(t.TempDir(), "chain.pem"), text))
-	require.NoError(t, err)
-	require.Len(t, got, 2)
-	require.True(t, got[0].Equal(h.cert))
-	for _, bad := range []string{"", "hello", string(pemOf("CERTIFICATE", []byte("x")))} {
-		file := write(t, filepath.Join(t.TempDir(), "bad.pem"), []byte(bad))
-		_, err = ReadChain(file)
-		require.ErrorContains(t, err, file)
 	}
 }
 

@@ -13,14 +13,10 @@ import (
 	"github.com/assay-hw/assay/finding"
 )
 
-// TimeStamps reads time stamp tokens. Package manifest/timestamp makes one;
-// where a program has none, tokens prove nothing and are told as not checked.
-type TimeStamps interface {
-	// Proven returns the time at which an authority saw a signature, and the
-	// authority's name. It is an error when the token is malformed, is over
-	// other bytes, or is by nobody who is believed at now.
-	Proven(token, signature []byte, now time.Time) (at time.Time, by string, err error)
-}
+// timeStamps reads a time stamp token: when an authority saw the signed bytes, and
+// the authority's name. It is an error when the token is malformed, is over other
+// bytes, or is by nobody who is believed at now.
+type timeStamps func(token, signed []byte, now time.Time) (at time.Time, by string, err error)
 
 const (
 	// tsaDir lies beside the roots and holds those of time stamping authorities.
@@ -42,8 +38,12 @@ func (t *Trust) TimeAuthorities() ([]*x509.Certificate, []*x509.RevocationList) 
 	return slices.Clone(t.authorities), lists
 }
 
-// ReadTimeStamps lets time stamp tokens prove when a manifest was signed.
-func (t *Trust) ReadTimeStamps(s TimeStamps) { t.stamps = s }
+// ReadTimeStamps lets time stamp tokens prove when a manifest was signed. Package
+// manifest/timestamp has a reader; where a program has none, tokens prove nothing
+// and are told as not checked.
+func (t *Trust) ReadTimeStamps(proven func(token, signed []byte, now time.Time) (at time.Time, by string, err error)) {
+	t.stamps = proven
+}
 
 // addAuthorities reads the directory of time stamping authorities. It holds
 // nothing else: grants there would be for nobody.
@@ -134,7 +134,7 @@ func (o *opener) proven(text string, sig []byte) (time.Time, string, error) {
 	if err != nil {
 		return time.Time{}, "", err
 	}
-	at, by, err := o.trust.stamps.Proven(token, sig, o.now)
+	at, by, err := o.trust.stamps(token, sig, o.now)
 	if err == nil && at.After(o.now.Add(clockSkew)) {
 		err = errors.New("is of the future: " + at.UTC().Format(time.RFC3339))
 	}
@@ -203,46 +203,50 @@ func (s *sighting) spared(passed []string) {
 	}
 }
 
-// Signed is one signature of an envelope, without any check.
-type Signed struct {
-	Signer     string // as its certificate says
-	Signature  []byte
-	TimeStamps int
+// Envelope is a signed manifest, for whoever adds time stamps to its signatures.
+// Nothing in it is verified.
+type Envelope struct{ env *envelope }
+
+// Read reads an envelope.
+func (e *Envelope) Read(raw []byte) error {
+	if len(raw) > maxBytes {
+		return fmt.Errorf("envelope: exceeds the limit of %d bytes", maxBytes)
+	}
+	if !isEnvelope(raw) {
+		return errors.New("is not signed: assay golden sign comes first")
+	}
+	env, _, err := decodeEnvelope(raw)
+	if err != nil {
+		return err
+	}
+	if len(env.Signatures) == 0 || len(env.Signatures) > maxSignatures {
+		return fmt.Errorf("envelope: %d signatures, want 1 to %d", len(env.Signatures), maxSignatures)
+	}
+	e.env = env
+	return nil
 }
 
-// Signatures lists the signatures of an envelope in order. Nothing is verified:
-// it is for whoever asks an authority for a time stamp on them.
-func Signatures(raw []byte) ([]Signed, error) {
-	env, err := stampable(raw)
+// Signatures is how many there are.
+func (e *Envelope) Signatures() int { return len(e.env.Signatures) }
+
+// Signature returns the bytes of a signature, counted from 0, who its certificate
+// says made it, and how many time stamps it has.
+func (e *Envelope) Signature(number int) (sig []byte, signer string, stamps int, err error) {
+	s := e.env.Signatures[number]
+	if sig, err = decode64(s.Sig); err != nil {
+		return nil, "", 0, fmt.Errorf("envelope: signature %d: %w", number+1, err)
+	}
+	chain, err := parseChain(s.X5C)
 	if err != nil {
-		return nil, err
+		return nil, "", 0, fmt.Errorf("envelope: signature %d: %w", number+1, err)
 	}
-	var out []Signed
-	for i, s := range env.Signatures {
-		sig, err := decode64(s.Sig)
-		if err != nil {
-			return nil, fmt.Errorf("envelope: signature %d: %w", i+1, err)
-		}
-		chain, err := parseChain(s.X5C)
-		if err != nil {
-			return nil, fmt.Errorf("envelope: signature %d: %w", i+1, err)
-		}
-		out = append(out, Signed{nameOf(chain[0]), sig, len(s.Timestamps)})
-	}
-	return out, nil
+	return sig, nameOf(chain[0]), len(s.Timestamps), nil
 }
 
-// AddTimeStamp puts a token, DER, beside the signature of that number, from 0.
-// The signed bytes stay as they are. The caller has checked the token.
-func AddTimeStamp(raw []byte, number int, token []byte) ([]byte, error) {
-	env, err := stampable(raw)
-	if err != nil {
-		return nil, err
-	}
-	if number < 0 || number >= len(env.Signatures) {
-		return nil, fmt.Errorf("envelope: no signature %d", number+1)
-	}
-	s := &env.Signatures[number]
+// Stamp returns the envelope with a token, DER, beside a signature. The signed
+// bytes stay as they are. The caller has checked the token.
+func (e *Envelope) Stamp(number int, token []byte) ([]byte, error) {
+	s := &e.env.Signatures[number]
 	text := base64.StdEncoding.EncodeToString(token)
 	switch {
 	case len(token) > maxTokenBytes:
@@ -253,22 +257,5 @@ func AddTimeStamp(raw []byte, number int, token []byte) ([]byte, error) {
 		return nil, fmt.Errorf("time stamp: the signature has %d, which is the limit", maxTokens)
 	}
 	s.Timestamps = append(s.Timestamps, text)
-	return env.encode()
-}
-
-func stampable(raw []byte) (*envelope, error) {
-	if len(raw) > maxBytes {
-		return nil, fmt.Errorf("envelope: exceeds the limit of %d bytes", maxBytes)
-	}
-	if !isEnvelope(raw) {
-		return nil, errors.New("is not signed: assay golden sign comes first")
-	}
-	env, _, err := decodeEnvelope(raw)
-	if err != nil {
-		return nil, err
-	}
-	if len(env.Signatures) == 0 || len(env.Signatures) > maxSignatures {
-		return nil, fmt.Errorf("envelope: %d signatures, want 1 to %d", len(env.Signatures), maxSignatures)
-	}
-	return env, nil
+	return e.env.encode()
 }

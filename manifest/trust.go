@@ -31,7 +31,7 @@ type Trust struct {
 
 	authorities []*x509.Certificate // roots of time stamping authorities
 	stampLists  []revocationList    // that lay beside those
-	stamps      TimeStamps          // nil: tokens cannot be read
+	stamps      timeStamps          // nil: tokens cannot be read
 }
 
 type revocationList struct {

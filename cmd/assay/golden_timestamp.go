@@ -69,15 +69,15 @@ func (o *timestampOptions) run(env *environment, path string) error {
 	if err != nil {
 		return err
 	}
-	signatures, err := manifest.Signatures(raw)
-	if err != nil {
+	e := &manifest.Envelope{}
+	if err := e.Read(raw); err != nil {
 		return unreadable(fmt.Errorf("%s: %w", path, err))
 	}
 	var out []byte
 	if o.request {
-		out, err = o.ask(path, signatures)
+		out, err = o.ask(path, e)
 	} else {
-		out, err = o.take(env, raw, path, signatures)
+		out, err = o.take(env, path, e)
 	}
 	if err != nil {
 		return err
@@ -85,31 +85,39 @@ func (o *timestampOptions) run(env *environment, path string) error {
 	return (&outputOptions{file: o.file}).write(env, out)
 }
 
-func (o *timestampOptions) ask(path string, signatures []manifest.Signed) ([]byte, error) {
+func (o *timestampOptions) ask(path string, e *manifest.Envelope) ([]byte, error) {
 	n := o.number - 1
 	if o.number == 0 {
 		var open []int
-		for i, s := range signatures {
-			if s.TimeStamps == 0 {
+		for i := range e.Signatures() {
+			_, _, stamps, err := e.Signature(i)
+			if err != nil {
+				return nil, unreadable(fmt.Errorf("%s: %w", path, err))
+			}
+			if stamps == 0 {
 				open = append(open, i)
 			}
 		}
 		if len(open) != 1 {
-			return nil, usage("%s: %d of %d signatures have no time stamp; choose one with --signature", path, len(open), len(signatures))
+			return nil, usage("%s: %d of %d signatures have no time stamp; choose one with --signature", path, len(open), e.Signatures())
 		}
 		n = open[0]
 	}
-	if n < 0 || n >= len(signatures) {
-		return nil, usage("--signature %d: %s has %d", o.number, path, len(signatures))
+	if n < 0 || n >= e.Signatures() {
+		return nil, usage("--signature %d: %s has %d", o.number, path, e.Signatures())
 	}
-	q, err := timestamp.Request(signatures[n].Signature)
+	sig, _, _, err := e.Signature(n)
+	if err != nil {
+		return nil, unreadable(fmt.Errorf("%s: %w", path, err))
+	}
+	q, err := timestamp.Request(sig)
 	if err != nil {
 		return nil, &exitError{exitInternal, err}
 	}
 	return q, nil
 }
 
-func (o *timestampOptions) take(env *environment, raw []byte, path string, signatures []manifest.Signed) ([]byte, error) {
+func (o *timestampOptions) take(env *environment, path string, e *manifest.Envelope) ([]byte, error) {
 	answer, err := readInput(o.response, maxStampBytes)
 	if err != nil {
 		return nil, err
@@ -129,17 +137,21 @@ func (o *timestampOptions) take(env *environment, raw []byte, path string, signa
 		return nil, err
 	}
 	var why error
-	for i, s := range signatures {
-		at, by, err := check(token, s.Signature)
+	for i := range e.Signatures() {
+		sig, signer, _, err := e.Signature(i)
 		if err != nil {
-			why = errors.Join(why, fmt.Errorf("signature %d (%s): %w", i+1, s.Signer, err))
+			return nil, unreadable(fmt.Errorf("%s: %w", path, err))
+		}
+		at, by, err := check(token, sig)
+		if err != nil {
+			why = errors.Join(why, fmt.Errorf("signature %d (%s): %w", i+1, signer, err))
 			continue
 		}
-		fmt.Fprintf(env.stderr, "signature %d, %s, was seen %s by %s\n", i+1, report.Plain(s.Signer), at.UTC().Format(time.RFC3339), report.Plain(by))
+		fmt.Fprintf(env.stderr, "signature %d, %s, was seen %s by %s\n", i+1, report.Plain(signer), at.UTC().Format(time.RFC3339), report.Plain(by))
 		if !checked {
 			fmt.Fprintln(env.stderr, "not checked: the authority; give --trust with its root in the directory tsa")
 		}
-		out, err := manifest.AddTimeStamp(raw, i, token)
+		out, err := e.Stamp(i, token)
 		if err != nil {
 			return nil, unreadable(fmt.Errorf("%s: %w", path, err))
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/assay-hw/assay/keystore"
-	"github.com/assay-hw/assay/manifest"
 )
 
 // keyHelp tells what --key takes, in the help of commands that sign.
@@ -28,7 +27,7 @@ command line.`
 // openSigner opens a key and the chain of its certificate, and tells when they
 // do not belong together before anything is signed.
 func openSigner(ctx context.Context, env *environment, key, cert string) (crypto.Signer, []*x509.Certificate, error) {
-	chain, err := manifest.ReadChain(cert)
+	chain, err := keystore.ReadChain(cert)
 	if err != nil {
 		return nil, nil, unreadable(err)
 	}

@@ -192,7 +192,7 @@ func loadTrust(paths []string) (*manifest.Trust, error) {
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	t.ReadTimeStamps(timestamp.New(t.TimeAuthorities()))
+	t.ReadTimeStamps(timestamp.New(t.TimeAuthorities()).Proven)
 	return t, nil
 }
 

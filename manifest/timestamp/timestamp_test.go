@@ -141,21 +141,30 @@ func newWorld(t testing.TB) *world {
 	require.NoError(t, err)
 	w.raw, err = manifest.Sign(draft, w.signer.key, []*x509.Certificate{w.signer.cert})
 	require.NoError(t, err)
-	s, err := manifest.Signatures(w.raw)
+	var e manifest.Envelope
+	require.NoError(t, e.Read(w.raw))
+	w.signature, _, _, err = e.Signature(0)
 	require.NoError(t, err)
-	w.signature = s[0].Signature
 	return w
+}
+
+func stamped(t testing.TB, raw, token []byte) []byte {
+	t.Helper()
+	var e manifest.Envelope
+	require.NoError(t, e.Read(raw))
+	out, err := e.Stamp(0, token)
+	require.NoError(t, err)
+	return out
 }
 
 func (w *world) open(t testing.TB, at time.Time, tokens ...[]byte) (*manifest.Trusted, manifest.Report) {
 	t.Helper()
 	trust, err := manifest.LoadTrust([]string{w.dir})
 	require.NoError(t, err)
-	trust.ReadTimeStamps(New(trust.TimeAuthorities()))
+	trust.ReadTimeStamps(New(trust.TimeAuthorities()).Proven)
 	raw := w.raw
 	for _, k := range tokens {
-		raw, err = manifest.AddTimeStamp(raw, 0, k)
-		require.NoError(t, err)
+		raw = stamped(t, raw, k)
 	}
 	return manifest.Open(raw, trust, at)
 }
@@ -262,8 +271,7 @@ func TestNobodyToBelieve(t *testing.T) {
 	require.Contains(t, rep.NotChecked[0].Reason, "tsa")
 	trust, err := manifest.LoadTrust([]string{w.dir})
 	require.NoError(t, err)
-	raw, err := manifest.AddTimeStamp(w.raw, 0, good)
-	require.NoError(t, err)
+	raw := stamped(t, w.raw, good)
 	trusted, rep = manifest.Open(raw, trust, signedAt.AddDate(0, 1, 0))
 	require.NotNil(t, trusted, "a program that reads no tokens reads the manifest")
 	require.Contains(t, rep.NotChecked[0].Reason, "cannot read")
