@@ -111,9 +111,7 @@ func rootOf(t testing.TB, v *ca.VirtualSigstore, certificateLogs bool) *Root {
 	require.NoError(t, err)
 	raw, err := r.MarshalJSON()
 	require.NoError(t, err)
-	if dir := os.Getenv("ASSAY_KEEP_SIGSTORE"); dir != "" {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "trusted_root.json"), raw, 0o600))
-	}
+	keep(t, "trusted_root.json", raw)
 	out, err := ReadRoot(raw)
 	require.NoError(t, err)
 	return out
@@ -238,9 +236,19 @@ func TestBundleOverAFile(t *testing.T) {
 		require.Nil(t, trusted)
 		require.Contains(t, rep.Findings[0].Why, "was not given")
 	}
+	a, err := v.Attest(subject, issuer, file)
+	require.NoError(t, err)
+	keep(t, "golden.json.sigstore.json", raw)
+	keep(t, "statement.sigstore.json", bundleOf(t, v, a, nil))
+	keep(t, "golden.json", file)
+}
+
+// keep records the files of cmd/assay/testdata/sigstore:
+// ASSAY_KEEP_SIGSTORE=../../cmd/assay/testdata/sigstore go test ./manifest/sigstore -run OverAFile
+func keep(t testing.TB, name string, b []byte) {
+	t.Helper()
 	if dir := os.Getenv("ASSAY_KEEP_SIGSTORE"); dir != "" {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "golden.json.sigstore.json"), raw, 0o600))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "golden.json"), file, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
 	}
 }
 
