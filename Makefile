@@ -9,12 +9,17 @@ FUZZTIME ?= 20s
 # counts more than fast.
 SCANNER_FLAGS := -trimpath -gcflags=all=-l -ldflags '-s -w -buildid='
 
-.PHONY: build demo test e2e lint bench fuzz docs clean
+.PHONY: build build-pkcs11 demo test e2e lint bench fuzz docs clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/assay ./cmd/assay
 	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build $(SCANNER_FLAGS) -o bin/assay-scanner ./cmd/scanner
 	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build $(SCANNER_FLAGS) -o bin/assay-sender ./cmd/sender
+
+# The program for keys in PKCS #11 tokens; modules are C libraries, so that it
+# needs a C compiler and is not static.
+build-pkcs11:
+	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '-s -w' -o bin/assay-pkcs11 ./cmd/assay-pkcs11
 
 demo: build
 	bash demo/demo.sh

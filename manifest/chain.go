@@ -3,8 +3,10 @@ package manifest
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -139,8 +141,10 @@ func nameOf(c *x509.Certificate) string {
 }
 
 // revoked looks a path up in the revocation lists. Lists that are out of date
-// still revoke; that they may lack newer entries is returned as stale.
-func (t *Trust) revoked(certs []*x509.Certificate, now time.Time) (stale []string, by error) {
+// still revoke; that they may lack newer entries is returned as stale. What was
+// proved to be older than a revocation without any doubt about the key is not
+// revoked by it; such revocations are returned as passed.
+func (t *Trust) revoked(certs []*x509.Certificate, now, proved time.Time) (stale, passed []string, by error) {
 	for i, c := range certs[:len(certs)-1] {
 		issuer := certs[i+1]
 		for _, l := range t.lists {
@@ -155,65 +159,140 @@ func (t *Trust) revoked(certs []*x509.Certificate, now time.Time) (stale []strin
 				stale = append(stale, fmt.Sprintf("%s: out of date since %s", l.file, l.NextUpdate.UTC().Format(time.RFC3339)))
 			}
 			for _, e := range l.RevokedCertificateEntries {
-				if e.SerialNumber.Cmp(c.SerialNumber) == 0 {
-					return stale, fmt.Errorf("certificate of %s was revoked %s (%s)", nameOf(c), e.RevocationTime.UTC().Format(time.RFC3339), l.file)
+				if e.SerialNumber.Cmp(c.SerialNumber) != 0 {
+					continue
 				}
+				what := fmt.Sprintf("certificate of %s was revoked %s (%s)", nameOf(c), e.RevocationTime.UTC().Format(time.RFC3339), l.file)
+				if !spares(e, proved) {
+					return stale, nil, errors.New(what)
+				}
+				passed = append(passed, what)
 			}
 		}
 	}
-	return stale, nil
+	return stale, passed, nil
 }
 
-// rights is what one signer may say about one manufacturer.
+// harmless are the reasons for a revocation that say that nobody else had the
+// key (RFC 5280, 5.3.1): affiliationChanged, superseded, cessationOfOperation,
+// privilegeWithdrawn. Without a reason the key may have been stolen, and no time
+// is early enough.
+var harmless = []int{3, 4, 5, 9}
+
+// invalidityDate says since when a key is in doubt (RFC 5280, 5.3.2).
+const invalidityDate = "2.5.29.24"
+
+// spares reports whether a revocation leaves what was signed before it.
+func spares(e x509.RevocationListEntry, proved time.Time) bool {
+	if proved.IsZero() || !proved.Before(e.RevocationTime) || !slices.Contains(harmless, e.ReasonCode) {
+		return false
+	}
+	for _, x := range e.Extensions {
+		if x.Id.String() != invalidityDate {
+			continue
+		}
+		var since time.Time
+		if rest, err := asn1.UnmarshalWithParams(x.Value, &since, "generalized"); err != nil || len(rest) > 0 || !proved.Before(since) {
+			return false
+		}
+	}
+	return true
+}
+
+// rights is what one signer may say about one manufacturer, and how many keys
+// have to say it with this one.
 type rights struct {
-	all       bool
-	classes   map[string]bool
+	all       int            // keys for anything at all; 0 when it may not say everything
+	classes   map[string]int // keys for one class
 	deltaOnly bool
-	threshold int
 	reason    string // why there are none
 }
 
-func (r rights) any() bool { return r.all || len(r.classes) > 0 }
+func (r rights) any() bool { return r.all > 0 || len(r.classes) > 0 }
 
-// has reports whether a right is held. "boot" stands for all its parts.
-func (r rights) has(right string) bool {
-	if r.all || r.classes[right] {
-		return true
+// needs is how many keys have to agree, this one included, or 0 when the right
+// is not held. "boot" stands for all its parts.
+func (r rights) needs(right string) int {
+	n := max(r.all, r.classes[right])
+	if right == rightBootPlatform || right == rightBootSoftware {
+		n = max(n, r.classes[rightBoot])
 	}
-	return (right == rightBootPlatform || right == rightBootSoftware) && r.classes[rightBoot]
+	return n
 }
 
-// rightsOf looks up what the holder of a path may say about a manufacturer. A
-// grant that names the signer replaces the default rule, so that it can narrow.
-func (t *Trust) rightsOf(certs []*x509.Certificate, manufacturer string) rights {
-	r := rights{classes: map[string]bool{}, deltaOnly: true, threshold: max(1, t.threshold)}
-	named := false
+// named are rights that stand for all that are held: the classes, and anything
+// else.
+func (r rights) named() map[string]int {
+	out := maps.Clone(r.classes)
+	if r.all > 0 {
+		if out == nil {
+			out = map[string]int{}
+		}
+		out["anything"] = r.all
+	}
+	return out
+}
+
+// fewest is how many keys have to agree about what asks for the fewest.
+func (r rights) fewest() int {
+	n := 0
+	for _, k := range r.named() {
+		if n == 0 || k < n {
+			n = k
+		}
+	}
+	return n
+}
+
+// voice is who signed: the holder of a path to a root, leaf first, or an
+// identity that a Sigstore authority vouched for, and then the leaf alone.
+type voice struct {
+	certs    []*x509.Certificate
+	identity *Identity
+}
+
+func (v voice) name() string {
+	if v.identity != nil {
+		return v.identity.Subject + " (" + v.identity.Issuer + ")"
+	}
+	return nameOf(v.certs[0])
+}
+
+// rightsOf looks up what a signer may say about a manufacturer. A grant that
+// names the signer replaces the default rule, so that it can narrow.
+func (t *Trust) rightsOf(v voice, manufacturer string) rights {
+	r := rights{classes: map[string]int{}, deltaOnly: true}
+	least, named := max(1, t.threshold), false
 	for _, g := range t.grants {
-		if !g.Signer.selects(certs) {
+		if !g.Signer.selects(v) {
 			continue
 		}
 		named = true
-		if !g.covers(certs[0], manufacturer) {
+		if !g.covers(v, manufacturer) {
 			r.reason = "no grant lets it speak for " + manufacturer
 			continue
 		}
-		if err := g.purpose(certs[0]); err != nil {
+		if err := g.purpose(v); err != nil {
 			r.reason = err.Error()
 			continue
 		}
 		r.deltaOnly = r.deltaOnly && g.DeltaOnly
-		r.threshold = max(r.threshold, g.Threshold)
 		if len(g.Classes) == 0 {
-			r.all = true
+			r.all = max(r.all, least, g.Threshold)
 		}
 		for _, c := range g.Classes {
-			r.classes[c] = true
+			r.classes[c] = max(r.classes[c], least, g.Threshold)
 		}
 	}
 	if named {
 		return r
 	}
 	r.deltaOnly = false
+	if v.identity != nil {
+		r.reason = "no grant names the identity " + v.name()
+		return r
+	}
+	certs := v.certs
 	if err := defaultPurpose(certs[0]); err != nil {
 		r.reason = err.Error()
 		return r
@@ -226,12 +305,15 @@ func (t *Trust) rightsOf(certs []*x509.Certificate, manufacturer string) rights 
 		r.reason = fmt.Sprintf("its organisation %q is not the manufacturer %q", strings.Join(certs[0].Subject.Organization, ", "), manufacturer)
 		return r
 	}
-	r.all = true
+	r.all = least
 	return r
 }
 
-func (s signerRule) selects(certs []*x509.Certificate) bool {
-	leaf, root := certs[0], certs[len(certs)-1]
+func (s signerRule) selects(v voice) bool {
+	if s.Identity != nil || v.identity != nil {
+		return s.Identity != nil && v.identity != nil && *s.Identity == *v.identity
+	}
+	leaf, root := v.certs[0], v.certs[len(v.certs)-1]
 	if s.Organization != "" && !slices.ContainsFunc(leaf.Subject.Organization, func(o string) bool { return sameOrganization(o, s.Organization) }) {
 		return false
 	}
@@ -241,17 +323,21 @@ func (s signerRule) selects(certs []*x509.Certificate) bool {
 	return s.Root == "" || strings.EqualFold(s.Root, hexSum(root.Raw))
 }
 
-func (g grant) covers(leaf *x509.Certificate, manufacturer string) bool {
+func (g grant) covers(v voice, manufacturer string) bool {
 	names := g.Manufacturers
-	if len(names) == 0 {
-		names = leaf.Subject.Organization
+	if len(names) == 0 && v.identity == nil {
+		names = v.certs[0].Subject.Organization
 	}
 	return slices.ContainsFunc(names, func(n string) bool { return n == "*" || sameOrganization(n, manufacturer) })
 }
 
 // purpose checks the key's purpose under a grant: what the grant names, else
-// the default.
-func (g grant) purpose(leaf *x509.Certificate) error {
+// the default. What the certificate of an identity is for, its authority says.
+func (g grant) purpose(v voice) error {
+	if v.identity != nil {
+		return nil
+	}
+	leaf := v.certs[0]
 	if len(g.ExtKeyUsage) == 0 {
 		return defaultPurpose(leaf)
 	}

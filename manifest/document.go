@@ -34,6 +34,7 @@ func (d Document) Open(raw []byte, trust *Trust, now time.Time) ([]byte, Report)
 	}
 	o := &opener{trust: trust, now: now, payloadType: d.Type, subject: "document", report: Report{SHA256: hexSum(raw), Status: StatusUntrusted}}
 	payload := o.document(raw, d)
+	o.tellNotes()
 	if o.fatal || payload == nil {
 		return nil, o.report
 	}
@@ -67,12 +68,16 @@ func (o *opener) document(raw []byte, d Document) []byte {
 		o.refuseAll(cands)
 		return nil
 	}
-	counted, _ := o.count(cands)
-	if counted == nil {
+	keys := o.count(cands)
+	if keys == nil {
 		return nil
 	}
-	for _, c := range counted {
-		o.report.Signers = append(o.report.Signers, nameOf(c.path.certs[0]))
+	if need, have := agreed(keys, d.Right); have < need {
+		o.tooFew(cands, need, have)
+		return nil
+	}
+	for _, k := range keys {
+		o.report.Signers = append(o.report.Signers, k[0].voice().name())
 	}
 	return payload
 }
@@ -84,17 +89,25 @@ func (o *opener) mayList(c *candidate, right string) {
 		c.failed = &problem{finding.ManifestTime, "a certificate that is valid now", who, "at the time of checking: " + c.path.late.Error()}
 		return
 	}
-	named, allowed := false, false
+	v := voice{certs: c.path.certs}
+	named, need := false, 0
 	for _, g := range o.trust.grants {
-		if g.Signer.selects(c.path.certs) {
-			named = true
-			allowed = allowed || (len(g.Classes) == 0 || slices.Contains(g.Classes, right)) && g.purpose(c.path.certs[0]) == nil
+		if !g.Signer.selects(v) {
+			continue
+		}
+		named = true
+		if (len(g.Classes) == 0 || slices.Contains(g.Classes, right)) && g.purpose(v) == nil {
+			need = max(need, o.least(), g.Threshold)
 		}
 	}
 	if err := defaultPurpose(c.path.certs[0]); !named && err != nil {
 		c.failed = &problem{finding.ManifestUntrustedSigner, "a certificate for signing", who, err.Error()}
 	}
-	if named && !allowed {
+	if !named {
+		need = o.least()
+	}
+	c.rights.classes = map[string]int{right: need}
+	if need == 0 {
 		c.failed = &problem{finding.ManifestUntrustedSigner, "a signer with the right " + right, who, "no grant lets " + who + " sign " + right}
 	}
 }
@@ -112,12 +125,16 @@ func (o *opener) maySay(c *candidate, d Document, payload []byte) bool {
 		c.failed = &problem{finding.ManifestTime, "a certificate that is valid now", who, "at the time of checking: " + c.path.late.Error()}
 		return true
 	}
-	c.rights = o.trust.rightsOf(c.path.certs, maker)
-	if !c.rights.classes[d.Right] && !c.rights.classes[d.Right+":"+kind] {
-		right := d.Right + ":" + kind
+	r, right := o.trust.rightsOf(c.voice(), maker), d.Right+":"+kind
+	need := r.classes[d.Right] // only what a grant names: nobody has it by default
+	if n := r.classes[right]; n > 0 && (need == 0 || n < need) {
+		need = n
+	}
+	c.rights.classes = map[string]int{d.Right: need}
+	if need == 0 {
 		c.failed = &problem{
 			finding.ManifestUntrustedSigner, "a signer with the right " + right + " for " + maker, who,
-			cmp.Or(c.rights.reason, "no grant in trust.yaml gives "+who+" the right "+d.Right+" or "+right+" for "+maker),
+			cmp.Or(r.reason, "no grant in trust.yaml gives "+who+" the right "+d.Right+" or "+right+" for "+maker),
 		}
 	}
 	return true
@@ -171,9 +188,13 @@ func (d Document) Sign(payload []byte, key crypto.Signer, chain []*x509.Certific
 
 // sign adds a signature with its chain.
 func (e *envelope) sign(payload []byte, key crypto.Signer, chain []*x509.Certificate) error {
-	sig, err := makeSignature(key, preAuthEncoding(e.PayloadType, payload))
+	msg := preAuthEncoding(e.PayloadType, payload)
+	sig, err := makeSignature(key, msg)
 	if err != nil {
 		return err
+	}
+	if err := verifySignature(chain[0].PublicKey, msg, sig); err != nil {
+		return fmt.Errorf("the key made a signature that verifiers will refuse: %w", err)
 	}
 	s := signature{KeyID: hexSum(chain[0].RawSubjectPublicKeyInfo), Sig: base64.StdEncoding.EncodeToString(sig)}
 	for _, c := range chain {

@@ -25,6 +25,9 @@ type signature struct {
 	KeyID string   `json:"keyid,omitempty"` // a hint, never looked up
 	Sig   string   `json:"sig"`
 	X5C   []string `json:"x5c,omitempty"` // base64 DER, leaf first
+
+	// Timestamps are RFC 3161 TimeStampTokens over the bytes of Sig, base64 DER.
+	Timestamps []string `json:"timestamps,omitempty"`
 }
 
 // isEnvelope tells an envelope from a draft by its keys.

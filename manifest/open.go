@@ -1,10 +1,14 @@
 package manifest
 
 import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -94,6 +98,7 @@ func Open(raw []byte, trust *Trust, now time.Time) (*Trusted, Report) {
 	}
 	o := &opener{trust: trust, now: now, payloadType: payloadType, subject: "manifest", report: Report{SHA256: hexSum(raw), Status: StatusUntrusted}}
 	t := o.open(raw)
+	o.tellNotes()
 	if o.fatal {
 		t = nil
 	}
@@ -113,6 +118,7 @@ type opener struct {
 	subject string
 	report  Report
 	fatal   bool
+	notes   []note // told when the subject is known
 }
 
 // problem is why a signature does not count.
@@ -134,10 +140,13 @@ func (o *opener) refuse(p problem) { o.tell(p); o.fatal = true }
 
 // candidate is one signature and what became of it.
 type candidate struct {
-	path   path
-	rights rights
-	failed *problem
+	path     path
+	identity *Identity // of a signer without a path
+	rights   rights
+	failed   *problem
 }
+
+func (c *candidate) voice() voice { return voice{c.path.certs, c.identity} }
 
 func (o *opener) open(raw []byte) *Trusted {
 	env, payload, ok := o.envelope(raw)
@@ -166,15 +175,26 @@ func (o *opener) open(raw []byte) *Trusted {
 			o.authorise(c, m)
 		}
 	}
-	counted, k := o.count(cands)
-	if counted == nil {
+	return o.trusted(m, hexSum(payload), cands)
+}
+
+// trusted makes the proof when enough signers count, with what they may say.
+func (o *opener) trusted(m *Manifest, digest string, cands []*candidate) *Trusted {
+	keys := o.count(cands)
+	if keys == nil {
+		return nil
+	}
+	if !o.speak(keys, cands) {
 		return nil
 	}
 	o.times(m)
-	t := &Trusted{manifest: m, digest: hexSum(payload), rights: commonRights(counted, k)}
-	for _, c := range counted {
-		leaf := c.path.certs[0]
-		t.signers = append(t.signers, signer{nameOf(leaf), leaf.Subject.Organization, hexSum(leaf.RawSubjectPublicKeyInfo)})
+	t := &Trusted{manifest: m, digest: digest, rights: func(right string) bool {
+		need, have := agreed(keys, right)
+		return need > 0 && have >= need
+	}}
+	for _, k := range keys {
+		leaf := k[0].path.certs[0]
+		t.signers = append(t.signers, signer{k[0].voice().name(), leaf.Subject.Organization, hexSum(leaf.RawSubjectPublicKeyInfo)})
 	}
 	if m.Environment.Manufacturer == AnyPlatform {
 		own := t.rights
@@ -182,7 +202,7 @@ func (o *opener) open(raw []byte) *Trusted {
 			return (right == rightBootSoftware || right == rightScanner) && own(right)
 		}
 	}
-	o.narrow(t)
+	o.narrow(t, keys)
 	return t
 }
 
@@ -259,23 +279,26 @@ func (o *opener) candidate(s signature, signed []byte) *candidate {
 	if err != nil {
 		return fail(finding.ManifestUntrustedSigner, "a chain to a trusted root", who, fmt.Errorf("the signer's certificate does not end in a trusted root: %w", err))
 	}
-	stale, by := o.trust.revoked(p.certs, o.now)
+	seen := o.seen(s, sig, chain)
+	p = seen.path(p)
+	stale, passed, by := o.trust.revoked(p.certs, o.now, seen.at)
 	for _, s := range stale {
 		o.report.NotChecked = append(o.report.NotChecked, NotChecked{What: "revocation of " + who, Reason: s})
 	}
 	if by != nil {
 		return fail(finding.ManifestRevoked, "a signer that is not revoked", who, by)
 	}
+	seen.spared(passed)
 	return &candidate{path: p}
 }
 
 // authorise checks what a signer may say and whether its certificate was valid
 // when the manifest was issued and is valid now.
 func (o *opener) authorise(c *candidate, m *Manifest) {
-	who := nameOf(c.path.certs[0])
-	c.rights = o.trust.rightsOf(c.path.certs, m.Environment.Manufacturer)
+	who := c.voice().name()
+	c.rights = o.trust.rightsOf(c.voice(), m.Environment.Manufacturer)
 	if c.rights.any() && c.rights.deltaOnly && m.Delta == nil {
-		c.rights = rights{threshold: c.rights.threshold, reason: "a grant lets it sign changes only, and this is a whole manifest"}
+		c.rights = rights{reason: "a grant lets it sign changes only, and this is a whole manifest"}
 	}
 	switch {
 	case !c.rights.any():
@@ -285,6 +308,9 @@ func (o *opener) authorise(c *candidate, m *Manifest) {
 		}
 	case c.path.late != nil:
 		c.failed = &problem{finding.ManifestTime, "a certificate that is valid now", who, "at the time of checking: " + c.path.late.Error()}
+	}
+	if c.identity != nil {
+		return // its certificate lived for minutes, and the log says when
 	}
 	if err := validPathAt(c.path.certs, m.IssuedAt); err != nil {
 		p := problem{finding.ManifestTime, "a certificate that was valid at " + m.IssuedAt.UTC().Format(time.RFC3339), who, "when the manifest was issued: " + err.Error()}
@@ -311,41 +337,102 @@ func validPathAt(certs []*x509.Certificate, at time.Time) error {
 	return nil
 }
 
-// count holds the number of distinct keys against the threshold. Signatures
-// that do not count are findings only when they are missed; otherwise they are
-// listed as not checked, so that a second algorithm can be added to a manifest
-// before every verifier knows it.
-func (o *opener) count(cands []*candidate) (counted []*candidate, k int) {
-	k = max(1, o.trust.threshold)
-	keys := map[string]bool{}
+// count groups the signatures that hold by their keys, and holds the number of
+// keys against the threshold. A key is its public key: neither a second
+// signature, nor a second certificate, nor another key id makes it two.
+// Signatures that do not count are findings only when they are missed; otherwise
+// they are listed as not checked, so that a second algorithm can be added to a
+// manifest before every verifier knows it.
+func (o *opener) count(cands []*candidate) (keys [][]*candidate) {
 	for _, c := range cands {
 		if c.failed != nil {
 			continue
 		}
-		k = max(k, c.rights.threshold)
-		if id := hexSum(c.path.certs[0].RawSubjectPublicKeyInfo); !keys[id] {
-			keys[id] = true
-			counted = append(counted, c)
+		i := slices.IndexFunc(keys, func(k []*candidate) bool { return sameKey(k[0].path.certs[0], c.path.certs[0]) })
+		if i < 0 {
+			i, keys = len(keys), append(keys, nil)
 		}
+		keys[i] = append(keys[i], c)
 	}
-	if len(counted) == 0 {
+	if len(keys) == 0 {
 		o.refuseAll(cands)
-		return nil, k
+		return nil
 	}
-	if len(counted) < k {
-		o.refuseAll(cands)
-		o.refuse(problem{
-			finding.ManifestThreshold, fmt.Sprintf("%d distinct keys", k), fmt.Sprint(len(counted)),
-			"fewer distinct keys signed than the trust policy asks for",
-		})
-		return nil, k
+	if len(keys) < o.least() {
+		o.tooFew(cands, o.least(), len(keys))
+		return nil
 	}
 	for i, c := range cands {
 		if c.failed != nil {
 			o.report.NotChecked = append(o.report.NotChecked, NotChecked{What: fmt.Sprintf("signature %d of %s", i+1, o.subject), Reason: c.failed.why})
 		}
 	}
-	return counted, k
+	return keys
+}
+
+// sameKey compares the keys, not their encodings in certificates, of which one
+// key may have several.
+func sameKey(a, b *x509.Certificate) bool {
+	switch k := a.PublicKey.(type) {
+	case ed25519.PublicKey:
+		return k.Equal(b.PublicKey)
+	case *ecdsa.PublicKey:
+		return k.Equal(b.PublicKey)
+	case *rsa.PublicKey:
+		return k.Equal(b.PublicKey)
+	}
+	return a.Equal(b) // cannot happen: checkKey knows the type
+}
+
+func (o *opener) least() int { return max(1, o.trust.threshold) }
+
+func (o *opener) tooFew(cands []*candidate, need, have int) {
+	o.refuseAll(cands)
+	o.refuse(problem{
+		finding.ManifestThreshold, fmt.Sprintf("%d distinct keys", need), fmt.Sprint(have),
+		"fewer distinct keys signed than the trust policy asks for",
+	})
+}
+
+// agreed counts the keys that may say something, and how many are enough. The
+// least of what the signers' grants ask for is enough: with the others' signatures
+// left out it would be, and nothing keeps anybody from leaving them out.
+func agreed(keys [][]*candidate, right string) (need, have int) {
+	for _, k := range keys {
+		holds := false
+		for _, c := range k {
+			if n := c.rights.needs(right); n > 0 {
+				holds = true
+				if need == 0 || n < need {
+					need = n
+				}
+			}
+		}
+		if holds {
+			have++
+		}
+	}
+	return need, have
+}
+
+// speak refuses when the signers, taken together, may say nothing at all.
+func (o *opener) speak(keys [][]*candidate, cands []*candidate) bool {
+	most, at := 0, 0
+	for _, k := range keys {
+		for _, c := range k {
+			for _, right := range slices.Sorted(maps.Keys(c.rights.named())) {
+				need, have := agreed(keys, right)
+				if have >= need {
+					return true
+				}
+				if most == 0 || need < most {
+					most, at = need, have
+				}
+			}
+		}
+	}
+	o.tooFew(cands, most, at)
+	return false
 }
 
 func (o *opener) refuseAll(cands []*candidate) {
@@ -395,21 +482,8 @@ func (o *opener) times(m *Manifest) {
 	}
 }
 
-// commonRights returns the rights that at least k signers have.
-func commonRights(counted []*candidate, k int) func(string) bool {
-	return func(right string) bool {
-		n := 0
-		for _, c := range counted {
-			if c.rights.has(right) {
-				n++
-			}
-		}
-		return n >= k
-	}
-}
-
 // narrow drops what the signers may not say and reports it.
-func (o *opener) narrow(t *Trusted) {
+func (o *opener) narrow(t *Trusted, keys [][]*candidate) {
 	m, dropped := t.manifest, map[string]int{}
 	keep := func(right string) bool {
 		if t.rights(right) {
@@ -454,10 +528,17 @@ func (o *opener) narrow(t *Trusted) {
 	}
 	slices.Sort(names)
 	for _, r := range names {
-		f := o.tell(problem{
+		p := problem{
 			finding.ManifestUntrustedSigner, "statements within its authority", r,
 			fmt.Sprintf("the signers may not speak for %s; these lines were left out", r),
-		})
+		}
+		if need, have := agreed(keys, r); have > 0 && have < need {
+			p = problem{
+				finding.ManifestThreshold, fmt.Sprintf("%d distinct keys for %s", need, r), fmt.Sprint(have),
+				fmt.Sprintf("fewer distinct keys than the trust policy asks for speak for %s; these lines were left out", r),
+			}
+		}
+		f := o.tell(p)
 		f.Subject, f.Severity = o.subject+"/"+r, finding.Medium
 	}
 }

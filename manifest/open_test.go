@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -364,6 +365,63 @@ func TestThreshold(t *testing.T) { // F14, F26
 			require.Contains(t, codes(r.Findings), finding.ManifestThreshold, name)
 		}
 	}
+}
+
+// What a threshold counts: public keys, for each class.
+func TestThresholdsOfClasses(t *testing.T) {
+	root := newRoot(t, "root")
+	a, b, c := root.issue(t), root.issue(t), root.issue(t)
+	again := func(h *holder, opts ...certOption) *holder { return root.issueKey(t, h.key, opts...) }
+	for name, tt := range map[string]struct {
+		grants   []grant
+		by       []*holder
+		trusted  bool
+		firmware bool // its lines count
+	}{
+		"2 of 3":                        {[]grant{{Threshold: 2}}, []*holder{a, c}, true, true},
+		"3 of 3":                        {[]grant{{Threshold: 2}}, []*holder{a, b, c}, true, true},
+		"1 of 3, 2 wanted":              {[]grant{{Threshold: 2}}, []*holder{b}, false, false},
+		"1 of 2":                        {[]grant{{Threshold: 1}}, []*holder{b}, true, true},
+		"a signature twice":             {[]grant{{Threshold: 2}}, []*holder{a, a}, false, false},
+		"a key with two certificates":   {[]grant{{Threshold: 2}}, []*holder{a, again(a)}, false, false},
+		"a key with two names":          {[]grant{{Threshold: 2}}, []*holder{a, again(a, func(x *x509.Certificate) { x.Subject.CommonName = "another" })}, false, false},
+		"two keys under one name":       {[]grant{{Threshold: 2}}, []*holder{a, b}, true, true},
+		"firmware by two, one signs":    {[]grant{{}, {Classes: []string{rightFirmware}, Threshold: 2}}, []*holder{a}, true, false},
+		"firmware by two, two sign":     {[]grant{{}, {Classes: []string{rightFirmware}, Threshold: 2}}, []*holder{a, b}, true, true},
+		"firmware by two, one key does": {[]grant{{}, {Classes: []string{rightFirmware}, Threshold: 2}}, []*holder{a, again(a)}, true, false},
+		"only firmware, by two":         {[]grant{{Classes: []string{rightFirmware}, Threshold: 2}}, []*holder{a}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			trust := root.trust()
+			for _, g := range tt.grants {
+				g.Signer.Root = hexSum(root.cert.Raw)
+				trust.grants = append(trust.grants, g)
+			}
+			tr, r := Open(seal(t, payloadType, encode(t, sample()), tt.by...), trust, now)
+			require.Equal(t, tt.trusted, tr != nil, "%v", r.Findings)
+			if tr != nil {
+				require.Equal(t, tt.firmware, len(tr.Manifest().Firmware) > 0)
+			}
+			require.Equal(t, !tt.firmware, slices.Contains(codes(r.Findings), finding.ManifestThreshold), "%v", r.Findings)
+		})
+	}
+}
+
+// Signatures are not bound together: whoever leaves one out must not gain.
+func TestMoreSignaturesNeverTrustLess(t *testing.T) {
+	root := newRoot(t, "root")
+	alone, needy := root.issue(t), root.issue(t)
+	trust := root.trust()
+	trust.grants = []grant{
+		{Signer: signerRule{SPKI: hexSum(alone.cert.RawSubjectPublicKeyInfo)}},
+		{Signer: signerRule{SPKI: hexSum(needy.cert.RawSubjectPublicKeyInfo)}, Threshold: 3},
+	}
+	for _, hs := range [][]*holder{{alone}, {alone, needy}, {needy, alone}} {
+		tr, r := Open(signed(t, sample(), hs...), trust, now)
+		require.NotNil(t, tr, "%v", r.Findings)
+	}
+	tr, _ := Open(signed(t, sample(), needy), trust, now)
+	require.Nil(t, tr)
 }
 
 // A second signature that this verifier cannot use is said, not punished.

@@ -9,12 +9,9 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"strings"
 )
 
 // Sign signs a draft, or adds a signature to an envelope. The chain is leaf
@@ -105,85 +102,4 @@ func makeSignature(key crypto.Signer, msg []byte) ([]byte, error) {
 		return key.Sign(rand.Reader, d[:], pssOptions)
 	}
 	return nil, fmt.Errorf("%w: %T", errAlgorithm, key.Public())
-}
-
-// ReadKey reads a signing key from a PEM file: PKCS #8, SEC 1 or PKCS #1. This
-// build has no drivers for keys in tokens; such URIs are refused with a hint.
-func ReadKey(name string) (crypto.Signer, error) {
-	for _, scheme := range []string{"pkcs11:", "tpm:", "tpmkey:", "handle:"} {
-		if strings.HasPrefix(strings.ToLower(name), scheme) {
-			return nil, fmt.Errorf("key %s: this build cannot use keys in tokens or TPMs; sign with a PEM key, or with a build that has the %s driver", name, strings.TrimSuffix(scheme, ":"))
-		}
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("key: %w", err)
-	}
-	k, err := parseKey(b)
-	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", name, err)
-	}
-	return k, nil
-}
-
-func parseKey(b []byte) (crypto.Signer, error) {
-	for {
-		var block *pem.Block
-		if block, b = pem.Decode(b); block == nil {
-			return nil, errors.New("holds no private key in PEM form")
-		}
-		var k any
-		var err error
-		switch block.Type {
-		case "PRIVATE KEY":
-			k, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-		case "EC PRIVATE KEY":
-			k, err = x509.ParseECPrivateKey(block.Bytes)
-		case "RSA PRIVATE KEY":
-			k, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-		case "ENCRYPTED PRIVATE KEY":
-			return nil, errors.New("is encrypted; decrypt it first: openssl pkey -in KEY -out PLAIN")
-		default:
-			continue // EC PARAMETERS, certificates
-		}
-		if err != nil {
-			return nil, err
-		}
-		s, ok := k.(crypto.Signer)
-		if !ok {
-			return nil, fmt.Errorf("%w: %T cannot sign", errAlgorithm, k)
-		}
-		if err := checkKey(s.Public()); err != nil {
-			return nil, err
-		}
-		return s, nil
-	}
-}
-
-// ReadChain reads a certificate chain from a PEM file, leaf first.
-func ReadChain(name string) ([]*x509.Certificate, error) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
-	}
-	var out []*x509.Certificate
-	for rest := b; ; {
-		var block *pem.Block
-		at := len(b) - len(rest)
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %s: offset %d: %w", name, at, err)
-		}
-		out = append(out, c)
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("certificate %s: holds no certificate in PEM form", name)
-	}
-	return out, nil
 }

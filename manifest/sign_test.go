@@ -2,12 +2,8 @@ package manifest
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -85,62 +81,6 @@ func TestSignRefusesAndSaysWhatToDo(t *testing.T) {
 	} {
 		_, err := Sign(tt.raw, tt.key.key, tt.with)
 		require.ErrorContains(t, err, tt.want, name)
-	}
-}
-
-func TestReadKeyForms(t *testing.T) {
-	dir := t.TempDir()
-	ec := ecKey(t).(*ecdsa.PrivateKey)
-	rs := newRSA(t, 2048).(*rsa.PrivateKey)
-	sec1, err := x509.MarshalECPrivateKey(ec)
-	require.NoError(t, err)
-	pkcs8 := func(k crypto.Signer) []byte {
-		b, err := x509.MarshalPKCS8PrivateKey(k)
-		require.NoError(t, err)
-		return b
-	}
-	for name, b := range map[string][]byte{
-		"sec1.pem":    append(pemOf("EC PARAMETERS", []byte{6, 0}), pemOf("EC PRIVATE KEY", sec1)...),
-		"pkcs1.pem":   pemOf("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rs)),
-		"ec8.pem":     pemOf("PRIVATE KEY", pkcs8(ec)),
-		"rsa8.pem":    pemOf("PRIVATE KEY", pkcs8(rs)),
-		"ed25519.pem": pemOf("PRIVATE KEY", pkcs8(newEd25519(t))),
-	} {
-		k, err := ReadKey(write(t, filepath.Join(dir, name), b))
-		require.NoError(t, err, name)
-		require.NotNil(t, k)
-	}
-	for name, tt := range map[string]struct{ text, want string }{
-		"empty":     {"", "holds no private key"},
-		"encrypted": {string(pemOf("ENCRYPTED PRIVATE KEY", []byte("x"))), "decrypt it first"},
-		"broken":    {string(pemOf("PRIVATE KEY", []byte("x"))), "asn1"},
-	} {
-		file := write(t, filepath.Join(dir, name), []byte(tt.text))
-		_, err := ReadKey(file)
-		require.ErrorContains(t, err, tt.want)
-		require.ErrorContains(t, err, file)
-	}
-	for _, uri := range []string{"pkcs11:token=x;object=y", "tpm:0x81010002", "TPMKEY:file=x"} {
-		_, err := ReadKey(uri)
-		require.ErrorContains(t, err, "this build cannot use keys in tokens or TPMs")
-	}
-}
-
-func TestReadChain(t *testing.T) {
-	root := newRoot(t, "root")
-	h := root.below(t, "issuing").issue(t)
-	var text []byte
-	for _, c := range h.chain {
-		text = append(text, pemOf("CERTIFICATE", c.Raw)...)
-	}
-	got, err := ReadChain(write(t, filepath.Join(t.TempDir(), "chain.pem"), text))
-	require.NoError(t, err)
-	require.Len(t, got, 2)
-	require.True(t, got[0].Equal(h.cert))
-	for _, bad := range []string{"", "hello", string(pemOf("CERTIFICATE", []byte("x")))} {
-		file := write(t, filepath.Join(t.TempDir(), "bad.pem"), []byte(bad))
-		_, err = ReadChain(file)
-		require.ErrorContains(t, err, file)
 	}
 }
 

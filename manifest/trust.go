@@ -28,6 +28,10 @@ type Trust struct {
 	grants []grant
 	// threshold is how many distinct keys must have signed; 0 is 1.
 	threshold int
+
+	authorities []*x509.Certificate // roots of time stamping authorities
+	stampLists  []revocationList    // that lay beside those
+	stamps      timeStamps          // nil: tokens cannot be read
 }
 
 type revocationList struct {
@@ -52,6 +56,9 @@ type signerRule struct {
 	Organization string `yaml:"organization" json:"organization"` // subject organisation
 	SPKI         string `yaml:"spki" json:"spki"`                 // sha256 of the public key's DER form
 	Root         string `yaml:"root" json:"root"`                 // sha256 of the root certificate
+
+	// Identity selects who signed with a Sigstore certificate; it stands alone.
+	Identity *Identity `yaml:"identity" json:"identity,omitempty"`
 }
 
 type trustFile struct {
@@ -87,16 +94,20 @@ func (t *Trust) May(path []*x509.Certificate, manufacturer, class string, delta 
 	if t == nil || len(path) == 0 {
 		return errors.New("nobody is trusted")
 	}
-	r := t.rightsOf(path, manufacturer)
+	r := t.rightsOf(voice{certs: path}, manufacturer)
+	need := r.needs(class)
+	if class == "" {
+		need = r.fewest()
+	}
 	switch {
 	case !r.any():
 		return errors.New(cmp.Or(r.reason, "no grant covers it"))
-	case r.threshold > 1:
-		return fmt.Errorf("%d signatures are needed, and there is one", r.threshold)
 	case r.deltaOnly && !delta:
 		return errors.New("it may only change what others have signed")
-	case class != "" && !r.has(class):
+	case need == 0:
 		return fmt.Errorf("it may not speak about %s", class)
+	case need > 1:
+		return fmt.Errorf("%d signatures are needed, and there is one", need)
 	}
 	return nil
 }
@@ -112,6 +123,9 @@ func LoadTrust(paths []string) (*Trust, error) {
 	t := &Trust{}
 	dirs := map[string]bool{}
 	for _, p := range paths {
+		if filepath.Base(filepath.Clean(p)) == tsaDir {
+			return nil, fmt.Errorf("trust: %s holds roots of time stamping authorities, which sign no manifests; name the directory above", p)
+		}
 		info, err := os.Stat(p)
 		if err != nil {
 			return nil, fmt.Errorf("trust: %w", err)
@@ -131,7 +145,8 @@ func LoadTrust(paths []string) (*Trust, error) {
 			return nil, fmt.Errorf("trust: %w", err)
 		}
 	}
-	if len(paths) > 0 && len(t.roots) == 0 {
+	identities := slices.ContainsFunc(t.grants, func(g grant) bool { return g.Signer.Identity != nil })
+	if len(paths) > 0 && len(t.roots) == 0 && !identities {
 		return nil, fmt.Errorf("trust: no certificate in %s", strings.Join(paths, ", "))
 	}
 	return t, nil
@@ -150,6 +165,12 @@ func (t *Trust) Export() (map[string][]byte, error) {
 	}
 	for i, l := range t.lists {
 		out[fmt.Sprintf("list-%04d.crl", i)] = l.Raw
+	}
+	for i, c := range t.authorities {
+		out[fmt.Sprintf("tsa-root-%04d.der", i)] = c.Raw
+	}
+	for i, l := range t.stampLists {
+		out[fmt.Sprintf("tsa-list-%04d.crl", i)] = l.Raw
 	}
 	b, err := json.Marshal(trustFile{Threshold: t.threshold, Grants: t.grants})
 	if err != nil {
@@ -184,18 +205,26 @@ func (t *Trust) importFile(name string, b []byte) error {
 			return err
 		}
 		t.grants, t.threshold = append(t.grants, f.Grants...), max(t.threshold, f.Threshold)
-	case strings.HasPrefix(name, "root-"):
+	case strings.HasPrefix(name, "root-"), strings.HasPrefix(name, "tsa-root-"):
 		c, err := x509.ParseCertificate(b)
 		if err != nil {
 			return err
 		}
-		t.addRoot(c)
-	case strings.HasPrefix(name, "list-"):
+		if strings.HasPrefix(name, "tsa-") {
+			t.authorities = append(t.authorities, c)
+		} else {
+			t.addRoot(c)
+		}
+	case strings.HasPrefix(name, "list-"), strings.HasPrefix(name, "tsa-list-"):
 		l, err := x509.ParseRevocationList(b)
 		if err != nil {
 			return err
 		}
-		t.lists = append(t.lists, revocationList{name, l})
+		if strings.HasPrefix(name, "tsa-") {
+			t.stampLists = append(t.stampLists, revocationList{name, l})
+		} else {
+			t.lists = append(t.lists, revocationList{name, l})
+		}
 	default:
 		return errors.New("is no part of an exported trust")
 	}
@@ -212,6 +241,10 @@ func (t *Trust) addDir(dir string, roots bool) error {
 	for _, e := range entries {
 		name := filepath.Join(dir, e.Name())
 		switch ext := strings.ToLower(filepath.Ext(e.Name())); {
+		case e.IsDir() && e.Name() == tsaDir:
+			if err := t.addAuthorities(name); err != nil {
+				return err
+			}
 		case e.IsDir():
 		case e.Name() == trustFileName:
 			b, err := readLimited(name)
@@ -341,7 +374,11 @@ func (f *trustFile) check() error {
 func (g grant) check() error {
 	switch s := g.Signer; {
 	case s == signerRule{}:
-		return errors.New("signer: name an organization, an spki or a root")
+		return errors.New("signer: name an organization, an spki, a root or an identity")
+	case s.Identity != nil:
+		if err := g.checkIdentity(); err != nil {
+			return err
+		}
 	case s.Organization != "" && organization(s.Organization) == "":
 		return fmt.Errorf("signer: organization %q has no letters", s.Organization)
 	case s.SPKI != "" && !isHex(strings.ToLower(s.SPKI), 64):

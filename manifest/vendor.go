@@ -37,7 +37,7 @@ func (o *opener) signer(chain []*x509.Certificate) []*x509.Certificate {
 	if p.late != nil {
 		o.refuse(problem{finding.ManifestTime, "a certificate that is valid now", who, "at the time of checking: " + p.late.Error()})
 	}
-	stale, by := o.trust.revoked(p.certs, o.now)
+	stale, _, by := o.trust.revoked(p.certs, o.now, time.Time{})
 	for _, s := range stale {
 		o.report.NotChecked = append(o.report.NotChecked, NotChecked{What: "revocation of the signer of " + o.subject, Reason: s})
 	}
@@ -94,14 +94,5 @@ func (o *opener) accept(m *Manifest, document []byte, chain []*x509.Certificate)
 	}
 	c := &candidate{path: path{certs: certs}}
 	o.authorise(c, own)
-	counted, k := o.count([]*candidate{c})
-	if counted == nil {
-		return nil
-	}
-	o.times(own)
-	leaf := certs[0]
-	t := &Trusted{manifest: own, digest: hexSum(document), rights: commonRights(counted, k)}
-	t.signers = []signer{{nameOf(leaf), leaf.Subject.Organization, hexSum(leaf.RawSubjectPublicKeyInfo)}}
-	o.narrow(t)
-	return t
+	return o.trusted(own, hexSum(document), []*candidate{c})
 }

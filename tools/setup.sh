@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Go: a TPM in software, programs that read
-# what ours write, and with "e2e" what boots whole machines. Does nothing when it
-# is there; without rights it says what is missing. Tests that need it are
-# skipped then, but "make e2e" fails.
+# Installs what the tests need beside Go: a TPM and a PKCS #11 token in software,
+# programs that read what ours write, and with "e2e" what boots whole machines.
+# Does nothing when it is there; without rights it says what is missing. Tests that
+# need it are skipped then, but "make e2e" fails.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin # where some of it is, and not everybody looks
 what=${1:-}
@@ -19,9 +19,12 @@ need sgdisk gdisk
 need xz xz-utils
 need gcab gcab
 need UEFIExtract uefitool-cli
+need openssl openssl
+need softhsm2-util softhsm2
+need gcc gcc # for assay-pkcs11, the only program with C in it
+file /usr/include/stdlib.h libc6-dev
 if [ "$what" = e2e ]; then
 	need qemu-system-x86_64 qemu-system-x86
-	need openssl openssl
 	file /usr/share/OVMF/OVMF_CODE_4M.secboot.fd ovmf
 	file /usr/lib/ipxe/qemu/efi-e1000e.rom ipxe-qemu
 	file /usr/lib/systemd/boot/efi/linuxx64.efi.stub systemd-boot-efi

@@ -15,6 +15,7 @@ import (
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/inspection"
+	"github.com/assay-hw/assay/keystore"
 	"github.com/assay-hw/assay/knownbad"
 	"github.com/assay-hw/assay/manifest"
 	"github.com/assay-hw/assay/report"
@@ -23,7 +24,7 @@ import (
 func newGoldenCommand(env *environment) *cobra.Command {
 	return group("golden", "Draft, sign and check golden manifests",
 		"  assay golden draft unit.evidence.zip -o golden.json",
-		newGoldenDraftCommand(env), newGoldenSignCommand(env), newGoldenVerifyCommand(env), newGoldenShowCommand(env), newGoldenDiffCommand(env), newGoldenImportCommand(env), newGoldenExportCommand(env), newKnownBadCommand(env), newGoldenLintCommand(env))
+		newGoldenDraftCommand(env), newGoldenSignCommand(env), newGoldenTimestampCommand(env), newGoldenVerifyCommand(env), newGoldenShowCommand(env), newGoldenDiffCommand(env), newGoldenImportCommand(env), newGoldenExportCommand(env), newKnownBadCommand(env), newGoldenLintCommand(env))
 }
 
 func newGoldenSignCommand(env *environment) *cobra.Command {
@@ -31,11 +32,16 @@ func newGoldenSignCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign FILE",
 		Short: "Sign a manifest, a list of known-bad firmware or a record of an inspection (DSSE)",
-		Long: `Signs a draft or a list, or adds a signature to a signed manifest. The key is PEM: ECDSA
-P-256 or P-384, Ed25519, or RSA (signed with PSS). The certificate file holds the
-chain, signer first, without the root.`,
-		Example: "  assay golden sign golden.json --key vendor.key --cert vendor.pem -o golden.signed.json",
-		Args:    exactly(1),
+		Long: `Signs a draft or a list, or adds a signature to a signed manifest, whose signed bytes
+stay as they are. Keys are ECDSA P-256 or P-384, RSA (signed with PSS), or, in PEM,
+Ed25519. The certificate file holds the chain, signer first, without the root.
+
+` + keyHelp,
+		Example: "  assay golden sign golden.json --key vendor.key --cert vendor.pem -o golden.signed.json\n" +
+			"  assay golden sign golden.signed.json --key second.key --cert second.pem -o golden.both.json\n" +
+			"  assay golden sign golden.json --key tpm:handle=0x81000010 --cert vendor.pem -o golden.signed.json\n" +
+			"  assay golden sign golden.json --key 'pkcs11:token=release;object=golden?module-path=/usr/lib/softhsm/libsofthsm2.so' --cert vendor.pem -o golden.signed.json",
+		Args: exactly(1),
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if key == "" || cert == "" {
@@ -45,13 +51,9 @@ chain, signer first, without the root.`,
 		if err != nil {
 			return err
 		}
-		signer, err := manifest.ReadKey(key)
+		signer, chain, err := openSigner(cmd.Context(), env, key, cert)
 		if err != nil {
-			return unreadable(err)
-		}
-		chain, err := manifest.ReadChain(cert)
-		if err != nil {
-			return unreadable(err)
+			return err
 		}
 		sign := manifest.Sign
 		if knownbad.IsList(raw) {
@@ -67,7 +69,7 @@ chain, signer first, without the root.`,
 		return (&outputOptions{file: file}).write(env, signed)
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&key, "key", "", "private key, PEM")
+	fs.StringVar(&key, "key", "", keystore.Usage)
 	fs.StringVar(&cert, "cert", "", "certificate chain of the signer, PEM, signer first")
 	fs.StringVarP(&file, "output", "o", "", "write to this file instead of standard output")
 	return cmd
@@ -87,7 +89,7 @@ type manifestCheck struct {
 
 func newGoldenVerifyCommand(env *environment) *cobra.Command {
 	var trust []string
-	var state string
+	var state, sigstoreRoot string
 	var now nowOption
 	var out outputOptions
 	cmd := &cobra.Command{
@@ -95,9 +97,11 @@ func newGoldenVerifyCommand(env *environment) *cobra.Command {
 		Short: "Check a manifest's signature, signer, scope, validity and version",
 		Long: `Checks a signed manifest without any evidence; also a TCG platform certificate, RIM or
 CoRIM, with what belongs to it behind it: deltas, support RIMs, certificates of
-issuers. Exit codes are those of verdicts.`,
+issuers; or a Sigstore bundle, over the manifest in it or over a file that lies beside
+it or is given too. Exit codes are those of verdicts.`,
 		Example: "  assay golden verify golden.signed.json --trust roots/ --state state/\n" +
-			"  assay golden verify rim.swidtag support.rimel --trust roots/",
+			"  assay golden verify rim.swidtag support.rimel --trust roots/\n" +
+			"  assay golden verify golden.json.sigstore.json --sigstore-root trusted_root.json --trust roots/",
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if err := out.check("text", "json"); err != nil {
@@ -114,7 +118,7 @@ issuers. Exit codes are those of verdicts.`,
 		if len(args) == 0 {
 			return usage("%s takes at least 1 argument, got 0", cmd.CommandPath())
 		}
-		opened, rep, err := openOne(args, t, at)
+		opened, rep, err := openOne(args, sigstoreRoot, t, at)
 		if err != nil {
 			return err
 		}
@@ -131,6 +135,7 @@ issuers. Exit codes are those of verdicts.`,
 		return printManifestCheck(env, &out, rep, opened != nil)
 	}
 	addTrustFlag(cmd.Flags(), &trust)
+	addSigstoreFlag(cmd.Flags(), &sigstoreRoot)
 	cmd.Flags().StringVar(&state, "state", "", "directory that remembers manifest versions, against rollback")
 	now.addFlag(cmd.Flags())
 	out.addFlags(cmd.Flags(), "text", "json")
@@ -138,8 +143,8 @@ issuers. Exit codes are those of verdicts.`,
 }
 
 // openOne opens one document with the files that belong to it.
-func openOne(paths []string, t *manifest.Trust, at time.Time) (*manifest.Trusted, manifest.Report, error) {
-	set, err := openVendorFiles(paths, t, at)
+func openOne(paths []string, sigstoreRoot string, t *manifest.Trust, at time.Time) (*manifest.Trusted, manifest.Report, error) {
+	set, err := openVendorFiles(paths, sigstoreRoot, t, at)
 	if err != nil {
 		return nil, manifest.Report{}, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/assay-hw/assay/internal/ekcert"
+	"github.com/assay-hw/assay/keystore"
 	"github.com/assay-hw/assay/manifest"
 	"github.com/assay-hw/assay/manifest/corim"
 	"github.com/assay-hw/assay/manifest/cyclonedx"
@@ -59,11 +61,11 @@ printed on standard error, and with --strict refused.`,
 			"  assay golden export golden.signed.json --to platform-certificate --key vendor.key --cert vendor.pem --ek ek.crt -o base.cer",
 		Args: exactly(1),
 	}
-	cmd.RunE = func(_ *cobra.Command, args []string) error { return opt.run(env, args[0]) }
+	cmd.RunE = func(_ *cobra.Command, args []string) error { return opt.run(cmd.Context(), env, args[0]) }
 	fs := cmd.Flags()
 	fs.StringVar(&opt.to, "to", "", "cyclonedx, platform-certificate, rim or corim")
 	fs.StringVarP(&opt.file, "output", "o", "", "write to this file instead of standard output")
-	fs.StringVar(&opt.key, "key", "", "private key, PEM")
+	fs.StringVar(&opt.key, "key", "", keystore.Usage)
 	fs.StringVar(&opt.cert, "cert", "", "certificate chain of the signer, PEM, signer first")
 	fs.StringVar(&opt.ek, "ek", "", "endorsement key certificate that a platform certificate is about, DER or PEM")
 	fs.StringVar(&opt.profile, "profile", "2.1", "profile of a platform certificate: 2.1 or 1.1")
@@ -71,12 +73,12 @@ printed on standard error, and with --strict refused.`,
 	return cmd
 }
 
-func (o *exportOptions) run(env *environment, path string) error {
+func (o *exportOptions) run(ctx context.Context, env *environment, path string) error {
 	export, ok := exporters[o.to]
 	if !ok {
 		return usage("--to %s: want cyclonedx, platform-certificate, rim or corim", o.to)
 	}
-	if err := o.signature(); err != nil {
+	if err := o.signature(ctx, env); err != nil {
 		return err
 	}
 	raw, err := readInput(path, maxManifestBytes)
@@ -106,7 +108,7 @@ func (o *exportOptions) run(env *environment, path string) error {
 }
 
 // signature reads the signer, which all formats but CycloneDX need.
-func (o *exportOptions) signature() (err error) {
+func (o *exportOptions) signature(ctx context.Context, env *environment) (err error) {
 	if o.to == "cyclonedx" {
 		return nil
 	}
@@ -116,13 +118,8 @@ func (o *exportOptions) signature() (err error) {
 	if o.to == "rim" && o.file == "" {
 		return usage("--to rim: -o is needed, since support RIMs are written beside it")
 	}
-	if o.signer, err = manifest.ReadKey(o.key); err != nil {
-		return unreadable(err)
-	}
-	if o.chain, err = manifest.ReadChain(o.cert); err != nil {
-		return unreadable(err)
-	}
-	return nil
+	o.signer, o.chain, err = openSigner(ctx, env, o.key, o.cert)
+	return err
 }
 
 func (o *exportOptions) cyclonedx(m *manifest.Manifest) ([]byte, map[string][]byte, []string, error) {

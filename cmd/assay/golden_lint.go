@@ -113,7 +113,7 @@ func (o *lintOptions) signature(in *procure.Input, doc *document, names []string
 			return err
 		}
 	}
-	set, err := openVendorFiles(names, trust, in.Now)
+	set, err := openVendorFiles(names, "", trust, in.Now)
 	if err != nil {
 		return err
 	}

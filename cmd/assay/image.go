@@ -86,9 +86,9 @@ Without --kernel, Debian's newest kernel package is fetched with apt-get.`,
 	fs.StringArrayVar(&o.golden, "golden", nil, "signed manifest to verify against at the machine; repeatable")
 	fs.StringArrayVar(&o.trust, "trust", nil, "file or directory of roots, with trust.yaml, that may sign manifests; repeatable")
 	fs.StringArrayVar(&o.ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
-	fs.StringVar(&o.sbKey, "sb-key", "", "PEM key that signs the image for Secure Boot (RSA)")
+	fs.StringVar(&o.sbKey, "sb-key", "", "key that signs the image for Secure Boot (RSA), as --key of golden sign")
 	fs.StringVar(&o.sbCert, "sb-cert", "", "its PEM certificate, as enrolled in the machine's db")
-	fs.StringVar(&o.key, "key", "", "PEM key that signs the reference")
+	fs.StringVar(&o.key, "key", "", "key that signs the reference, as --key of golden sign")
 	fs.StringVar(&o.cert, "cert", "", "its PEM certificate chain, signer first")
 	fs.StringVar(&o.send, "send", "", "https address that the scanner sends its evidence to, besides saving it")
 	fs.StringVar(&o.sendRoots, "send-roots", "", "PEM roots of that server")
@@ -116,7 +116,7 @@ func program(file, name, flag string) ([]byte, error) {
 
 const maxProgramBytes = 128 << 20
 
-func (o *imageOptions) options(env *environment) (image.Options, error) {
+func (o *imageOptions) options(ctx context.Context, env *environment) (image.Options, error) {
 	p := image.Options{Version: version, Kernel: o.kernel, Modules: o.mods, Stub: o.stub, Cache: o.cache, Cmdline: o.cmdline}
 	if !o.quiet {
 		p.Progress = func(s string) { fmt.Fprintln(env.stderr, s) }
@@ -141,7 +141,7 @@ func (o *imageOptions) options(env *environment) (image.Options, error) {
 	for i, der := range certs {
 		p.EKRoots = append(p.EKRoots, image.File{Name: fmt.Sprintf("%04d.der", i), Data: der})
 	}
-	p.Key, p.Cert, err = o.secureBoot()
+	p.Key, p.Cert, err = o.secureBoot(ctx, env)
 	return p, err
 }
 
@@ -208,32 +208,24 @@ func trustFiles(paths []string) ([]image.File, error) {
 	return out, nil
 }
 
-func (o *imageOptions) secureBoot() (crypto.Signer, *x509.Certificate, error) {
+func (o *imageOptions) secureBoot(ctx context.Context, env *environment) (crypto.Signer, *x509.Certificate, error) {
 	if o.sbKey == "" && o.sbCert == "" {
 		return nil, nil, nil
 	}
 	if o.sbKey == "" || o.sbCert == "" {
 		return nil, nil, usage("--sb-key and --sb-cert go together")
 	}
-	return rsaKeyPair(o.sbKey, o.sbCert)
+	return rsaKeyPair(ctx, env, o.sbKey, o.sbCert)
 }
 
 // rsaKeyPair reads a key that firmware can verify, with its certificate.
-func rsaKeyPair(keyFile, certFile string) (crypto.Signer, *x509.Certificate, error) {
-	key, err := manifest.ReadKey(keyFile)
+func rsaKeyPair(ctx context.Context, env *environment, keyFile, certFile string) (crypto.Signer, *x509.Certificate, error) {
+	key, chain, err := openSigner(ctx, env, keyFile, certFile)
 	if err != nil {
-		return nil, nil, unreadable(err)
+		return nil, nil, err
 	}
-	chain, err := manifest.ReadChain(certFile)
-	if err != nil {
-		return nil, nil, unreadable(err)
-	}
-	public, ok := key.Public().(*rsa.PublicKey)
-	if !ok {
+	if _, ok := key.Public().(*rsa.PublicKey); !ok {
 		return nil, nil, unreadable(fmt.Errorf("%s: firmware verifies RSA signatures only", keyFile))
-	}
-	if !public.Equal(chain[0].PublicKey) {
-		return nil, nil, unreadable(fmt.Errorf("%s is not the key of the certificate %s", keyFile, certFile))
 	}
 	return key, chain[0], nil
 }
@@ -255,17 +247,17 @@ func (o *imageOptions) build(env *environment) error {
 	if err != nil {
 		return err
 	}
-	opt, err := o.options(env)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	opt, err := o.options(ctx, env)
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	m, err := image.Build(ctx, opt)
 	if err != nil {
 		return buildError(ctx, err)
 	}
-	reference, err := o.signReference(m, now)
+	reference, err := o.signReference(ctx, env, m, now)
 	if err != nil {
 		return err
 	}
@@ -293,18 +285,14 @@ func buildError(ctx context.Context, err error) error {
 // referenceValidity is how long a reference is good for.
 const referenceValidity = 2 * 365 * 24 * time.Hour
 
-func (o *imageOptions) signReference(m *image.Image, now time.Time) ([]byte, error) {
+func (o *imageOptions) signReference(ctx context.Context, env *environment, m *image.Image, now time.Time) ([]byte, error) {
 	raw, err := manifest.Encode(m.Reference(now, referenceValidity))
 	if err != nil || o.key == "" {
 		return raw, err
 	}
-	key, err := manifest.ReadKey(o.key)
+	key, chain, err := openSigner(ctx, env, o.key, o.cert)
 	if err != nil {
-		return nil, unreadable(err)
-	}
-	chain, err := manifest.ReadChain(o.cert)
-	if err != nil {
-		return nil, unreadable(err)
+		return nil, err
 	}
 	return manifest.Sign(raw, key, chain)
 }

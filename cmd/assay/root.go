@@ -29,6 +29,8 @@ type environment struct {
 	terminal       bool // stdout is a terminal
 	width          int
 	noColor        bool
+
+	askPIN func(what string) (string, error) // nil: nobody is there
 }
 
 func newEnvironment() *environment {
@@ -38,6 +40,14 @@ func newEnvironment() *environment {
 		e.terminal = true
 		if w, _, err := term.GetSize(fd); err == nil {
 			e.width = min(w, 120)
+		}
+	}
+	if in := int(os.Stdin.Fd()); term.IsTerminal(in) {
+		e.askPIN = func(what string) (string, error) {
+			fmt.Fprintf(e.stderr, "%s: ", what)
+			b, err := term.ReadPassword(in)
+			fmt.Fprintln(e.stderr)
+			return string(b), err
 		}
 	}
 	return e

@@ -3,16 +3,20 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/assay-hw/assay/internal/fixture"
+	"github.com/assay-hw/assay/internal/softhsm"
 	"github.com/assay-hw/assay/internal/swtpm"
+	"github.com/assay-hw/assay/keystore"
 )
 
 func TestMain(m *testing.M) {
@@ -88,20 +92,33 @@ func TestScripts(t *testing.T) {
 			}
 		}
 	}
+	hsm := newToken(t)
+	commands := map[string]func(*testscript.TestScript, bool, []string){"schema": followsSchema}
+	maps.Copy(commands, signingCommands)
 	testscript.Run(t, testscript.Params{
 		Condition: func(cond string) (bool, error) {
 			if cond == "swtpm" {
 				return address != "", nil
 			}
+			if cond == "softhsm" {
+				return hsm.program != "", nil
+			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Dir:  filepath.Join("testdata", "script"),
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"schema": followsSchema},
+		Cmds: commands,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NO_COLOR", "1")
 			e.Setenv("SWTPM", address)
 			e.Setenv("MAKERS", makers)
+			e.Setenv("SOFTHSM2_CONF", hsm.config)
+			e.Setenv(keystore.HelperVariable, hsm.program)
+			e.Setenv("TOKENMODULE", hsm.module)
+			e.Setenv("TOKENPIN", softhsm.PIN)
+			e.Setenv("LATER", time.Now().AddDate(1, 1, 0).UTC().Format(time.RFC3339))
 			e.Setenv("KEYS", filepath.Join(keys, "keys"))
+			e.Setenv("SIGSTORENOW", "2026-12-01T07:56:40Z")
+			e.Setenv("SIGSTORE", filepath.Join(filepath.Dir(keys), "cmd", "assay", "testdata", "sigstore"))
 			e.Setenv("TPM", filepath.Join(keys, "tpm"))
 			e.Setenv("NONCE", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff")
 			for n, b := range machines {

@@ -17,13 +17,17 @@ import (
 	"github.com/assay-hw/assay/firmware/unpack"
 	"github.com/assay-hw/assay/knownbad"
 	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/manifest/timestamp"
 	"github.com/assay-hw/assay/manifest/vendor"
 )
 
 // appraisalOptions are the flags of commands that appraise evidence.
 type appraisalOptions struct {
-	golden   []string
-	trust    []string
+	golden []string
+	trust  []string
+
+	sigstoreRoot string
+
 	ekRoots  []string
 	policy   string
 	nonce    string
@@ -37,8 +41,9 @@ type appraisalOptions struct {
 }
 
 func (o *appraisalOptions) addFlags(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&o.golden, "golden", nil, "golden manifest, or a platform certificate, RIM (with its support RIMs) or CoRIM; repeat to combine several")
+	fs.StringArrayVar(&o.golden, "golden", nil, "golden manifest, or a platform certificate, RIM (with its support RIMs), CoRIM or Sigstore bundle; repeat to combine several")
 	addTrustFlag(fs, &o.trust)
+	addSigstoreFlag(fs, &o.sigstoreRoot)
 	fs.StringArrayVar(&o.ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
 	fs.StringVar(&o.policy, "policy", "default", "default, strict, inventory, or a policy file")
 	fs.StringVar(&o.bom, "bom", "", "also compare the parts with this unsigned list: a manifest, evidence or a raw dump")
@@ -52,7 +57,7 @@ func (o *appraisalOptions) addFlags(fs *pflag.FlagSet) {
 }
 
 func addTrustFlag(fs *pflag.FlagSet, trust *[]string) {
-	fs.StringArrayVar(trust, "trust", nil, "file or directory of PEM roots that may sign manifests, with trust.yaml beside them; repeatable")
+	fs.StringArrayVar(trust, "trust", nil, "file or directory of PEM roots that may sign manifests, with trust.yaml, and tsa/ for time stamps, beside them; repeatable")
 }
 
 const maxManifestBytes = 16 << 20
@@ -127,7 +132,7 @@ func (o *appraisalOptions) references(env *environment) (c assay.Case, err error
 
 // openVendorFiles reads manifests of all formats. A file that belongs to none of
 // them is an error.
-func openVendorFiles(paths []string, t *manifest.Trust, at time.Time) (vendor.Set, error) {
+func openVendorFiles(paths []string, sigstoreRoot string, t *manifest.Trust, at time.Time) (vendor.Set, error) {
 	var files []vendor.File
 	for _, p := range paths {
 		raw, err := readInput(p, maxManifestBytes)
@@ -136,7 +141,12 @@ func openVendorFiles(paths []string, t *manifest.Trust, at time.Time) (vendor.Se
 		}
 		files = append(files, vendor.File{Name: p, Data: raw})
 	}
+	signed, files, err := openSigstore(files, sigstoreRoot, t, at)
+	if err != nil {
+		return vendor.Set{}, err
+	}
 	set := vendor.Open(files, t, at)
+	set.Statements = append(set.Statements, signed...)
 	if len(set.Unused) > 0 {
 		return set, unreadable(fmt.Errorf("%s: offset 0: no manifest, and no RIM that was given and verified lists it", set.Unused[0]))
 	}
@@ -146,7 +156,7 @@ func openVendorFiles(paths []string, t *manifest.Trust, at time.Time) (vendor.Se
 // openGolden reads golden manifests, and what manufacturers sign in formats of
 // their own.
 func (o *appraisalOptions) openGolden(c *assay.Case) error {
-	set, err := openVendorFiles(o.golden, c.Trust, c.Now)
+	set, err := openVendorFiles(o.golden, o.sigstoreRoot, c.Trust, c.Now)
 	if err != nil {
 		return err
 	}
@@ -191,6 +201,7 @@ func loadTrust(paths []string) (*manifest.Trust, error) {
 	if err != nil {
 		return nil, unreadable(err)
 	}
+	t.ReadTimeStamps(timestamp.New(t.TimeAuthorities()).Proven)
 	return t, nil
 }
 

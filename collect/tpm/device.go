@@ -49,7 +49,7 @@ func (d *Device) Close() error {
 	for _, h := range slices.Backward(d.flush) {
 		_, _ = tpm2.FlushContext{FlushHandle: h}.Execute(d.w)
 	}
-	return d.w.close()
+	return d.w.Close()
 }
 
 // guarded runs commands. The library reads responses by reflection; a TPM that

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/google/go-tpm/tpm2/transport"
 )
 
 // Address says where a TPM is.
@@ -58,6 +60,9 @@ const (
 	maxResponse = 64 << 10
 	headerBytes = 10
 )
+
+// Dial opens a TPM for whoever speaks to it in their own words.
+func Dial(a Address) (transport.TPMCloser, error) { return dial(a) }
 
 func dial(a Address) (*wire, error) {
 	w := &wire{addr: a}
@@ -188,7 +193,8 @@ func viaDevice(f *os.File, command []byte) ([]byte, error) {
 	return buf[:n], nil
 }
 
-func (w *wire) close() error {
+// Close gives the device back.
+func (w *wire) Close() error {
 	if w.file != nil {
 		return w.file.Close()
 	}
