@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"report", "image"},
 	{"."},
 	{"manifest/vendor", "manifest/paccor"},
-	{"collect/redfish", "knownbad", "procure", "manifest/cyclonedx", "manifest/redfish", "manifest/cerberus", "manifest/rim", "manifest/corim", "manifest/platformcert"},
+	{"collect/redfish", "knownbad", "procure", "manifest/cyclonedx", "manifest/redfish", "manifest/cerberus", "manifest/design", "manifest/rim", "manifest/corim", "manifest/platformcert"},
 	{"manifest", "collect", "firmware/unpack", "firmware/measured", "manifest/safe"},
 	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm", "board"},
 	{"evidence"},

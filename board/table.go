@@ -90,8 +90,9 @@ func separated(s string) ([][]string, error) {
 	sample := s[:min(len(s), 64<<10)]
 	in := csv.NewReader(strings.NewReader(s))
 	in.FieldsPerRecord, in.LazyQuotes, in.TrimLeadingSpace = -1, true, true
+	counts := separators(sample)
 	for _, sep := range []rune{';', '\t'} {
-		if strings.Count(sample, string(sep)) > strings.Count(sample, string(in.Comma)) {
+		if counts[sep] > counts[in.Comma] {
 			in.Comma = sep
 		}
 	}
@@ -107,10 +108,48 @@ func separated(s string) ([][]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		for i, c := range row {
+			row[i] = unguarded(c)
+		}
 		if rows = append(rows, row); len(rows) > maxRows {
 			return nil, fmt.Errorf("more than %d rows", maxRows)
 		}
 	}
+}
+
+// separators counts what may separate values, outside quoted ones.
+func separators(s string) map[rune]int {
+	out := map[rune]int{}
+	quoted := false
+	for _, c := range s {
+		if c == '"' {
+			quoted = !quoted
+		}
+		if !quoted {
+			out[c]++
+		}
+	}
+	return out
+}
+
+// guarded are the characters with which a cell is a formula to a spreadsheet, or
+// looks as if it had been guarded.
+const guarded = "=+@\t\r'"
+
+// Guard makes a value safe to be opened by a spreadsheet: what begins like a
+// formula gets an apostrophe, which reading takes away again.
+func Guard(cell string) string {
+	if cell != "" && strings.ContainsRune(guarded, rune(cell[0])) {
+		return "'" + cell
+	}
+	return cell
+}
+
+func unguarded(cell string) string {
+	if len(cell) > 1 && cell[0] == '\'' && strings.ContainsRune(guarded, rune(cell[1])) {
+		return cell[1:]
+	}
+	return cell
 }
 
 func number(s string) float64 {
