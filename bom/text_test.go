@@ -150,3 +150,78 @@ func TestAnotherServerOfTheSameBoard(t *testing.T) {
 	t.Logf("%d pairs: %v", pairs, byCode)
 	require.NotZero(t, pairs)
 }
+
+// The table of the lab's machine, as dmidecode dumps it and as it prints it.
+func TestTextOfTheLab(t *testing.T) {
+	var inv [2]*bom.Inventory
+	for i, name := range []string{"lab.dmidump", "lab.dmidecode.txt"} {
+		data, err := os.ReadFile(filepath.Join("testdata", name))
+		require.NoError(t, err)
+		inv[i], err = bom.ReadDump(name, data)
+		require.NoError(t, err)
+		require.NotEmpty(t, inv[i].Parts)
+		agreesWithItself(t, inv[i])
+	}
+	sameParts(t, inv[0], inv[1])
+	for _, p := range inv[1].Parts {
+		for field, v := range p.Values {
+			require.Equal(t, "dmidecode.txt", v.Basis.Artifact, "%s of %s", field, p.Subject)
+		}
+	}
+}
+
+func dump(t *testing.T, text string) *bom.Inventory {
+	t.Helper()
+	inv, err := bom.ReadDump("dump.txt", []byte(text))
+	require.NoError(t, err)
+	return inv
+}
+
+const (
+	plainNIC   = "00:00.0 Host bridge: Intel Corporation 82975X Memory Controller Hub\n03:00.0 Ethernet controller: Intel Corporation 82599ES 10-Gigabit SFI/SFP+ Network Connection\n"
+	numericNIC = "00:00.0 Host bridge [0600]: Intel Corporation 82975X [8086:277c]\n03:00.0 Ethernet controller [0200]: Intel Corporation 82599ES [8086:10fb]\n"
+	verboseNIC = "00:00.0 Host bridge [0600]: Intel Corporation 82975X [8086:277c]\n\tFlags: fast devsel\n\n" +
+		"03:00.0 Ethernet controller [0200]: Intel Corporation 82599ES [8086:10fb]\n\tSubsystem: Super Micro Computer Inc Device [15d9:1533]\n\tFlags: bus master, fast devsel\n"
+)
+
+// A listing that says less is no contradiction: what it leaves open is told as
+// not checked. A listing that says something else is one.
+func TestListingsThatSayLess(t *testing.T) {
+	for name, text := range map[string]string{"plain": plainNIC, "numeric": numericNIC} {
+		t.Run(name, func(t *testing.T) {
+			less := dump(t, text)
+			agreesWithItself(t, less)
+			refs, closures := closed(dump(t, verboseNIC))
+			c := bom.Match(refs, closures, less)
+			require.Empty(t, c.Findings)
+			require.Contains(t, c.NotChecked, bom.NotChecked{What: "subsystem ids of pci:0000:03:00.0", Reason: "declared, but not in the evidence"})
+			require.Contains(t, c.Unproved[bom.PCI], "subsystem ids of pci:0000:03:00.0")
+		})
+	}
+	refs, closures := closed(dump(t, verboseNIC))
+	for name, text := range map[string]string{
+		"another chip":      strings.Replace(numericNIC, "10fb", "10fc", 1),
+		"another subsystem": strings.Replace(verboseNIC, "15d9:1533", "15d9:1534", 1),
+	} {
+		c := bom.Match(refs, closures, dump(t, text))
+		require.Equal(t, map[finding.Code]int{finding.ComponentReplaced: 1}, codes(c.Findings, finding.Low), name)
+	}
+	words := dump(t, strings.Replace(plainNIC, "82599ES 10-Gigabit SFI/SFP+ Network Connection", "Frobnicator", 1))
+	c := bom.Match(refs, closures, words)
+	require.Empty(t, c.Findings)
+	require.Contains(t, c.NotChecked, bom.NotChecked{What: "ids of pci:0000:03:00.0", Reason: "one of the two lists has them in words only"})
+}
+
+func TestHostileTexts(t *testing.T) {
+	for name, text := range map[string]string{
+		"a book":        strings.Repeat("It was the best of times.\n", 1000),
+		"lshw cut":      `[{"id":"a","class":"system",`,
+		"lshw bomb":     `<!DOCTYPE x [<!ENTITY a "b">]><list><node id="a" class="system"/></list>`,
+		"bare handle":   "Handle 0x0001, DMI type 999, 1 bytes\n",
+		"wide nonsense": "\xff\xfea\x00b\x00",
+	} {
+		inv, err := bom.ReadDump("dump.txt", []byte(text))
+		require.Nil(t, inv, name)
+		require.ErrorContains(t, err, "dump.txt", name)
+	}
+}
