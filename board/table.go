@@ -122,8 +122,11 @@ func separators(s string) map[rune]int {
 	out := map[rune]int{}
 	quoted := false
 	for _, c := range s {
-		if c == '"' {
+		switch c {
+		case '"':
 			quoted = !quoted
+		case '\n':
+			quoted = false // an inch sign is no quote; it must not hide the rest
 		}
 		if !quoted {
 			out[c]++

@@ -91,7 +91,7 @@ func (o *convertOptions) convert(env *environment, path string, at time.Time) er
 		}
 		out.Write(raw)
 	}
-	if err := tellLost(env, lost, o.strict); err != nil {
+	if err := tellLost(env, lost, o.to, o.strict); err != nil {
 		return err
 	}
 	return (&outputOptions{file: o.file}).write(env, out.Bytes())

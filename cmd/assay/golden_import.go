@@ -98,7 +98,7 @@ What of a document has no place in a manifest is printed on standard error, and 
 
 // write writes the draft, after what was lost.
 func (o *importOptions) write(env *environment, m *manifest.Manifest, lost []string, at time.Time) error {
-	if err := tellLost(env, lost, o.strict); err != nil {
+	if err := tellLost(env, lost, "a manifest", o.strict); err != nil {
 		return err
 	}
 	o.environment(m)
@@ -117,14 +117,14 @@ func (o *importOptions) environment(m *manifest.Manifest) {
 	m.Environment.Revision = cmp.Or(o.revision, m.Environment.Revision)
 }
 
-// tellLost prints what has no place in what is written. With strict it is an
+// tellLost prints what has no place in what would be written. With strict it is an
 // error, and nothing is written.
-func tellLost(env *environment, lost []string, strict bool) error {
+func tellLost(env *environment, lost []string, in string, strict bool) error {
 	for _, l := range lost {
 		fmt.Fprintf(env.stderr, "lost: %s\n", report.Plain(l))
 	}
 	if strict && len(lost) > 0 {
-		return unreadable(fmt.Errorf("%d things have no place in what would be written, and --strict was given; the first: %s", len(lost), report.Plain(lost[0])))
+		return unreadable(fmt.Errorf("%d things have no place in %s, and --strict was given; the first: %s", len(lost), in, report.Plain(lost[0])))
 	}
 	return nil
 }

@@ -102,6 +102,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("SWTPM", address)
 			e.Setenv("MAKERS", makers)
 			e.Setenv("KEYS", filepath.Join(keys, "keys"))
+			e.Setenv("SRC", filepath.Dir(keys))
 			e.Setenv("TPM", filepath.Join(keys, "tpm"))
 			e.Setenv("NONCE", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff")
 			for n, b := range machines {
