@@ -39,8 +39,10 @@ func TestBoard(t *testing.T) {
 }
 
 func TestAlternatesOfIPC2581(t *testing.T) {
-	b := &board.BOM{Name: "b", Assembly: "MB-1", Revision: "C", Parts: []board.Part{{Designator: "U1", Maker: "Winbond", PartNumber: "W25Q256JV"}},
-		Alternates: map[string][]board.Alternate{"U1": {{Maker: "Macronix", PartNumber: "MX25L25645"}, {Maker: "Macronix", PartNumber: "MX25L25645"}, {}}}}
+	b := &board.BOM{
+		Name: "b", Assembly: "MB-1", Revision: "C", Parts: []board.Part{{Designator: "U1", Maker: "Winbond", PartNumber: "W25Q256JV"}},
+		Alternates: map[string][]board.Alternate{"U1": {{Maker: "Macronix", PartNumber: "MX25L25645"}, {Maker: "Macronix", PartNumber: "MX25L25645"}, {}}},
+	}
 	m, lost, err := design.Import(b)
 	require.NoError(t, err)
 	require.Empty(t, lost)
