@@ -19,6 +19,7 @@ import (
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/internal/ids"
+	"github.com/assay-hw/assay/internal/loss"
 	"github.com/assay-hw/assay/internal/xmltree"
 	"github.com/assay-hw/assay/manifest"
 )
@@ -34,12 +35,7 @@ const maxLines = 4096
 var ErrMalformed = errors.New("malformed Cerberus manifest")
 
 // Loss is something of a file that has no place in a manifest.
-type Loss struct {
-	Where string `json:"where"`
-	What  string `json:"what"`
-}
-
-func (l Loss) String() string { return l.Where + ": " + l.What }
+type Loss = loss.Loss
 
 // File is one file by name.
 type File struct {
@@ -124,7 +120,7 @@ func (i *importer) read(b []byte) error {
 }
 
 func (i *importer) lose(n *xmltree.Node, format string, args ...any) {
-	i.lost = append(i.lost, Loss{fmt.Sprintf("%s: offset %d", i.file, n.Offset), fmt.Sprintf(format, args...)})
+	i.lost = append(i.lost, Loss{Where: fmt.Sprintf("%s: offset %d", i.file, n.Offset), What: fmt.Sprintf(format, args...)})
 }
 
 func (i *importer) platform(name string) {

@@ -113,8 +113,8 @@ func TestForeignDocument(t *testing.T) {
 		ID: "molex-47155-4001", Class: bom.Electronic, Quantity: 8, Verifiability: "physical-only", Location: finding.Location{Path: "mainboard"},
 		Identity: bom.Identity{Maker: "Molex", PartNumber: "47155-4001"}, Note: "I/O Connectors HIGH SPEED CONN 1.27 VERT DIP SOLDERTAIL",
 	}, m.Components[1])
-	require.Contains(t, lost, Loss{"molex-47155-4001", "property cdx:device:gs1:gtin-12"})
-	require.Contains(t, lost, Loss{"molex-47155-4001", "external references"})
+	require.Contains(t, lost, Loss{Where: "molex-47155-4001", What: "property cdx:device:gs1:gtin-12"})
+	require.Contains(t, lost, Loss{Where: "molex-47155-4001", What: "external references"})
 }
 
 func TestDocumentsThatAreRefused(t *testing.T) {

@@ -14,16 +14,12 @@ import (
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/ids"
+	"github.com/assay-hw/assay/internal/loss"
 	"github.com/assay-hw/assay/manifest"
 )
 
 // Loss is something of a bill of materials that has no place in a manifest.
-type Loss struct {
-	Where string `json:"where"` // a designator, or a row of the file
-	What  string `json:"what"`
-}
-
-func (l Loss) String() string { return l.Where + ": " + l.What }
+type Loss = loss.Loss
 
 // Import makes a draft of a board. What has no place in a manifest is returned:
 // places that stay empty, lines without a place, positions, columns that nobody
@@ -36,7 +32,7 @@ func Import(b *board.BOM) (*manifest.Manifest, []Loss, error) {
 	m.Environment.Model, m.Environment.Revision = ids.Clean(b.Assembly), ids.Clean(b.Revision)
 	var lost []Loss
 	lose := func(where, format string, args ...any) {
-		lost = append(lost, Loss{where, fmt.Sprintf(format, args...)})
+		lost = append(lost, Loss{Where: where, What: fmt.Sprintf(format, args...)})
 	}
 	used := map[string]int{}
 	positions := 0

@@ -75,7 +75,7 @@ type reader struct {
 }
 
 func (r *reader) lose(where, format string, args ...any) {
-	r.lost = append(r.lost, Loss{where, fmt.Sprintf(format, args...)})
+	r.lost = append(r.lost, Loss{Where: where, What: fmt.Sprintf(format, args...)})
 }
 
 // rest counts what nobody reads.

@@ -222,7 +222,7 @@ func Draft(inv *bom.Inventory, instances bool) ([]bom.Reference, map[bom.Class]b
 		r := &refs[i]
 		omit := func(field string, v *string, why string) {
 			if *v != "" {
-				lost = append(lost, Loss{r.Subject, fmt.Sprintf("%s %q: %s", field, *v, why)})
+				lost = append(lost, Loss{Where: r.Subject, What: fmt.Sprintf("%s %q: %s", field, *v, why)})
 				*v = ""
 			}
 		}

@@ -26,6 +26,8 @@ import (
 	"strings"
 
 	"github.com/ulikunitz/xz"
+
+	"github.com/assay-hw/assay/internal/loss"
 )
 
 // Limits of one tree.
@@ -65,12 +67,7 @@ type Tree struct {
 }
 
 // Loss is something of a tree that has no place in an inventory or a manifest.
-type Loss struct {
-	Where string `json:"where"`
-	What  string `json:"what"`
-}
-
-func (l Loss) String() string { return l.Where + ": " + l.What }
+type Loss = loss.Loss
 
 // IsResource reports whether a file may be one resource.
 func IsResource(data []byte) bool {
@@ -233,7 +230,7 @@ func (t *Tree) tar(z io.Reader) error {
 }
 
 func (t *Tree) lose(where, format string, args ...any) {
-	t.lost = append(t.lost, Loss{where, fmt.Sprintf(format, args...)})
+	t.lost = append(t.lost, Loss{Where: where, What: fmt.Sprintf(format, args...)})
 }
 
 // add keeps a file if it is a resource. What cannot be read is told.
