@@ -32,13 +32,7 @@ type importOptions struct {
 	scope               string
 }
 
-func newGoldenImportCommand(env *environment) *cobra.Command {
-	var opt importOptions
-	var now nowOption
-	cmd := &cobra.Command{
-		Use:   "import FILE...",
-		Short: "Turn documents of other formats into a draft",
-		Long: `Reads what vendors publish and drafts a manifest, for somebody to read and sign.
+const importHelp = `Reads what vendors publish and drafts a manifest, for somebody to read and sign.
 
 CycloneDX documents (JSON, XML; also those of golden export): the parts of a foreign
 one become lines that no software can check, until somebody says what they answer to.
@@ -69,7 +63,15 @@ CoRIMs: signatures are not checked here, since a draft is for somebody to read. 
 use such documents as they were signed, name them in verify --golden.
 
 What of a document has no place in a manifest is printed on standard error, and with
---strict refused.`,
+--strict refused.`
+
+func newGoldenImportCommand(env *environment) *cobra.Command {
+	var opt importOptions
+	var now nowOption
+	cmd := &cobra.Command{
+		Use:   "import FILE...",
+		Short: "Turn documents of other formats into a draft",
+		Long:  importHelp,
 		Example: "  assay golden import hbom.cdx.json -o draft.json\n  assay golden import report.jws --safe-key providers/ --name bmc -o draft.json\n" +
 			"  assay golden import redfish-mockup/ --system 1 --scope model -o draft.json\n  assay golden import board.xlsx --manufacturer Example --model MB-1 --revision C -o draft.json\n  assay golden import pfm.xml cfm_component.xml pcd.xml -o draft.json",
 	}
@@ -181,21 +183,24 @@ func (o *importOptions) read(files []string) (*manifest.Manifest, []string, erro
 			return m, lost, err
 		}
 	}
+	reports := make([][]byte, len(files))
+	for i, name := range files {
+		raw, err := readInput(name, safe.MaxBytes)
+		if err != nil {
+			return nil, nil, err
+		}
+		if reports[i] = raw; !safe.IsReport(raw) {
+			return nil, nil, unreadable(fmt.Errorf("%s: offset 0: neither a CycloneDX document, a list of paccor, a platform certificate, a RIM, a CoRIM, a Cerberus manifest, a Redfish resource, the list of a board, the output of a tool nor a signed S.A.F.E. report (JWS)", name))
+		}
+	}
 	keys, err := readKeys(o.keys)
 	if err != nil {
 		return nil, nil, err
 	}
 	m := &manifest.Manifest{Environment: manifest.Environment{Manufacturer: o.manufacturer, Model: o.model}}
 	var lost []string
-	for _, name := range files {
-		raw, err := readInput(name, safe.MaxBytes)
-		if err != nil {
-			return nil, nil, err
-		}
-		if !safe.IsReport(raw) {
-			return nil, nil, unreadable(fmt.Errorf("%s: offset 0: neither a CycloneDX document, a list of paccor, a platform certificate, a RIM, a CoRIM, a Cerberus manifest, a Redfish resource, the list of a board, the output of a tool nor a signed S.A.F.E. report (JWS)", name))
-		}
-		r, err := safe.Open(raw, keys)
+	for i, name := range files {
+		r, err := safe.Open(reports[i], keys)
 		if err != nil {
 			return nil, nil, unreadable(fmt.Errorf("%s: %w", name, err))
 		}
