@@ -85,7 +85,7 @@ func (r *reader) listing(artifact, tool string, all []pciconf.Listed) {
 	named := false
 	for i, f := range fns {
 		if f != nil {
-			named = r.listed1(&all[i], f, bridges) || named
+			named = r.addListed(&all[i], f, bridges) || named
 		}
 	}
 	reason := ""
@@ -98,8 +98,8 @@ func (r *reader) listing(artifact, tool string, all []pciconf.Listed) {
 	}
 }
 
-// listed1 adds one function; the result says that its ids are not known.
-func (r *reader) listed1(l *pciconf.Listed, f *function, bridges map[string]*function) bool {
+// addListed adds one function; the result says that its ids are not known.
+func (r *reader) addListed(l *pciconf.Listed, f *function, bridges map[string]*function) bool {
 	o := f.origin
 	p := r.add(Part{Class: PCI, Subject: "pci:" + f.bdf, Location: finding.Location{Path: busPath(f, bridges), Slot: slug(ids.Clean(l.Slot)), Designator: slug(ids.Clean(l.Label))}})
 	f.part = p

@@ -79,7 +79,7 @@ func IsResource(data []byte) bool {
 // IsTree reports whether a directory looks like a tree of resources, and not like
 // evidence.
 func IsTree(fsys fs.FS) bool {
-	for _, p := range []string{"evidence.json", "sys", "proc"} {
+	for _, p := range []string{"evidence.json", "sys", "proc", "ipmi", "tpm"} {
 		if _, err := fs.Stat(fsys, p); err == nil {
 			return false
 		}
