@@ -23,7 +23,7 @@ func (t *Tree) Inventory(system string) (*bom.Inventory, []Loss, error) {
 	}
 	r := &reader{
 		tree: t, inv: &bom.Inventory{Classes: map[bom.Class]bom.Observation{}}, taken: map[string]int{}, partOf: map[string]int{},
-		unread: map[string]int{}, lost: slices.Clone(t.lost), functions: map[string]bool{}, addresses: map[string]bool{}, told: map[string]bool{},
+		unread: map[string]int{}, lost: slices.Clone(t.lost), functions: map[string]int{}, addresses: map[string]bool{}, told: map[string]bool{},
 	}
 	// What other resources refer to comes first.
 	for _, pass := range passes {
@@ -64,10 +64,10 @@ type reader struct {
 	tree      *Tree
 	inv       *bom.Inventory
 	lost      []Loss
-	taken     map[string]int // subjects
-	partOf    map[string]int // resource to its part
-	unread    map[string]int // resources that are no parts, by type
-	functions map[string]bool
+	taken     map[string]int  // subjects
+	partOf    map[string]int  // resource to its part
+	unread    map[string]int  // resources that are no parts, by type
+	functions map[string]int  // by ids: one more than the index of the part
 	addresses map[string]bool // of ports
 	told      map[string]bool // versions of firmware that parts have
 

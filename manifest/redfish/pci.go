@@ -68,8 +68,9 @@ func (r *reader) function(x *resource) {
 	case !ok:
 		r.hardware(x, o, "a function without ids")
 		return
-	case r.functions[model]:
-		return // told with its address by a resource of the vendor's
+	case r.functions[model] > 0:
+		r.partOf[x.id] = r.functions[model] - 1 // told with its address by a resource of the vendor's
+		return
 	}
 	p := r.addFunction(x, place(o), "", model, vendor, device)
 	if m := revision.FindStringSubmatch(o.text("RevisionId")); m != nil {
@@ -83,14 +84,20 @@ func (r *reader) function(x *resource) {
 // hpeFunction reads iLO's own list of functions, which has their addresses.
 func (r *reader) hpeFunction(x *resource) {
 	o := x.body
+	if strings.HasPrefix(o.text("Name"), "Empty ") {
+		r.unread["type HpeServerPciDevice that are empty places"]++
+		return
+	}
 	model, vendor, device, ok := functionIDs(o.text("VendorID"), o.text("DeviceID"), o.text("SubsystemVendorID"), o.text("SubsystemDeviceID"))
 	if !ok {
 		r.hardware(x, o, "a function without ids")
 		return
 	}
-	r.functions[model] = true
 	p := r.addFunction(x, place(o), ids.Clean(o.text("DeviceLocation")), model, vendor, device)
 	x.fact(p, "name", o.text("Name"))
+	if r.functions[model] == 0 {
+		r.functions[model] = len(r.inv.Parts)
+	}
 }
 
 // device gives the functions of a device what the device says of itself.

@@ -167,6 +167,25 @@ func TestSeveralSystems(t *testing.T) {
 	require.ErrorContains(t, err, "there are: a, b")
 }
 
+// iLO tells a function twice: in its own list with the address, and in the
+// standard's with the numbers of the card, in decimal. It is one part.
+func TestAFunctionThatIsToldTwice(t *testing.T) {
+	tr, err := tree(t, map[string]string{
+		"hpe.json":   `{"@odata.id":"/redfish/v1/Systems/1/PCIDevices/3","@odata.type":"#HpeServerPciDevice.v2_0_0.HpeServerPciDevice","Name":"NIC","BusNumber":134,"DeviceNumber":0,"FunctionNumber":0,"SegmentNumber":0,"VendorID":4215,"DeviceID":32880,"SubsystemVendorID":4215,"SubsystemDeviceID":116,"DeviceLocation":"PCI-E Slot 1"}`,
+		"empty.json": `{"@odata.id":"/redfish/v1/Systems/1/PCIDevices/4","@odata.type":"#HpeServerPciDevice.v2_0_0.HpeServerPciDevice","Name":"Empty slot 2","VendorID":65535,"DeviceID":65535}`,
+		"card.json":  `{"@odata.id":"/redfish/v1/Chassis/1/PCIeDevices/138","@odata.type":"#PCIeDevice.v1_5_0.PCIeDevice","PartNumber":"AH2010406-3","SerialNumber":"REE1950F79864"}`,
+		"f.json":     `{"@odata.id":"/redfish/v1/Chassis/1/PCIeDevices/138/PCIeFunctions/1","@odata.type":"#PCIeFunction.v1_2_3.PCIeFunction","VendorId":"4215","DeviceId":"32880","SubsystemVendorId":"4215","SubsystemId":"116","RevisionId":"08.50.78"}`,
+	})
+	require.NoError(t, err)
+	inv, lost, err := tr.Inventory("")
+	require.NoError(t, err)
+	require.Len(t, inv.Parts, 1)
+	p := inv.Parts[0]
+	require.Equal(t, []string{"pci:0000:86:00.0", "1077:8070 1077:0074", "AH2010406-3", "REE1950F79864", "PCI-E Slot 1"}, []string{p.Subject, p.Identity.Model, p.Identity.PartNumber, p.Identity.Serial, p.Location.Slot})
+	require.Empty(t, p.Identity.Revision, "that is a version of firmware")
+	require.Equal(t, []redfish.Loss{{Where: "tree", What: "1 of type HpeServerPciDevice that are empty places"}}, lost)
+}
+
 func TestCyclesEnd(t *testing.T) {
 	link := func(to string) string { return fmt.Sprintf(`,"Links":{"Chassis":[{"@odata.id":"%s"}]}`, to) }
 	tr, err := tree(t, map[string]string{
