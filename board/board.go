@@ -37,6 +37,16 @@ type BOM struct {
 	Loose    []Part            `json:"loose"`    // lines without a designator: cables, labels, sockets
 	Warnings []Warning         `json:"warnings"` // what does not add up
 	Lost     []string          `json:"lost"`     // headers of columns that have no place here
+
+	Assembly   string                 `json:"assembly,omitempty"`   // part number of the board, where the file has it
+	Revision   string                 `json:"revision,omitempty"`   // of the board
+	Alternates map[string][]Alternate `json:"alternates,omitempty"` // other approved parts, by designator
+}
+
+// Alternate is another part that is approved for a place, as IPC-2581 lists them.
+type Alternate struct {
+	Maker      string `json:"maker,omitempty"`
+	PartNumber string `json:"partNumber"`
 }
 
 // Warning is something that a reader of the file should look at.

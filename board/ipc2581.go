@@ -99,6 +99,8 @@ func (r *ipcReader) open(e xml.StartElement, line int) error {
 		return ""
 	}
 	switch e.Name.Local {
+	case "BomHeader":
+		r.bom.Assembly, r.bom.Revision = at("assembly"), at("revision")
 	case "Enterprise":
 		r.enterprises[at("id")] = first(at("name"), at("code"))
 	case "BomItem":
@@ -163,6 +165,7 @@ func (r *ipcReader) finish() error {
 		return errors.New("offset 0: an IPC-2581 document without a bill of materials (BomItem)")
 	}
 	r.bom.Columns = map[string]string{fieldDesignator: "RefDes/@name", fieldPartNumber: "BomItem/@OEMDesignNumberRef", fieldFootprint: "RefDes/@packageRef", fieldNotFitted: "RefDes/@populate"}
+	r.bom.Alternates = map[string][]Alternate{}
 	for _, it := range r.items {
 		p := it.part
 		list := r.approved[p.PartNumber]
@@ -176,9 +179,7 @@ func (r *ipcReader) finish() error {
 			r.bom.Columns[fieldPartNumber], r.bom.Columns[fieldMaker] = "AvlMpn/@name", "AvlVendor/@enterpriseRef"
 			p.PartNumber, p.Maker = list[0].number, first(r.enterprises[list[0].maker], list[0].maker)
 		}
-		if len(list) > 1 {
-			r.bom.Lost = append(r.bom.Lost, fmt.Sprintf("alternates of %s", it.part.PartNumber))
-		}
+		others := r.others(list)
 		fitted := 0
 		for _, place := range it.places {
 			q := p
@@ -192,6 +193,9 @@ func (r *ipcReader) finish() error {
 				r.bom.warn(q.Row, "%.60q is no designator", q.Designator)
 			}
 			r.bom.Parts = append(r.bom.Parts, q)
+			if len(others) > 0 {
+				r.bom.Alternates[q.Designator] = others
+			}
 		}
 		if len(it.places) == 0 {
 			r.bom.Loose = append(r.bom.Loose, p)
@@ -205,6 +209,15 @@ func (r *ipcReader) finish() error {
 	}
 	r.bom.finish()
 	return nil
+}
+
+// others are the approved parts behind the one that was chosen.
+func (r *ipcReader) others(list []ipcMPN) []Alternate {
+	var out []Alternate
+	for _, m := range list[min(1, len(list)):] {
+		out = append(out, Alternate{Maker: first(r.enterprises[m.maker], m.maker), PartNumber: m.number})
+	}
+	return out
 }
 
 func first(s ...string) string {

@@ -95,18 +95,32 @@ func separated(s string) ([][]string, error) {
 	sample := s[:min(len(s), 64<<10)]
 	in := csv.NewReader(strings.NewReader(s))
 	in.FieldsPerRecord, in.LazyQuotes, in.TrimLeadingSpace = -1, true, true
+	counts := separators(sample)
 	for _, sep := range []rune{';', '\t'} {
-		if strings.Count(sample, string(sep)) > strings.Count(sample, string(in.Comma)) {
+		if counts[sep] > counts[in.Comma] {
 			in.Comma = sep
 		}
 	}
 	if err := narrow(s, in.Comma); err != nil {
 		return nil, err
 	}
-	if rows, ok := quotedLines(s); ok {
-		return rows, nil
+	rows, ok := quotedLines(s)
+	if !ok {
+		var err error
+		if rows, err = values(in); err != nil {
+			return nil, err
+		}
 	}
-	var rows [][]string
+	for _, row := range rows {
+		for i, c := range row {
+			row[i] = unguarded(c)
+		}
+	}
+	return rows, nil
+}
+
+// values reads the lines of a table.
+func values(in *csv.Reader) (rows [][]string, err error) {
 	for {
 		row, err := in.Read()
 		if errors.Is(err, io.EOF) {
@@ -165,6 +179,44 @@ func quotedLines(s string) (rows [][]string, ok bool) {
 		}
 	}
 	return rows, cells > 0 && len(rows) > 1
+}
+
+// separators counts what may separate values, outside quoted ones.
+func separators(s string) map[rune]int {
+	out := map[rune]int{}
+	quoted := false
+	for _, c := range s {
+		switch c {
+		case '"':
+			quoted = !quoted
+		case '\n':
+			quoted = false // an inch sign is no quote; it must not hide the rest
+		}
+		if !quoted {
+			out[c]++
+		}
+	}
+	return out
+}
+
+// guarded are the characters with which a cell is a formula to a spreadsheet, or
+// looks as if it had been guarded.
+const guarded = "=+@\t\r'"
+
+// Guard makes a value safe to be opened by a spreadsheet: what begins like a
+// formula gets an apostrophe, which reading takes away again.
+func Guard(cell string) string {
+	if cell != "" && strings.ContainsRune(guarded, rune(cell[0])) {
+		return "'" + cell
+	}
+	return cell
+}
+
+func unguarded(cell string) string {
+	if len(cell) > 1 && cell[0] == '\'' && strings.ContainsRune(guarded, rune(cell[1])) {
+		return cell[1:]
+	}
+	return cell
 }
 
 func number(s string) float64 {

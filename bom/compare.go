@@ -216,11 +216,28 @@ func (m *matcher) comparePair(p pair) {
 		m.add(f)
 		return
 	}
+	m.compareWords(p)
 	m.compareInstance(p)
 	m.compareDetail(p)
 	m.compareAttributes(p)
 	if p.moved {
 		m.relocated(p)
+	}
+}
+
+// compareWords tells what a listing in words leaves open of a PCI function.
+func (m *matcher) compareWords(p pair) {
+	if p.ref.ref.Class != PCI || p.level < levelModel {
+		return
+	}
+	subject := p.part.part.Subject
+	switch ref, part := p.ref.keys, p.part.keys; {
+	case (ref.model == "") != (part.model == ""):
+		m.note("ids of "+subject, "one of the two lists has them in words only")
+		m.unproved(PCI, "ids of "+subject)
+	case ref.maker != "" && part.maker == "":
+		m.note("subsystem ids of "+subject, "declared, but not in the evidence")
+		m.unproved(PCI, "subsystem ids of "+subject)
 	}
 }
 

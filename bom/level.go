@@ -41,7 +41,10 @@ type keys struct {
 
 func keysOf(c Class, id Identity) keys {
 	k := keys{model: modelKey(c, id), family: familyKey(c, id), serial: serialKey(id)}
-	if c != PCI && c != USB && k.model != "" {
+	if c == PCI {
+		// Listings in words may leave out whose card a chip is on.
+		k.bare, k.maker, _ = strings.Cut(k.model, " ")
+	} else if c != USB && k.model != "" {
 		k.maker, k.bare, _ = strings.Cut(k.model, keySep)
 	} else if k.model == "" {
 		k.maker = makerKey(id)
@@ -131,6 +134,8 @@ func fits(r *refItem, p *partItem) level {
 		return levelInstance
 	case r.ref.Class == I2C && (r.keys.model == "" || p.keys.model == "") && r.place == p.place && r.place != "":
 		return levelModel // a client answers there as declared; whether a driver binds it is the system's doing
+	case r.ref.Class == PCI && (r.keys.model == "" || p.keys.model == "") && r.place == p.place && r.place != "":
+		return levelModel // a listing in words, which has no ids; told as not checked
 	case r.keys.model == "" && p.keys.model == "" && r.place == p.place && r.place != "" &&
 		(r.keys.maker == "" || p.keys.maker == "" || r.keys.maker == p.keys.maker):
 		return levelModel // the part cannot say more than where it sits

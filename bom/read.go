@@ -55,11 +55,17 @@ const (
 // Read builds the inventory of a bundle. It never fails: what is malformed is
 // a finding, and what is not there is said in Classes.
 func Read(b *evidence.Bundle) *Inventory {
+	return read(b, func(r *reader) { r.smbios() })
+}
+
+// read reads what first reads, and then everything that the firmware's table may
+// help to place.
+func read(b *evidence.Bundle, first func(*reader)) *Inventory {
 	r := &reader{
 		b: b, inv: &Inventory{Classes: map[Class]Observation{}}, slotAt: map[string]string{}, labelAt: map[string]string{},
 		bySubject: map[string]int{}, copies: map[string]int{}, partials: map[Class]string{},
 	}
-	r.smbios()
+	first(r)
 	r.cpus()
 	r.memoryModules()
 	r.pciFunctions()
@@ -109,6 +115,7 @@ type reader struct {
 	copies         map[string]int   // parts that claimed one subject so far
 	partials       map[Class]string // classes of which something could not be read
 	memory         memoryFacts
+	dmiName        string // the artefact that holds the firmware's table
 	controllerTold string // what SMBIOS types 38 and 42 say of a management controller
 	tpmTold        string // what SMBIOS type 43 says of the TPM
 	tpmOrigin      origin

@@ -13,12 +13,16 @@ import (
 
 // ReadDump builds the inventory of one raw dump of a well-known tool: a table
 // written by "dmidecode --dump-bin" or a bare SMBIOS table, a FRU image, an SPD
-// image in binary or hexadecimal text, or the output of "lspci -xxxx". The error
-// says that the bytes are none of these.
+// image in binary or hexadecimal text, or the output of "lspci -xxxx"; and what
+// dmidecode, lspci and lshw print for people (lshw also as JSON and XML). The
+// error says that the bytes are none of these.
 func ReadDump(name string, data []byte) (*Inventory, error) {
+	if inv, err := readText(name, data); inv != nil || err != nil {
+		return inv, err
+	}
 	files := dumpAsTree(data)
 	if files == nil {
-		return nil, &evidence.FormatError{File: name, Msg: "is no SMBIOS, FRU, SPD or lspci dump that is known here"}
+		return nil, &evidence.FormatError{File: name, Msg: "is no SMBIOS, FRU, SPD, dmidecode, lspci or lshw output that is known here"}
 	}
 	b, err := evidence.FromFiles(files, name, evidence.Limits{})
 	if err != nil {

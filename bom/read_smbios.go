@@ -32,19 +32,25 @@ func (r *reader) smbios() {
 	}
 	entry, _ := r.b.Read(dmiEntry)
 	t, err := smbios.Parse(entry, table)
+	r.decoded(dmiTable, t, err)
+}
+
+// decoded reads a table that was decoded from bytes or from text.
+func (r *reader) decoded(name string, t *smbios.Table, err error) {
+	r.dmiName = name
 	for _, p := range t.Problems {
-		r.problem(dmiTable, p.Offset, p.What)
+		r.problem(name, p.Offset, p.What)
 	}
 	if errors.Is(err, smbios.ErrNoTable) {
 		for _, c := range smbiosClasses {
-			r.inv.Classes[c] = Observation{Reason: dmiTable + " holds no SMBIOS structure"}
+			r.inv.Classes[c] = Observation{Reason: name + " holds no SMBIOS structure"}
 		}
 		return
 	}
 	r.table(t)
 	if n := len(t.Structures); t.Structures[n-1].Type != endOfTable && (t.EntryPoint == nil || t.EntryPoint.Structures != n) {
 		for _, c := range smbiosClasses {
-			r.partial(c, dmiTable+" ends before its end-of-table structure")
+			r.partial(c, name+" ends before its end-of-table structure")
 		}
 	}
 }
@@ -91,7 +97,7 @@ func (r *reader) table(t *smbios.Table) {
 }
 
 func (r *reader) dmi(kind int, h smbios.Header) origin {
-	return r.origin(finding.FirmwareTold, "smbios:"+strconv.Itoa(kind), dmiTable, h.Offset, h.Length)
+	return r.origin(finding.FirmwareTold, "smbios:"+strconv.Itoa(kind), r.dmiName, h.Offset, h.Length)
 }
 
 func (r *reader) system(s smbios.System) {

@@ -3,14 +3,11 @@ package main
 import (
 	"archive/zip"
 	"bytes"
-	"encoding/csv"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/spf13/cobra"
 
 	"github.com/assay-hw/assay/board"
 	"github.com/assay-hw/assay/manifest/revision"
@@ -221,66 +218,4 @@ func (d boardDifference) text(w io.Writer, notices bool) {
 		fmt.Fprintf(w, "%d changes, %d not explained by an ECN or a ticket\n", len(d.Changes), d.Unexplained)
 	}
 	writeUnused(w, d.Unused)
-}
-
-func newBOMConvertCommand(env *environment) *cobra.Command {
-	var to, file, mapping string
-	cmd := &cobra.Command{
-		Use:   "convert FILE --to FORMAT",
-		Short: "Write a board's bill of materials in another form",
-		Long: `Reads a bill of materials of a board (separated values or a workbook) and writes one
-line for each place: as csv or json. What has no place there is printed on standard
-error.`,
-		Example: "  assay bom convert board.xlsx --to csv -o board.csv",
-		Args:    exactly(1),
-	}
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		if to != "csv" && to != "json" {
-			return usage("--to %s: want csv or json", to)
-		}
-		b, err := readBoard(args[0], mapping)
-		if err != nil {
-			return err
-		}
-		for _, l := range b.Lost {
-			fmt.Fprintf(env.stderr, "lost: column %s\n", report.Plain(l))
-		}
-		var w bytes.Buffer
-		if to == "json" {
-			err = asJSON(&w, struct {
-				*board.BOM
-				Coverage *board.Coverage `json:"coverage"`
-			}{b, b.Coverage()})
-		} else {
-			err = boardCSV(&w, b)
-		}
-		if err != nil {
-			return err
-		}
-		return (&outputOptions{file: file}).write(env, w.Bytes())
-	}
-	cmd.Flags().StringVar(&to, "to", "", "csv or json")
-	cmd.Flags().StringVar(&mapping, "map", "", "file that names the header of each column (JSON)")
-	cmd.Flags().StringVarP(&file, "output", "o", "", "write to this file instead of standard output")
-	return cmd
-}
-
-func boardCSV(w io.Writer, b *board.BOM) error {
-	out := csv.NewWriter(w)
-	_ = out.Write([]string{"Designator", "Quantity", "Manufacturer", "MPN", "Value", "Footprint", "Description", "DNP"})
-	for _, p := range append(b.Parts, b.Loose...) {
-		dnp := "no"
-		if p.NotFitted {
-			dnp = "yes"
-		}
-		row := []string{p.Designator, "1", p.Maker, p.PartNumber, p.Value, p.Footprint, p.Description, dnp}
-		for i, c := range row {
-			if c != "" && strings.ContainsRune("=+@\t\r", rune(c[0])) {
-				row[i] = "'" + c // no formula for a spreadsheet
-			}
-		}
-		_ = out.Write(row)
-	}
-	out.Flush()
-	return out.Error()
 }

@@ -4,96 +4,38 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/assay-hw/assay/bom"
-	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
-	"github.com/assay-hw/assay/manifest"
 	"github.com/assay-hw/assay/report"
 )
 
 func newBOMCommand(env *environment) *cobra.Command {
 	return group("bom", "List and compare parts", "  assay bom list server.evidence.zip\n  assay bom diff before.evidence.zip after.evidence.zip",
-		newBOMListCommand(env), newBOMDiffCommand(env), newBOMConvertCommand(env), newBOMMapCommand(env))
-}
-
-// partList is one side of a comparison: observed parts, or declared lines.
-type partList struct {
-	name     string
-	observed *bom.Inventory  // nil for a manifest
-	declared []bom.Reference // of a manifest, or drafted from what was observed
-	closures map[bom.Class]bom.Closure
-}
-
-// maxDump bounds a raw dump or a manifest given as a file.
-const maxDump = 64 << 20
-
-// openParts reads evidence, a golden manifest or a raw dump.
-func openParts(path string, limits evidence.Limits) (*partList, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, unreadable(err)
-	}
-	if info.IsDir() {
-		return fromEvidence(path, limits)
-	}
-	data, err := readInput(path, maxDump)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case bytes.HasPrefix(data, []byte("PK")):
-		return fromEvidence(path, limits)
-	case bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")):
-		m, err := manifest.ReadUntrusted(data)
-		if err != nil {
-			return nil, unreadable(fmt.Errorf("%s: %w", path, err))
-		}
-		return &partList{name: path, declared: m.Components, closures: m.Classes}, nil
-	}
-	inv, err := bom.ReadDump(path, data)
-	if err != nil {
-		return nil, err
-	}
-	return fromInventory(path, inv), nil
-}
-
-func fromEvidence(path string, limits evidence.Limits) (*partList, error) {
-	b, err := evidence.Open(path, limits)
-	if err != nil {
-		return nil, err
-	}
-	return fromInventory(path, bom.Read(b)), nil
-}
-
-func fromInventory(path string, inv *bom.Inventory) *partList {
-	refs, _ := bom.Draft(inv, true)
-	closures := map[bom.Class]bom.Closure{}
-	for c, o := range inv.Classes {
-		if o.Observed {
-			closures[c] = bom.Closed
-		}
-	}
-	return &partList{name: path, observed: inv, declared: refs, closures: closures}
+		newBOMListCommand(env), newBOMDiffCommand(env), newBOMConvertCommand(env), newBOMImportCommand(env), newBOMMapCommand(env))
 }
 
 func newBOMListCommand(env *environment) *cobra.Command {
 	var out outputOptions
 	var limit limitOption
-	var mapping string
+	var mapping, system string
 	cmd := &cobra.Command{
 		Use:   "list FILE|EVIDENCE",
 		Short: "List the parts of a machine, a manifest or a raw dump",
-		Long: `Lists parts. The argument is an evidence bundle, a golden manifest, or a raw
-dump: dmidecode --dump-bin, a FRU or SPD image, or lspci -xxxx. A bill of materials
-of a board (.csv, .tsv, .xlsx, IPC-2581) is listed by reference designator; --map names columns
-that are not found by their headers. It is followed by what software can see of the
-board: which parts can tell their type, which only acknowledge, which are silent.`,
-		Example: "  assay bom list server.evidence.zip\n  assay bom list spd.bin --format json",
+		Long: `Lists parts. The argument is an evidence bundle, a golden manifest, a raw dump
+(dmidecode --dump-bin, a FRU or SPD image, lspci -xxxx), what a tool prints (dmidecode,
+lspci in any form, lshw as text, -json or -xml), or what a management controller tells
+by Redfish: a tree of resources in the layout of DMTF's mockups, as a directory or as
+.zip, .tar.gz or .tar.xz, or one resource; --system chooses where it has several.
+
+A bill of materials of a board (.csv, .tsv, .xlsx, IPC-2581) is listed by reference
+designator; --map names columns that are not found by their headers. It is followed by
+what software can see of the board: which parts can tell their type, which only
+acknowledge, which are silent.`,
+		Example: "  assay bom list server.evidence.zip\n  assay bom list dmidecode.txt --format json\n  assay bom list redfish-mockup/ --system 1",
 		Args:    exactly(1),
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
@@ -107,9 +49,12 @@ board: which parts can tell their type, which only acknowledge, which are silent
 		if board, err := boardAt(args[0]); board || err != nil {
 			return listBoard(env, &out, args[0], mapping, err)
 		}
-		l, err := openParts(args[0], limits)
+		l, err := openParts(args[0], system, limits)
 		if err != nil {
 			return err
+		}
+		if n := len(l.lost); n > 0 {
+			fmt.Fprintf(env.stderr, "%s: %d things that it tells are no parts; bom convert --to json names them\n", report.Plain(args[0]), n)
 		}
 		var b bytes.Buffer
 		if err := writeParts(&b, l, &out); err != nil {
@@ -119,6 +64,7 @@ board: which parts can tell their type, which only acknowledge, which are silent
 	}
 	out.addFlags(cmd.Flags(), "text", "json")
 	cmd.Flags().StringVar(&mapping, "map", "", "file that names the header of each column of a board's list (JSON)")
+	addSystemFlag(cmd.Flags(), &system)
 	limit.addFlag(cmd.Flags())
 	return cmd
 }
@@ -150,13 +96,13 @@ type difference struct {
 func newBOMDiffCommand(env *environment) *cobra.Command {
 	var out outputOptions
 	var limit limitOption
-	var mapping string
+	var mapping, system string
 	var why explanations
 	cmd := &cobra.Command{
 		Use:   "diff A B",
 		Short: "Compare two lists of parts, both ways and one to one",
-		Long: `Compares the parts of A, as what is wanted, with those of B. Either may be an
-evidence bundle or a raw dump; A may also be a golden manifest, whose signature
+		Long: `Compares the parts of A, as what is wanted, with those of B. Either may be
+anything that bom list takes; only A may be a golden manifest, whose signature
 is not checked here. Two bills of materials of boards are compared by reference
 designator: added, removed, substituted, revalued, left out, fitted, renumbered; what
 a change notice (--change: an ECN or a ticket, as in golden diff) names is explained.
@@ -178,11 +124,11 @@ Exits 1 when they differ and 0 when not.`,
 			}
 			return diffBoards(env, &out, args[0], args[1], mapping, why)
 		}
-		want, err := openParts(args[0], limits)
+		want, err := openParts(args[0], system, limits)
 		if err != nil {
 			return err
 		}
-		got, err := openParts(args[1], limits)
+		got, err := openParts(args[1], system, limits)
 		if err != nil {
 			return err
 		}
@@ -195,6 +141,7 @@ Exits 1 when they differ and 0 when not.`,
 	out.addFlags(cmd.Flags(), "text", "json")
 	cmd.Flags().StringVar(&mapping, "map", "", "file that names the header of each column of boards' lists (JSON)")
 	cmd.Flags().StringArrayVar(&why.notices, "change", nil, "change notice that accounts for changes of a board; repeatable")
+	addSystemFlag(cmd.Flags(), &system)
 	limit.addFlag(cmd.Flags())
 	return cmd
 }

@@ -24,18 +24,15 @@ type importOptions struct {
 	name                string
 	manufacturer, model string
 	id, file            string
+	revision            string
+	mapping, system     string
 	version             int64
 	validity            time.Duration
 	strict              bool
+	scope               string
 }
 
-func newGoldenImportCommand(env *environment) *cobra.Command {
-	var opt importOptions
-	var now nowOption
-	cmd := &cobra.Command{
-		Use:   "import FILE...",
-		Short: "Turn documents of other formats into a draft",
-		Long: `Reads what vendors publish and drafts a manifest, for somebody to read and sign.
+const importHelp = `Reads what vendors publish and drafts a manifest, for somebody to read and sign.
 
 CycloneDX documents (JSON, XML; also those of golden export): the parts of a foreign
 one become lines that no software can check, until somebody says what they answer to.
@@ -47,13 +44,36 @@ yours to choose. The evidence has to hold the image as firmware/NAME.rom.
 
 Lists of components as paccor and HIRS collect them (JSON): nobody signed them.
 
+Cerberus manifests in XML (PFM, CFM with its component files, PCD), several in one
+draft. Of the signed binaries only the header is told.
+
+What a management controller tells by Redfish: a tree of resources in the layout of
+DMTF's mockups, as a directory or as .zip, .tar.gz or .tar.xz, or one resource;
+--system chooses where there are several. A controller confirms parts and never proves
+that there are no others: the classes stay open.
+
+Bills of materials of boards (.csv, .tsv, .xlsx, IPC-2581; --map, --model for the
+board's part number, --revision): each fitted part becomes a line for inspection, with
+the alternates that IPC-2581 approves.
+
+What dmidecode, lspci and lshw print of a unit (see also bom import).
+
 TCG platform certificates (a base and its deltas), RIMs with their support RIMs, and
 CoRIMs: signatures are not checked here, since a draft is for somebody to read. To
 use such documents as they were signed, name them in verify --golden.
 
 What of a document has no place in a manifest is printed on standard error, and with
---strict refused.`,
-		Example: "  assay golden import hbom.cdx.json -o draft.json\n  assay golden import report.jws --safe-key providers/ --name bmc -o draft.json",
+--strict refused.`
+
+func newGoldenImportCommand(env *environment) *cobra.Command {
+	var opt importOptions
+	var now nowOption
+	cmd := &cobra.Command{
+		Use:   "import FILE...",
+		Short: "Turn documents of other formats into a draft",
+		Long:  importHelp,
+		Example: "  assay golden import hbom.cdx.json -o draft.json\n  assay golden import report.jws --safe-key providers/ --name bmc -o draft.json\n" +
+			"  assay golden import redfish-mockup/ --system 1 --scope model -o draft.json\n  assay golden import board.xlsx --manufacturer Example --model MB-1 --revision C -o draft.json\n  assay golden import pfm.xml cfm_component.xml pcd.xml -o draft.json",
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -63,26 +83,60 @@ What of a document has no place in a manifest is printed on standard error, and 
 		if err != nil {
 			return err
 		}
+		if err := opt.check(); err != nil {
+			return err
+		}
 		m, lost, err := opt.read(args)
 		if err != nil {
 			return err
 		}
-		for _, l := range lost {
-			fmt.Fprintf(env.stderr, "lost: %s\n", report.Plain(l))
-		}
-		if opt.strict && len(lost) > 0 {
-			return unreadable(fmt.Errorf("import: %d things have no place in a manifest, and --strict was given", len(lost)))
-		}
-		opt.header(m, at)
-		raw, err := manifest.Encode(m)
-		if err != nil {
-			return unreadable(err)
-		}
-		return (&outputOptions{file: opt.file}).write(env, raw)
+		return opt.write(env, m, lost, at)
 	}
 	opt.addFlags(cmd)
+	opt.addDraftFlags(cmd)
 	now.addFlag(cmd.Flags())
 	return cmd
+}
+
+// write writes the draft, after what was lost.
+func (o *importOptions) write(env *environment, m *manifest.Manifest, lost []string, at time.Time) error {
+	if err := tellLost(env, lost, "a manifest", o.strict); err != nil {
+		return err
+	}
+	o.environment(m)
+	o.header(m, at)
+	raw, err := manifest.Encode(m)
+	if err != nil {
+		return unreadable(err)
+	}
+	return (&outputOptions{file: o.file}).write(env, raw)
+}
+
+// environment names what the manifest is about, as the flags say.
+func (o *importOptions) environment(m *manifest.Manifest) {
+	m.Environment.Manufacturer = cmp.Or(o.manufacturer, m.Environment.Manufacturer)
+	m.Environment.Model = cmp.Or(o.model, m.Environment.Model)
+	m.Environment.Revision = cmp.Or(o.revision, m.Environment.Revision)
+}
+
+// tellLost prints what has no place in what would be written. With strict it is an
+// error, and nothing is written.
+func tellLost(env *environment, lost []string, in string, strict bool) error {
+	for _, l := range lost {
+		fmt.Fprintf(env.stderr, "lost: %s\n", report.Plain(l))
+	}
+	if strict && len(lost) > 0 {
+		return unreadable(fmt.Errorf("%d things have no place in %s, and --strict was given; the first: %s", len(lost), in, report.Plain(lost[0])))
+	}
+	return nil
+}
+
+// check looks at flags that are known to be wrong before anything is read.
+func (o *importOptions) check() error {
+	if o.scope != "" && o.scope != "machine" && o.scope != "model" {
+		return usage("--scope %s: want machine or model", o.scope)
+	}
+	return nil
 }
 
 // header names the draft. What golden export wrote has a header of its own.
@@ -99,20 +153,32 @@ var notInID = regexp.MustCompile(`[^a-z0-9.]+`)
 
 func (o *importOptions) addFlags(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringVarP(&o.file, "output", "o", "", "write to this file instead of standard output")
 	fs.StringArrayVar(&o.keys, "safe-key", nil, "public keys of review providers: a file or a directory; repeatable")
 	fs.StringVar(&o.name, "name", "", "name of the image in evidence; default: by what the report says it is")
-	fs.StringVar(&o.manufacturer, "manufacturer", "", "manufacturer of the platform; default: the vendor in the report")
-	fs.StringVar(&o.model, "model", "", "model of the platform; default: the product in the report")
+	fs.StringVar(&o.mapping, "map", "", "file that names the header of each column of a board's list (JSON)")
+	addSystemFlag(fs, &o.system)
+}
+
+// addDraftFlags adds those of every command that drafts.
+func (o *importOptions) addDraftFlags(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringVarP(&o.file, "output", "o", "", "write to this file instead of standard output")
+	fs.StringVar(&o.manufacturer, "manufacturer", "", "manufacturer of the platform; default: as in the document")
+	fs.StringVar(&o.model, "model", "", "model of the platform, or part number of the board; default: as in the document")
+	fs.StringVar(&o.revision, "revision", "", "revision of the platform or the board; default: as in the document")
 	fs.StringVar(&o.id, "id", "", "id of the manifest's lineage; default from manufacturer and model")
 	fs.Int64Var(&o.version, "version", 0, "version in the lineage; default 1, or what the document has")
 	fs.DurationVar(&o.validity, "validity", 2*365*24*time.Hour, "time until the manifest expires")
 	fs.BoolVar(&o.strict, "strict", false, "refuse what has no place in a manifest")
+	fs.StringVar(&o.scope, "scope", "machine", "of what a unit tells: machine declares its serial numbers too, model does not")
 }
 
 // read makes one draft of all reports.
 func (o *importOptions) read(files []string) (*manifest.Manifest, []string, error) {
-	for _, reader := range []func([]string) (*manifest.Manifest, []string, error){o.document, o.paccor, o.certificates, o.rims, o.corim} {
+	if info, err := os.Stat(files[0]); err == nil && info.IsDir() {
+		return o.parts(files)
+	}
+	for _, reader := range []func([]string) (*manifest.Manifest, []string, error){o.board, o.document, o.paccor, o.certificates, o.rims, o.cerberus, o.corim, o.parts} {
 		if m, lost, err := reader(files); m != nil || err != nil {
 			return m, lost, err
 		}
@@ -128,10 +194,9 @@ func (o *importOptions) reports(files []string) (*manifest.Manifest, []string, e
 		if err != nil {
 			return nil, nil, err
 		}
-		if !safe.IsReport(raw) {
-			return nil, nil, unreadable(fmt.Errorf("%s: offset 0: neither a CycloneDX document, a list of paccor, a platform certificate, a RIM, a CoRIM nor a signed S.A.F.E. report (JWS)", name))
+		if raws[i] = raw; !safe.IsReport(raw) {
+			return nil, nil, unreadable(fmt.Errorf("%s: offset 0: neither a CycloneDX document, a list of paccor, a platform certificate, a RIM, a CoRIM, a Cerberus manifest, a Redfish resource, the list of a board, the output of a tool nor a signed S.A.F.E. report (JWS)", name))
 		}
-		raws[i] = raw
 	}
 	keys, err := readKeys(o.keys)
 	if err != nil {

@@ -119,6 +119,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("KEYS", filepath.Join(keys, "keys"))
 			e.Setenv("SIGSTORENOW", "2026-12-01T07:56:40Z")
 			e.Setenv("SIGSTORE", filepath.Join(filepath.Dir(keys), "cmd", "assay", "testdata", "sigstore"))
+			e.Setenv("SRC", filepath.Dir(keys))
 			e.Setenv("TPM", filepath.Join(keys, "tpm"))
 			e.Setenv("NONCE", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff")
 			for n, b := range machines {

@@ -46,7 +46,7 @@ func (o *appraisalOptions) addFlags(fs *pflag.FlagSet) {
 	addSigstoreFlag(fs, &o.sigstoreRoot)
 	fs.StringArrayVar(&o.ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
 	fs.StringVar(&o.policy, "policy", "default", "default, strict, inventory, or a policy file")
-	fs.StringVar(&o.bom, "bom", "", "also compare the parts with this unsigned list: a manifest, evidence or a raw dump")
+	fs.StringVar(&o.bom, "bom", "", "also compare the parts with this unsigned list: anything that bom list takes, but a board")
 	fs.StringVar(&o.nonce, "nonce", "", "nonce that was given to the scan, in hexadecimal")
 	fs.StringVar(&o.state, "state", "", "directory that remembers manifest versions, against rollback")
 	fs.StringArrayVar(&o.enrolled, "enrolled", nil, "enrolment record of this machine, from attest enroll check; repeatable")
@@ -73,7 +73,7 @@ func (o *appraisalOptions) openCase(env *environment, path string) (assay.Case, 
 		return c, err
 	}
 	if o.bom != "" {
-		l, err := openParts(o.bom, limits)
+		l, err := openParts(o.bom, "", limits)
 		if err != nil {
 			return c, err
 		}

@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -33,6 +34,7 @@ var (
 
 var (
 	pciNames    = sync.OnceValue(func() map[string]string { return table(pciData) })
+	pciByName   = sync.OnceValue(namesByID)
 	classNames  = sync.OnceValue(func() map[string]string { return table(classData) })
 	usbNames    = sync.OnceValue(func() map[string]string { return table(usbData) })
 	jep106Names = sync.OnceValue(func() map[string]string { return table(jep106Data) })
@@ -79,6 +81,43 @@ func PCIVendor(vendor uint16) string { return pciNames()[fmt.Sprintf("%04x", ven
 // PCIDevice returns the name of a PCI device id, or "".
 func PCIDevice(vendor, device uint16) string {
 	return pciNames()[fmt.Sprintf("%04x%04x", vendor, device)]
+}
+
+// PCINamed finds the ids of a device by the names that the registry has for maker
+// and device, in one text as lspci prints it. A name that several devices have
+// identifies none of them.
+func PCINamed(name string) (vendor, device uint16, ok bool) {
+	id, found := pciByName()[name]
+	if !found {
+		// Of a device without a name, lspci prints the id.
+		front, digits, cut := strings.Cut(name, " Device ")
+		v, known := pciByName()[front]
+		if !cut || !known || len(v) != 4 || len(digits) != 4 {
+			return 0, 0, false
+		}
+		id = v + digits
+	}
+	n, err := strconv.ParseUint(id, 16, 32)
+	if err != nil || len(id) != 8 {
+		return 0, 0, false
+	}
+	return uint16(n >> 16), uint16(n), true
+}
+
+// namesByID turns the table of names around.
+func namesByID() map[string]string {
+	all := pciNames()
+	out := make(map[string]string, len(all))
+	for id, name := range all {
+		if len(id) == 8 {
+			name = all[id[:4]] + " " + name
+		}
+		if _, twice := out[name]; twice {
+			id = "" // says nothing
+		}
+		out[name] = id
+	}
+	return out
 }
 
 // PCIClass describes a 24-bit class code: the subclass with its programming

@@ -14,17 +14,13 @@ import (
 	"github.com/assay-hw/assay/attest/spdm"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/firmware"
+	"github.com/assay-hw/assay/internal/loss"
 	"github.com/assay-hw/assay/manifest"
 )
 
 // Loss is something that a CoRIM says and a manifest has no place for, or the
 // other way round.
-type Loss struct {
-	Subject string `json:"subject"` // the line or the environment
-	What    string `json:"what"`    // is lost
-}
-
-func (l Loss) String() string { return l.Subject + ": " + l.What }
+type Loss = loss.Loss
 
 // Options say what a CoRIM does not: which machine it is for, and what of it the
 // evidence shows. All are keyed by Environment.Name.
@@ -83,7 +79,7 @@ func Convert(c *CoRIM, o Options) (*manifest.Manifest, []Loss, error) {
 		v.lose("corim", fmt.Sprintf("entity %q", e.Name))
 	}
 	slices.SortStableFunc(v.losses, func(a, b Loss) int {
-		return strings.Compare(a.Subject+"\x00"+a.What, b.Subject+"\x00"+b.What)
+		return strings.Compare(a.Where+"\x00"+a.What, b.Where+"\x00"+b.What)
 	})
 	return m, slices.Compact(v.losses), nil
 }
@@ -97,7 +93,7 @@ type converter struct {
 }
 
 func (v *converter) lose(subject, what string) {
-	v.losses = append(v.losses, Loss{Subject: subject, What: plain(what)})
+	v.losses = append(v.losses, Loss{Where: subject, What: plain(what)})
 }
 
 // device returns the reference for an environment whose device signs its

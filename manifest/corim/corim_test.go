@@ -105,7 +105,7 @@ func TestRoundTrip(t *testing.T) {
 		got, losses, err := Convert(c, Options{})
 		require.NoError(t, err)
 		require.Equal(t, sample(), got)
-		require.Equal(t, []Loss{{"corim", fmt.Sprintf("entity %q", maker)}}, losses)
+		require.Equal(t, []Loss{{Where: "corim", What: fmt.Sprintf("entity %q", maker)}}, losses)
 		trusted, accepted := trusting(t, h.cert).Accept(got, raw, c.Chain(), now)
 		require.NotNil(t, trusted, accepted.Findings)
 	}

@@ -46,7 +46,7 @@ func Export(m *manifest.Manifest, s Signer) ([]byte, []Loss, error) {
 		return nil, nil, fmt.Errorf("corim: %w", err)
 	}
 	slices.SortStableFunc(x.losses, func(a, b Loss) int {
-		return strings.Compare(a.Subject+"\x00"+a.What, b.Subject+"\x00"+b.What)
+		return strings.Compare(a.Where+"\x00"+a.What, b.Where+"\x00"+b.What)
 	})
 	return raw, slices.Compact(x.losses), nil
 }
@@ -59,7 +59,7 @@ type exporter struct {
 }
 
 func (x *exporter) lose(subject, format string, args ...any) {
-	x.losses = append(x.losses, Loss{Subject: subject, What: plain(fmt.Sprintf(format, args...))})
+	x.losses = append(x.losses, Loss{Where: subject, What: plain(fmt.Sprintf(format, args...))})
 }
 
 // ints is a map with numbers as keys.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/loss"
 	"github.com/assay-hw/assay/manifest"
 )
 
@@ -35,12 +36,7 @@ var ErrMalformed = errors.New("malformed CycloneDX document")
 
 // Loss is something of a document or of a manifest that has no place in the
 // other.
-type Loss struct {
-	Where string `json:"where"`
-	What  string `json:"what"`
-}
-
-func (l Loss) String() string { return l.Where + ": " + l.What }
+type Loss = loss.Loss
 
 // The properties that carry what CycloneDX has no field for; docs/formats
 // describes them. Those of cdx:device are the taxonomy's.
@@ -197,7 +193,7 @@ type importer struct {
 }
 
 func (i *importer) lose(where, format string, args ...any) {
-	i.lost = append(i.lost, Loss{where, fmt.Sprintf(format, args...)})
+	i.lost = append(i.lost, Loss{Where: where, What: fmt.Sprintf(format, args...)})
 }
 
 // platform reads what the document is about.

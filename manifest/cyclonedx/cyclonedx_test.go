@@ -113,8 +113,8 @@ func TestForeignDocument(t *testing.T) {
 		ID: "molex-47155-4001", Class: bom.Electronic, Quantity: 8, Verifiability: "physical-only", Location: finding.Location{Path: "mainboard"},
 		Identity: bom.Identity{Maker: "Molex", PartNumber: "47155-4001"}, Note: "I/O Connectors HIGH SPEED CONN 1.27 VERT DIP SOLDERTAIL",
 	}, m.Components[1])
-	require.Contains(t, lost, Loss{"molex-47155-4001", "property cdx:device:gs1:gtin-12"})
-	require.Contains(t, lost, Loss{"molex-47155-4001", "external references"})
+	require.Contains(t, lost, Loss{Where: "molex-47155-4001", What: "property cdx:device:gs1:gtin-12"})
+	require.Contains(t, lost, Loss{Where: "molex-47155-4001", What: "external references"})
 }
 
 // The documents of the branch of 2.0: those that are called valid are read, and
@@ -161,7 +161,7 @@ func TestNextVersionHasPlacesAndOrigins(t *testing.T) {
 	second.ID, second.Location.Designator = "flash-2", "U8"
 	require.Equal(t, []bom.Reference{want, second}, m.Components)
 	require.Equal(t, []Loss{
-		{"document", "that it is of a draft of CycloneDX 2.0, which may change"}, {"flash", "board layer and subsystem top"}, {"flash", "code HS 8542"}, {"flash", "gtin 1"}, {"flash", `origin "mined" in 1 countries`},
+		{Where: "document", What: "that it is of a draft of CycloneDX 2.0, which may change"}, {Where: "flash", What: "board layer and subsystem top"}, {Where: "flash", What: "code HS 8542"}, {Where: "flash", What: "gtin 1"}, {Where: "flash", What: `origin "mined" in 1 countries`},
 	}, lost)
 }
 

@@ -94,7 +94,7 @@ type reader struct {
 }
 
 func (r *reader) lose(path string, v any, why string) {
-	r.lost = append(r.lost, platformcert.Loss{Path: path, Value: fmt.Sprintf("%.200v", v), Why: why})
+	r.lost = append(r.lost, platformcert.Loss{Where: path, Value: fmt.Sprintf("%.200v", v), What: why})
 }
 
 // rest lists what nobody took out of an object.

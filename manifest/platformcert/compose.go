@@ -82,7 +82,7 @@ type composer struct {
 }
 
 func (w *composer) lose(path, value, why string) {
-	w.lost = append(w.lost, Loss{Path: path, Value: value, Why: why})
+	w.lost = append(w.lost, Loss{Where: path, Value: value, What: why})
 }
 
 func (w *composer) check() error {

@@ -18,19 +18,13 @@ import (
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/internal/ekcert"
 	"github.com/assay-hw/assay/internal/ids"
+	"github.com/assay-hw/assay/internal/loss"
 	"github.com/assay-hw/assay/internal/x500"
 	"github.com/assay-hw/assay/manifest"
 )
 
 // Loss is something that one format says and the other has no place for.
-type Loss struct {
-	Path  string // in the source: "components[3].revision"
-	Value string
-	Why   string
-}
-
-// String is the loss in one line.
-func (l Loss) String() string { return fmt.Sprintf("%s: %q: %s", l.Path, clip(l.Value), l.Why) }
+type Loss = loss.Loss
 
 // ConvertOptions are what a certificate does not say.
 type ConvertOptions struct {
@@ -84,7 +78,7 @@ type converter struct {
 }
 
 func (c *converter) lose(path, value, why string) {
-	c.lost = append(c.lost, Loss{Path: path, Value: value, Why: why})
+	c.lost = append(c.lost, Loss{Where: path, Value: value, What: why})
 }
 
 // said is a value, or nothing when it is a placeholder.
@@ -580,7 +574,7 @@ func (c *converter) rest() {
 			}
 		}
 	}
-	slices.SortStableFunc(c.lost, func(a, b Loss) int { return strings.Compare(a.Path+a.Value, b.Path+b.Value) })
+	slices.SortStableFunc(c.lost, func(a, b Loss) int { return strings.Compare(a.Where+a.Value, b.Where+b.Value) })
 }
 
 var notInID = regexp.MustCompile(`[^a-z0-9.]+`)

@@ -210,7 +210,7 @@ func TestGold10AVendorsCertificateWithoutParts(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, m.Components)
 	require.Empty(t, m.Classes, "no class is closed: nothing was vouched for")
-	require.Contains(t, lost, Loss{Path: "components", Why: "the certificate lists no component: it vouches for no part"})
+	require.Contains(t, lost, Loss{Where: "components", What: "the certificate lists no component: it vouches for no part"})
 	require.Equal(t, "19f560344986d95d7f05", m.Endorsements[0].Number)
 }
 

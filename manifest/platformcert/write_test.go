@@ -106,7 +106,7 @@ func TestRoundTripOfTheSample(t *testing.T) {
 	m := sample()
 	again, lost, more := roundTrip(t, m, by, Options{EK: ek, Specs: []uint8{1, 3, 22, 0, 0, 0, 1}})
 	for _, l := range lost {
-		require.Regexp(t, `^components\[\d+\]\.id$`, l.Path, l.String())
+		require.Regexp(t, `^components\[\d+\]\.id$`, l.Where, l.String())
 	}
 	require.Len(t, lost, len(m.Components))
 	require.Len(t, more, 1, "what is not read back: the platform specification")
@@ -164,13 +164,13 @@ func without(t require.TestingT, m *manifest.Manifest, lost []Loss) *manifest.Ma
 	require.NoError(t, json.Unmarshal(b, &doc))
 	gone := map[int]bool{}
 	for _, l := range lost {
-		p := lossPath.FindStringSubmatch(l.Path)
+		p := lossPath.FindStringSubmatch(l.Where)
 		if p == nil {
-			if k, ok := strings.CutPrefix(l.Path, "classes."); ok {
+			if k, ok := strings.CutPrefix(l.Where, "classes."); ok {
 				doc["classes"].(map[string]any)[k] = string(bom.Open)
 				continue
 			}
-			delete(doc, strings.Split(strings.Split(l.Path, ".")[0], "[")[0])
+			delete(doc, strings.Split(strings.Split(l.Where, ".")[0], "[")[0])
 			continue
 		}
 		i, _ := strconv.Atoi(p[1])
@@ -338,8 +338,8 @@ func TestLossesOfOneOne(t *testing.T) {
 	require.NoError(t, err)
 	var paths []string
 	for _, l := range lost {
-		if !strings.HasSuffix(l.Path, ".id") {
-			paths = append(paths, l.Path)
+		if !strings.HasSuffix(l.Where, ".id") {
+			paths = append(paths, l.Where)
 		}
 	}
 	require.Equal(t, []string{"components[3].location.designator", "components[4].location.designator", "platformSpecification"}, paths)

@@ -18,6 +18,7 @@ import (
 	"github.com/assay-hw/assay/attest"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/firmware"
+	"github.com/assay-hw/assay/internal/loss"
 	"github.com/assay-hw/assay/manifest"
 )
 
@@ -29,12 +30,7 @@ var (
 
 // Loss is something that a RIM says and a manifest has no place for, or the
 // other way round.
-type Loss struct {
-	Subject string `json:"subject"` // the line or the attribute
-	What    string `json:"what"`    // is lost
-}
-
-func (l Loss) String() string { return l.Subject + ": " + l.What }
+type Loss = loss.Loss
 
 // Chain returns the certificate of the signer with all that may stand above it,
 // or nothing for a RIM whose signature was not looked at.
@@ -129,7 +125,7 @@ func Convert(base *RIM, more ...*RIM) (*manifest.Manifest, []Loss, error) {
 		c.lose("boot", "no support RIM was given that asserts events or registers")
 	}
 	slices.SortStableFunc(c.losses, func(a, b Loss) int {
-		return strings.Compare(a.Subject+"\x00"+a.What, b.Subject+"\x00"+b.What)
+		return strings.Compare(a.Where+"\x00"+a.What, b.Where+"\x00"+b.What)
 	})
 	return m, slices.Compact(c.losses), nil
 }
@@ -140,7 +136,7 @@ type converter struct {
 }
 
 func (c *converter) lose(subject, what string) {
-	c.losses = append(c.losses, Loss{Subject: subject, What: what})
+	c.losses = append(c.losses, Loss{Where: subject, What: what})
 }
 
 // version dates the manifest: by a signed time stamp, else by the day from

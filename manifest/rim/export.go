@@ -69,7 +69,7 @@ func Export(m *manifest.Manifest, o Options) (*Exported, []Loss, error) {
 	}
 	out.Base = signed
 	slices.SortStableFunc(e.losses, func(a, b Loss) int {
-		return strings.Compare(a.Subject+"\x00"+a.What, b.Subject+"\x00"+b.What)
+		return strings.Compare(a.Where+"\x00"+a.What, b.Where+"\x00"+b.What)
 	})
 	return out, slices.Compact(e.losses), nil
 }
@@ -81,7 +81,7 @@ type exporter struct {
 }
 
 func (e *exporter) lose(subject, format string, args ...any) {
-	e.losses = append(e.losses, Loss{Subject: subject, What: fmt.Sprintf(format, args...)})
+	e.losses = append(e.losses, Loss{Where: subject, What: fmt.Sprintf(format, args...)})
 }
 
 // tag writes the SWID tag without a signature, in canonical form.

@@ -174,9 +174,9 @@ func (s *support) lose(l *attest.Log) {
 		}
 	}
 	for _, pcr := range slices.Sorted(maps.Keys(left)) {
-		s.losses = append(s.losses, Loss{Subject: s.file.Name, What: fmt.Sprintf("%d events of PCR %d: no reference is kept for the register", left[pcr], pcr)})
+		s.losses = append(s.losses, Loss{Where: s.file.Name, What: fmt.Sprintf("%d events of PCR %d: no reference is kept for the register", left[pcr], pcr)})
 	}
-	s.losses = append(s.losses, Loss{Subject: s.file.Name, What: "the data of the events: a reference holds digests, types and labels"})
+	s.losses = append(s.losses, Loss{Where: s.file.Name, What: "the data of the events: a reference holds digests, types and labels"})
 }
 
 // maxLines bounds a list of registers.
