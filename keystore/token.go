@@ -30,7 +30,7 @@ const answerTime = 2 * time.Minute
 // token is a key in a PKCS #11 token. Modules are C libraries, which a static
 // program cannot load: another program does, once for each operation.
 type token struct {
-	ctx     context.Context //nolint:containedctx // crypto.Signer has no other way in
+	ctx     context.Context // crypto.Signer has no other way in
 	program string
 	uri     string
 	pin     string

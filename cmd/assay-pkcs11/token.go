@@ -88,7 +88,7 @@ func findSlot(module string, u *pkcs11.URI, pin bool) (int, error) {
 		}
 		seen = append(seen, fmt.Sprintf("%q", text(t.Label)))
 		if fits(u.Token, t.Label) && fits(u.Manufacturer, t.ManufacturerID) && fits(u.Model, t.Model) && fits(u.Serial, t.SerialNumber) && (u.Slot < 0 || uint(u.Slot) == s) {
-			found = append(found, int(s)) //nolint:gosec // slots are small numbers
+			found = append(found, int(s))
 			login = t.Flags&driver.CKF_LOGIN_REQUIRED != 0
 		}
 	}

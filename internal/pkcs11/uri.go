@@ -38,7 +38,7 @@ func ParseURI(s string) (*URI, error) {
 		return nil, fmt.Errorf("PKCS #11 URI: %d bytes, the limit is %d", len(s), maxURI)
 	}
 	if len(s) < len(Scheme) || !strings.EqualFold(s[:len(Scheme)], Scheme) {
-		return nil, errors.New("PKCS #11 URI: does not begin with " + Scheme)
+		return nil, fmt.Errorf("PKCS #11 URI: does not begin with %q", Scheme)
 	}
 	u := &URI{Slot: -1}
 	path, query, _ := strings.Cut(s[len(Scheme):], "?")

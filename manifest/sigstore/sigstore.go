@@ -51,14 +51,14 @@ type Root struct{ material *root.TrustedRoot }
 // anchor: it has no signature, and nothing is fetched.
 func ReadRoot(raw []byte) (*Root, error) {
 	if len(raw) > MaxRoot {
-		return nil, fmt.Errorf("Sigstore root: %d bytes, the limit is %d", len(raw), MaxRoot) //nolint:staticcheck // a name
+		return nil, fmt.Errorf("trusted root: %d bytes, the limit is %d", len(raw), MaxRoot)
 	}
 	r, err := guarded(func() (*root.TrustedRoot, error) { return root.NewTrustedRootFromJSON(raw) })
 	if err == nil && (len(r.FulcioCertificateAuthorities()) == 0 || len(r.RekorLogs()) == 0) {
 		err = errors.New("a certificate authority and a transparency log are needed")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Sigstore root: %w", err) //nolint:staticcheck // a name
+		return nil, fmt.Errorf("trusted root: %w", err)
 	}
 	return &Root{r}, nil
 }
