@@ -149,6 +149,8 @@ func partText(p board.Part) string {
 type boardDifference struct {
 	Old         string                 `json:"old"`
 	New         string                 `json:"new"`
+	OldBoard    string                 `json:"oldBoard,omitempty"` // part number and revision, where the files have them
+	NewBoard    string                 `json:"newBoard,omitempty"`
 	Unexplained int                    `json:"unexplained"`
 	Changes     []revision.BoardChange `json:"changes"`
 	Unused      []revision.Unused      `json:"unused"`
@@ -167,7 +169,10 @@ func diffBoards(env *environment, out *outputOptions, a, b, mapping string, why 
 	if err != nil {
 		return err
 	}
-	d := boardDifference{Old: old.Name, New: now.Name}
+	if old.Assembly != "" && now.Assembly != "" && !strings.EqualFold(old.Assembly, now.Assembly) {
+		fmt.Fprintf(env.stderr, "assay: %s and %s are two boards, whose designators mean different places\n", report.Plain(old.Assembly), report.Plain(now.Assembly))
+	}
+	d := boardDifference{Old: old.Name, New: now.Name, OldBoard: boardName(old), NewBoard: boardName(now)}
 	d.Changes, d.Unused = revision.ExplainBoard(board.Diff(old, now), notices)
 	for _, c := range d.Changes {
 		if len(c.ExplainedBy) == 0 {
@@ -190,6 +195,9 @@ func diffBoards(env *environment, out *outputOptions, a, b, mapping string, why 
 	}
 	return nil
 }
+
+// boardName is what a board's designators belong to.
+func boardName(b *board.BOM) string { return strings.TrimSpace(b.Assembly + " " + b.Revision) }
 
 // text lists the changes, each with what accounts for it when notices were given.
 func (d boardDifference) text(w io.Writer, notices bool) {

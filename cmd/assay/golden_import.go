@@ -26,6 +26,7 @@ type importOptions struct {
 	id, file            string
 	revision            string
 	mapping, system     string
+	placement           string
 	version             int64
 	validity            time.Duration
 	strict              bool
@@ -155,6 +156,7 @@ func (o *importOptions) addFlags(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringArrayVar(&o.keys, "safe-key", nil, "public keys of review providers: a file or a directory; repeatable")
 	fs.StringVar(&o.name, "name", "", "name of the image in evidence; default: by what the report says it is")
+	fs.StringVar(&o.placement, "placement", "", "pick-and-place file with the positions of a board's parts")
 	fs.StringVar(&o.mapping, "map", "", "file that names the header of each column of a board's list (JSON)")
 	addSystemFlag(fs, &o.system)
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/assay-hw/assay/board"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/internal/lshw"
@@ -26,7 +27,19 @@ func (o *importOptions) board(files []string) (*manifest.Manifest, []string, err
 	if len(files) > 1 {
 		return nil, nil, usage("one board at a time; %q is not needed", files[1])
 	}
-	return draftBoard(files[0], o.mapping)
+	m, lost, err := draftBoard(files[0], o.mapping)
+	if err != nil || o.placement == "" {
+		return m, lost, err
+	}
+	raw, err := readInput(o.placement, board.MaxBytes)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := board.ReadPlacement(o.placement, raw)
+	if err != nil {
+		return nil, nil, unreadable(err)
+	}
+	return m, append(lost, texts(design.Place(m, p))...), nil
 }
 
 func draftBoard(path, mapping string) (*manifest.Manifest, []string, error) {
