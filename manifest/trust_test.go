@@ -184,3 +184,23 @@ func FuzzTrustFile(f *testing.F) {
 		}
 	})
 }
+
+// What a stick carries is the same trust: authorities for time stamps and
+// identities too.
+func TestExportKeepsAuthoritiesAndIdentities(t *testing.T) {
+	dir := t.TempDir()
+	root, clock := newRoot(t, "root"), newRoot(t, "clock")
+	write(t, filepath.Join(dir, "root.pem"), pemOf("CERTIFICATE", root.cert.Raw))
+	write(t, filepath.Join(dir, "tsa", "clock.pem"), pemOf("CERTIFICATE", clock.cert.Raw))
+	write(t, filepath.Join(dir, "trust.yaml"), []byte("grants:\n  - signer: {identity: {issuer: a, subject: b}}\n    manufacturers: [c]\n"))
+	from, err := LoadTrust([]string{dir})
+	require.NoError(t, err)
+	files, err := from.Export()
+	require.NoError(t, err)
+	to := &Trust{}
+	require.NoError(t, to.Import(files))
+	require.Equal(t, from.grants, to.grants)
+	require.Len(t, to.Roots(), 1, "a clock signs no manifests")
+	clocks, _ := to.TimeAuthorities()
+	require.True(t, len(clocks) == 1 && clocks[0].Equal(clock.cert))
+}
