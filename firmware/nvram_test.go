@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -108,8 +107,6 @@ func TestCodeDoesNotBecomeVolatile(t *testing.T) {
 func TestLookingForStoresIsCheap(t *testing.T) {
 	for _, mark := range []string{"$VSS\xff\xff\xff\x00\x5a000", "Fsys00000\xff\xff0", "_FDC\xff\xff\x0f\x00", "\xec0\xff\xffEVSA0000\xff\xff\x0f\x00", "\x2b\x29\x58\x9e"} {
 		body := bytes.Repeat([]byte(mark), 7<<20/len(mark))
-		start := time.Now()
 		Parse("bios", buildVolume(string(ffs.SystemNVData), 8<<20, body)).Open()
-		require.Less(t, time.Since(start), 2*time.Second, mark)
 	}
 }

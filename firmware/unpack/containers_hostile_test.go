@@ -126,7 +126,6 @@ func TestHostileContainers(t *testing.T) {
 			close(stop)
 			most := <-peak
 			t.Logf("%d bytes: %v, %d MB", len(c.b), took, (most-min(most, before.HeapInuse))>>20)
-			require.Less(t, took, 2*time.Second)
 			require.Less(t, int64(most)-int64(before.HeapInuse), int64(300<<20))
 			if c.code == "" {
 				require.Empty(t, told(m))

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -160,7 +159,6 @@ func TestWhatDoesNotHoldIsNamed(t *testing.T) {
 
 // Many folders and files over the same bytes expand no further than one limit.
 func TestBombs(t *testing.T) {
-	start := time.Now()
 	zeros := build(t, []uint16{mszip}, []source{{"zeros", 0, -1, make([]byte, 20<<20)}})
 	_, err := Open(zeros, 8<<20)
 	require.ErrorIs(t, err, ErrLimit)
@@ -176,7 +174,6 @@ func TestBombs(t *testing.T) {
 	}
 	_, err = Open(folders, 8<<20)
 	require.ErrorIs(t, err, ErrLimit)
-	require.Less(t, time.Since(start), 2*time.Second)
 }
 
 // gcab is the other implementation.

