@@ -91,9 +91,10 @@ type Host struct {
 // Challenge is a nonce that a machine has to answer until a deadline, once.
 type Challenge struct {
 	Nonce    []byte
-	Host     string
+	Host     string // "" while a machine is being enrolled
 	Issued   time.Time
 	Deadline time.Time
+	Data     []byte // what the answer is held against
 }
 
 // Evidence is one bundle that was taken in.
@@ -217,4 +218,16 @@ type Account struct {
 	Created  time.Time `json:"created"`
 	Expires  time.Time `json:"expires,omitzero"`
 	Disabled bool      `json:"disabled"`
+}
+
+// InForce reports whether an exception counts for a machine: two people made it,
+// and it has not expired.
+func (x *Exception) InForce(h *Host, now time.Time) bool {
+	switch {
+	case x.Approved == "" || x.Approved == x.Asked, !now.Before(x.Expires):
+		return false
+	case x.Host == "" && x.Profile == "":
+		return false // for all machines there are policies
+	}
+	return (x.Host == "" || x.Host == h.ID) && (x.Profile == "" || x.Profile == h.Profile)
 }

@@ -175,7 +175,11 @@ func (s *Session) Count() (fleet.Counts, error) {
 
 // PutChallenge stores a nonce.
 func (s *Session) PutChallenge(c fleet.Challenge) error {
-	_, err := s.exec(`INSERT INTO challenge (nonce, host, issued, deadline) VALUES ($1, $2, $3, $4)`, c.Nonce, c.Host, micros(c.Issued), micros(c.Deadline))
+	data := c.Data
+	if data == nil {
+		data = []byte{}
+	}
+	_, err := s.exec(`INSERT INTO challenge (nonce, host, issued, deadline, data) VALUES ($1, $2, $3, $4, $5)`, c.Nonce, c.Host, micros(c.Issued), micros(c.Deadline), data)
 	if err != nil {
 		return fmt.Errorf("challenge: %w", err)
 	}
@@ -189,10 +193,10 @@ func (s *Session) TakeChallenge(nonce []byte) (*fleet.Challenge, error) {
 	err := s.query(func(r Rows) error {
 		var issued, deadline int64
 		found = true
-		err := r.Scan(&c.Host, &issued, &deadline)
+		err := r.Scan(&c.Host, &issued, &deadline, &c.Data)
 		c.Issued, c.Deadline = time.UnixMicro(issued).UTC(), time.UnixMicro(deadline).UTC()
 		return err
-	}, `DELETE FROM challenge WHERE nonce = $1 RETURNING host, issued, deadline`, nonce)
+	}, `DELETE FROM challenge WHERE nonce = $1 RETURNING host, issued, deadline, data`, nonce)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("challenge: %w", err)

@@ -193,7 +193,7 @@ func due(t *testing.T, s fleet.Store) {
 }
 
 func challenges(t *testing.T, s fleet.Store) {
-	c := fleet.Challenge{Nonce: []byte("0123456789abcdef"), Host: "h001", Issued: start, Deadline: start.Add(time.Minute)}
+	c := fleet.Challenge{Nonce: []byte("0123456789abcdef"), Host: "h001", Issued: start, Deadline: start.Add(time.Minute), Data: []byte("pending")}
 	update(t, s, func(tx fleet.Tx) error { return tx.PutChallenge(c) })
 	var got atomic.Int32
 	var wg sync.WaitGroup
@@ -201,7 +201,7 @@ func challenges(t *testing.T, s fleet.Store) {
 		wg.Go(func() {
 			err := s.Update(context.Background(), func(tx fleet.Tx) error {
 				o, err := tx.TakeChallenge(c.Nonce)
-				if err == nil && o.Host == c.Host && o.Deadline.Equal(c.Deadline) {
+				if err == nil && o.Host == c.Host && o.Deadline.Equal(c.Deadline) && string(o.Data) == "pending" {
 					return nil
 				}
 				return errors.Join(err, errors.New("another"))

@@ -28,7 +28,8 @@ CREATE TABLE challenge (
     nonce BYTEA PRIMARY KEY,
     host TEXT NOT NULL,
     issued BIGINT NOT NULL,
-    deadline BIGINT NOT NULL
+    deadline BIGINT NOT NULL,
+    data BYTEA NOT NULL
 );
 CREATE INDEX challenge_deadline ON challenge (deadline);
 
