@@ -25,16 +25,17 @@ type file struct {
 }
 
 // Intake takes a bundle in that answers a challenge: it is safe when Intake
-// returns, and will be judged once. The same bundle again is not evidence.
-func (s *Server) Intake(ctx context.Context, host string, zip []byte) (*fleet.Evidence, error) {
+// returns, and will be judged once. The same bundle again is not evidence. That the
+// TPM signed the nonce is for the appraisal to say; here it is that of a challenge
+// to this machine, which is still open.
+func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte) (*fleet.Evidence, error) {
 	now := s.now()
 	b, err := evidence.OpenZip(zip, "evidence", s.Limits)
 	if err != nil {
 		return nil, refuse(Invalid, "%v", err)
 	}
-	nonce, err := b.Nonce()
-	if err != nil || len(nonce) == 0 {
-		return nil, refuse(Invalid, "the bundle has no nonce: it answers no challenge")
+	if own, err := b.Nonce(); err != nil || len(own) > 0 && !bytes.Equal(own, nonce) {
+		return nil, refuse(Invalid, "the bundle was taken for another nonce")
 	}
 	digest, err := s.keep(ctx, host, b)
 	if err != nil {
