@@ -184,7 +184,7 @@ func TestAuditCycle(t *testing.T) {
 	require.Contains(t, subjects(r.Changes, "finding"), "HW-001 Component that no manifest line covers")
 
 	s.clock = s.clock.Add(24 * time.Hour)
-	h, r = s.audit("h1", "baseline-reboot")
+	h, r = s.audit("h1", "dimm-swapped")
 	require.Equal(t, fleet.Pass, h.State)
 	require.NotEmpty(t, subjects(r.Changes, "resolved"))
 }
