@@ -16,6 +16,7 @@ import (
 // is what evidence is known by.
 type stored struct {
 	Host  string `json:"host"`
+	Nonce []byte `json:"nonce"`
 	Files []file `json:"files"` // by path
 }
 
@@ -25,19 +26,16 @@ type file struct {
 }
 
 // Intake takes a bundle in that answers a challenge: it is safe when Intake
-// returns, and will be judged once. The same bundle again is not evidence. That the
-// TPM signed the nonce is for the appraisal to say; here it is that of a challenge
-// to this machine, which is still open.
+// returns, and will be judged once. That the TPM signed the nonce is for the
+// appraisal to say, so that an old bundle is a finding and no error of transport;
+// here the nonce is that of a challenge to this machine, which is still open.
 func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte) (*fleet.Evidence, error) {
 	now := s.now()
 	b, err := evidence.OpenZip(zip, "evidence", s.Limits)
 	if err != nil {
 		return nil, refuse(Invalid, "%v", err)
 	}
-	if own, err := b.Nonce(); err != nil || len(own) > 0 && !bytes.Equal(own, nonce) {
-		return nil, refuse(Invalid, "the bundle was taken for another nonce")
-	}
-	digest, err := s.keep(ctx, host, b)
+	digest, err := s.keep(ctx, stored{Host: host, Nonce: nonce}, b)
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +86,7 @@ func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte) (*f
 }
 
 // keep stores what a bundle holds, and returns the digest of the list of it.
-func (s *Server) keep(ctx context.Context, host string, b *evidence.Bundle) (string, error) {
-	list := stored{Host: host}
+func (s *Server) keep(ctx context.Context, list stored, b *evidence.Bundle) (string, error) {
 	for _, p := range files(b) {
 		data, err := b.Read(p)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -131,11 +132,10 @@ func (s *site) host() *fleet.Host {
 func (s *site) audit(host, name string) (*fleet.Host, *fleet.Result) {
 	t := s.t
 	t.Helper()
-	s.update(func(tx fleet.Tx) error {
-		_, _ = tx.TakeChallenge(nonce) // recordings share their nonce
+	s.update(func(tx fleet.Tx) error { // recordings share their nonce
 		return tx.PutChallenge(fleet.Challenge{Nonce: nonce, Host: host, Issued: s.clock, Deadline: s.clock.Add(time.Minute)})
 	})
-	e, err := s.Intake(t.Context(), host, nonce, zipped(t, name))
+	e, err := s.Intake(t.Context(), host, nonce, zipped(t, name, fmt.Sprintf("%d.00 1.00\n", 1000+s.clock.Sub(labTime)/time.Second)))
 	require.NoError(t, err)
 	effect, err := s.appraise(t.Context(), fleet.Job{Kind: fleet.Appraise, Key: e.Digest})
 	require.NoError(t, err)
@@ -152,10 +152,12 @@ func (s *site) audit(host, name string) (*fleet.Host, *fleet.Result) {
 	return h, r
 }
 
-func zipped(t *testing.T, name string) []byte {
+// zipped is what the machine of a recording sends at a time.
+func zipped(t *testing.T, name, uptime string) []byte {
 	t.Helper()
 	files, err := fixture.Machine(filepath.Join("..", ".."), name)
 	require.NoError(t, err)
+	files["proc/uptime"] = []byte(uptime)
 	raw, err := fixture.Zip(files)
 	require.NoError(t, err)
 	return raw
@@ -184,7 +186,7 @@ func TestAuditCycle(t *testing.T) {
 	require.Contains(t, subjects(r.Changes, "finding"), "HW-001 Component that no manifest line covers")
 
 	s.clock = s.clock.Add(24 * time.Hour)
-	h, r = s.audit("h1", "dimm-swapped")
+	h, r = s.audit("h1", "baseline-reboot")
 	require.Equal(t, fleet.Pass, h.State)
 	require.NotEmpty(t, subjects(r.Changes, "resolved"))
 }
@@ -236,7 +238,7 @@ func TestG15Silence(t *testing.T) {
 func TestG01Replay(t *testing.T) {
 	s := newSite(t)
 	s.host()
-	zip := zipped(t, "baseline")
+	zip := zipped(t, "baseline", "1000.00 1.00\n")
 	ask := func(host string, deadline time.Duration) {
 		s.update(func(tx fleet.Tx) error {
 			_, _ = tx.TakeChallenge(nonce)
