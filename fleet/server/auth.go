@@ -224,3 +224,14 @@ func (s *Server) sessionKey(ctx context.Context) (key []byte, err error) {
 	}
 	return key, nil
 }
+
+// FirstPassword makes the first account of an empty store, an approver with the
+// name admin, and gives its password.
+func (s *Server) FirstPassword(ctx context.Context) (string, error) {
+	b := make([]byte, 15)
+	if _, err := io.ReadFull(s.Random, b); err != nil {
+		return "", fmt.Errorf("password: %w", err)
+	}
+	password := base64.RawURLEncoding.EncodeToString(b)
+	return password, s.AddPerson(ctx, "first start", "admin", fleet.Approver, password)
+}
