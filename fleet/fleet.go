@@ -187,18 +187,6 @@ type Exception struct {
 	Expires    time.Time    `json:"expires"`
 }
 
-// Entry is one line of the audit log. Each names the hash of the one before.
-type Entry struct {
-	Seq     int64     `json:"seq"`
-	At      time.Time `json:"at"`
-	Actor   string    `json:"actor"`
-	Action  string    `json:"action"`
-	Subject string    `json:"subject"`
-	Detail  string    `json:"detail,omitempty"`
-	Prev    string    `json:"prev"`
-	Hash    string    `json:"hash"`
-}
-
 // Role is what an operator may do.
 type Role string
 

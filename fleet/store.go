@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"time"
+
+	"github.com/assay-hw/assay/fleet/auditlog"
 )
 
 // ErrNotFound is wrapped where a store does not have what was asked for.
@@ -50,7 +52,7 @@ type Reader interface {
 	Exceptions() ([]Exception, error)
 	Accounts() ([]Account, error)
 	Account(name string) (*Account, error)
-	AuditLog(after int64, limit int) ([]Entry, error)
+	AuditLog(after int64, limit int) ([]auditlog.Entry, error)
 }
 
 // Tx changes a store.
@@ -71,7 +73,7 @@ type Tx interface {
 	PutDocument(d *Document) error
 	PutException(e *Exception) error
 	PutAccount(a *Account) error
-	Append(e Entry) (Entry, error)                     // to the audit log; fills in sequence and hashes
+	Append(e auditlog.Entry) (auditlog.Entry, error)   // to the audit log; fills in sequence and hashes
 	Prune(before time.Time) (results int64, err error) // results and evidence that nothing refers to
 	Enqueue(jobs ...Job) error
 }
@@ -84,7 +86,7 @@ type HostQuery struct {
 	Text    string // part of name, serial number or product
 	Overdue time.Time
 	Sort    string // "name" (default), "state", "lastAttested", "since"
-	After   string // key of the last machine of the page before (HostKey)
+	After   string // key of the last machine of the page before (Key)
 	Limit   int
 }
 
@@ -156,8 +158,8 @@ const (
 	Refused   = "refused"
 )
 
-// HostKey is after which the page begins that follows a machine.
-func HostKey(h Host, sort string) string {
+// Key is after which the page begins that follows a machine, in an order.
+func (h Host) Key(sort string) string {
 	k := [2]string{h.Name, h.ID}
 	switch sort {
 	case "state":

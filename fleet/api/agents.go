@@ -54,7 +54,8 @@ func (a *API) agents(h huma.API) {
 		func(ctx context.Context, in *struct {
 			ID   string `path:"id" maxLength:"64"`
 			Body tpm.Answer
-		}) (*body[Enrolled], error) {
+		},
+		) (*body[Enrolled], error) {
 			id, err := hex.DecodeString(in.ID)
 			if err != nil {
 				return nil, huma.Error404NotFound("the enrolment is not known here")
@@ -66,12 +67,13 @@ func (a *API) agents(h huma.API) {
 			return &body[Enrolled]{Enrolled{host.ID, host.Name, host.Interval.String()}}, nil
 		})
 	huma.Register(h, huma.Operation{OperationID: "next", Method: http.MethodGet, Path: "/v1/hosts/{id}/audit", Summary: "Ask whether evidence is due, and wait for it", Security: bearer, Tags: []string{"agents"}}, a.next)
-	huma.Register(h, huma.Operation{OperationID: "send", Method: http.MethodPost, Path: "/v1/hosts/{id}/evidence", Summary: "Send a bundle", Security: bearer, MaxBodyBytes: MaxEvidence, BodyReadTimeout: 10 * time.Minute, DefaultStatus: http.StatusAccepted, Tags: []string{"agents"}},
+	huma.Register(h, huma.Operation{OperationID: "send", Method: http.MethodPost, Path: "/v1/hosts/{id}/evidence", Summary: "Send a bundle", Security: bearer, MaxBodyBytes: MaxEvidence, SkipValidateBody: true, BodyReadTimeout: 10 * time.Minute, DefaultStatus: http.StatusAccepted, Tags: []string{"agents"}},
 		func(ctx context.Context, in *struct {
 			ID      string `path:"id" maxLength:"64"`
 			Nonce   string `query:"nonce" required:"true" maxLength:"128"`
 			RawBody []byte `contentType:"application/zip"`
-		}) (*body[Received], error) {
+		},
+		) (*body[Received], error) {
 			nonce, err := hex.DecodeString(in.Nonce)
 			if err != nil {
 				return nil, huma.Error422UnprocessableEntity("nonce: not hexadecimal")
@@ -97,7 +99,8 @@ const look = 15 * time.Second
 func (a *API) next(ctx context.Context, in *struct {
 	ID   string `path:"id" maxLength:"64"`
 	Wait int    `query:"wait" minimum:"0" maximum:"300" doc:"seconds to wait for an audit"`
-}) (*body[Next], error) {
+},
+) (*body[Next], error) {
 	until := time.Now().Add(time.Duration(in.Wait) * time.Second)
 	for {
 		called := a.wake.wait(in.ID)

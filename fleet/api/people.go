@@ -3,17 +3,20 @@ package api
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/auditlog"
 	"github.com/assay-hw/assay/fleet/server"
 )
 
 // register adds an operation of people with a role.
 func register[I, O any](h huma.API, least fleet.Role, method, id, path, summary string, f func(context.Context, server.Who, *I) (O, error)) {
-	huma.Register(h, huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Security: bearer, MaxBodyBytes: 32 << 20, Tags: []string{string(least)}},
+	_, raw := reflect.TypeFor[I]().FieldByName("RawBody") // bytes as they were signed, which f reads
+	huma.Register(h, huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Security: bearer, MaxBodyBytes: 32 << 20, SkipValidateBody: raw, Tags: []string{string(least)}},
 		func(ctx context.Context, in *I) (*body[O], error) {
 			w := whoOf(ctx)
 			if !w.May(least) {
@@ -71,7 +74,7 @@ func (a *API) readers(h huma.API) {
 		hs, err := view(a, ctx, func(r fleet.Reader) ([]fleet.Host, error) { return r.Hosts(q) })
 		p := Page{Hosts: hs}
 		if len(hs) == q.Limit {
-			p.After = fleet.HostKey(hs[len(hs)-1], q.Sort)
+			p.After = hs[len(hs)-1].Key(q.Sort)
 		}
 		return p, err
 	})
@@ -85,12 +88,14 @@ func (a *API) readers(h huma.API) {
 		byID
 		Before time.Time `query:"before"`
 		Limit  int       `query:"limit" minimum:"0" maximum:"1000"`
-	}) ([]fleet.Result, error) {
+	},
+	) ([]fleet.Result, error) {
 		return view(a, ctx, func(r fleet.Reader) ([]fleet.Result, error) { return r.Results(in.ID, in.Before, in.Limit) })
 	})
 	register(h, fleet.Viewer, get, "moved", "/v1/moved", "Results that changed something", func(ctx context.Context, _ server.Who, in *struct {
 		Since time.Time `query:"since"`
-	}) ([]fleet.Result, error) {
+	},
+	) ([]fleet.Result, error) {
 		return view(a, ctx, func(r fleet.Reader) ([]fleet.Result, error) { return r.Moved(in.Since, 1000) })
 	})
 	register(h, fleet.Viewer, get, "profiles", "/v1/profiles", "Kinds of machines", func(ctx context.Context, _ server.Who, _ *none) ([]fleet.Profile, error) {
@@ -101,8 +106,9 @@ func (a *API) readers(h huma.API) {
 	})
 	register(h, fleet.Viewer, get, "log", "/v1/log", "The audit log", func(ctx context.Context, _ server.Who, in *struct {
 		After int64 `query:"after" minimum:"0"`
-	}) ([]fleet.Entry, error) {
-		return view(a, ctx, func(r fleet.Reader) ([]fleet.Entry, error) { return r.AuditLog(in.After, 1000) })
+	},
+	) ([]auditlog.Entry, error) {
+		return view(a, ctx, func(r fleet.Reader) ([]auditlog.Entry, error) { return r.AuditLog(in.After, 1000) })
 	})
 }
 
@@ -140,12 +146,14 @@ func (a *API) operators(h huma.API) {
 		Body struct {
 			Reason string `json:"reason" maxLength:"1000"`
 		}
-	}) (none, error) {
+	},
+	) (none, error) {
 		return none{}, a.server.Retire(ctx, w, in.ID, in.Body.Reason)
 	})
 	register(h, fleet.Operator, post, "add-document", "/v1/documents", "Add a signed manifest or list", func(ctx context.Context, w server.Who, in *struct {
 		RawBody []byte `contentType:"application/json"`
-	}) (*fleet.Document, error) {
+	},
+	) (*fleet.Document, error) {
 		return a.server.AddDocument(ctx, w, in.RawBody)
 	})
 	register(h, fleet.Operator, post, "ask-exception", "/v1/exceptions", "Ask for an exception", func(ctx context.Context, w server.Who, in *body[fleet.Exception]) (*fleet.Exception, error) {
@@ -159,7 +167,8 @@ func (a *API) operators(h huma.API) {
 		Expires time.Time `json:"expires"`
 	}]) (struct {
 		Token string `json:"token"`
-	}, error) {
+	}, error,
+	) {
 		token, err := a.server.AddToken(ctx, w.Name, in.Body.Name, in.Body.Expires)
 		return struct {
 			Token string `json:"token"`

@@ -15,6 +15,7 @@ import (
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/auditlog"
 	"github.com/assay-hw/assay/report"
 )
 
@@ -97,15 +98,20 @@ func (s *Server) judge(ctx context.Context, digest string) (*judged, error) {
 	if jd.blob, err = s.Blobs.Put(ctx, doc.Bytes()); err != nil {
 		return nil, err
 	}
+	jd.describe(inv, measured(b))
+	return jd, nil
+}
+
+// describe keeps of a machine what is compared with others.
+func (jd *judged) describe(inv *bom.Inventory, pcrs map[int]string) {
 	jd.facts = partFacts(inv)
 	jd.profile, _ = profileOf(inv)
-	jd.features = features(inv, measured(b))
+	jd.features = features(inv, pcrs)
 	for _, m := range jd.result.Manifests {
 		if m.Status == "trusted" {
 			jd.goldens = append(jd.goldens, m.SHA256)
 		}
 	}
-	return jd, nil
 }
 
 // measured are registers that tell kinds of firmware apart, as the machine lists
@@ -255,7 +261,7 @@ func weigh(open []fleet.Open) (n int, worst finding.Severity) {
 func (s *Server) giveUp(j fleet.Job, cause error) func(fleet.Tx) error {
 	return func(tx fleet.Tx) error {
 		now := s.now()
-		if _, err := tx.Append(fleet.Entry{At: now, Actor: "server", Action: "job given up", Subject: string(j.Kind) + " " + j.Key, Detail: cause.Error()}); err != nil {
+		if _, err := tx.Append(auditlog.Entry{At: now, Actor: "server", Action: "job given up", Subject: string(j.Kind) + " " + j.Key, Detail: cause.Error()}); err != nil {
 			return err
 		}
 		if j.Kind != fleet.Appraise {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/auditlog"
 )
 
 // Who is behind a request: a person, or a token of agents, which gives the right
@@ -87,7 +88,7 @@ func (s *Server) Disable(ctx context.Context, by, name string) error {
 			return found("the account", err)
 		}
 		a.Disabled = true
-		if _, err := tx.Append(fleet.Entry{At: s.now(), Actor: by, Action: "disable", Subject: name}); err != nil {
+		if _, err := tx.Append(auditlog.Entry{At: s.now(), Actor: by, Action: "disable", Subject: name}); err != nil {
 			return err
 		}
 		return tx.PutAccount(a)
@@ -96,7 +97,7 @@ func (s *Server) Disable(ctx context.Context, by, name string) error {
 
 func (s *Server) putAccount(ctx context.Context, by, what string, a *fleet.Account) error {
 	return s.Store.Update(ctx, func(tx fleet.Tx) error {
-		if _, err := tx.Append(fleet.Entry{At: a.Created, Actor: by, Action: "add " + what, Subject: a.Name, Detail: string(a.Role)}); err != nil {
+		if _, err := tx.Append(auditlog.Entry{At: a.Created, Actor: by, Action: "add " + what, Subject: a.Name, Detail: string(a.Role)}); err != nil {
 			return err
 		}
 		return tx.PutAccount(a)

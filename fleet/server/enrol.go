@@ -13,6 +13,7 @@ import (
 	"github.com/assay-hw/assay/collect/tpm"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/auditlog"
 )
 
 // Enrolment is what a machine says of itself when it wants to be known. Only the
@@ -98,7 +99,7 @@ func (s *Server) finish(tx fleet.Tx, c *fleet.Challenge, a *tpm.Answer) (h *flee
 	}
 	e, err := p.Challenge.Check(a, now)
 	if errors.Is(err, tpm.ErrNotActivated) {
-		_, err = tx.Append(fleet.Entry{At: now, Actor: p.By, Action: "enrolment refused", Subject: p.Enrolment.Name, Detail: "the TPM did not open the challenge"})
+		_, err = tx.Append(auditlog.Entry{At: now, Actor: p.By, Action: "enrolment refused", Subject: p.Enrolment.Name, Detail: "the TPM did not open the challenge"})
 		return nil, refuse(Forbidden, "the TPM did not open the challenge (%s)", finding.KeyNotResident), err
 	}
 	if err != nil {
@@ -110,7 +111,7 @@ func (s *Server) finish(tx fleet.Tx, c *fleet.Challenge, a *tpm.Answer) (h *flee
 		return h, nil, err
 	}
 	if conflict != "" {
-		_, err = tx.Append(fleet.Entry{At: now, Actor: p.By, Action: "enrolment refused", Subject: p.Enrolment.Name, Detail: string(finding.RebindAttempt) + ": " + conflict})
+		_, err = tx.Append(auditlog.Entry{At: now, Actor: p.By, Action: "enrolment refused", Subject: p.Enrolment.Name, Detail: string(finding.RebindAttempt) + ": " + conflict})
 		return nil, refuse(Conflict, "%s: %s. An operator's signed ticket binds a machine anew.", finding.RebindAttempt, conflict), err
 	}
 	return s.create(tx, identity, p, now)
@@ -134,7 +135,7 @@ func (s *Server) create(tx fleet.Tx, identity fleet.Identity, p pending, now tim
 	if err := tx.PutFacts(h.ID, identityFacts(identity)); err != nil {
 		return nil, nil, err
 	}
-	_, err = tx.Append(fleet.Entry{At: now, Actor: p.By, Action: "enrol", Subject: h.ID, Detail: "ek " + identity.EKSHA256 + ", " + identity.Manufacturer + " " + identity.Product + " " + identity.Serial})
+	_, err = tx.Append(auditlog.Entry{At: now, Actor: p.By, Action: "enrol", Subject: h.ID, Detail: "ek " + identity.EKSHA256 + ", " + identity.Manufacturer + " " + identity.Product + " " + identity.Serial})
 	return h, nil, err
 }
 

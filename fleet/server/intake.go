@@ -9,6 +9,7 @@ import (
 
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/auditlog"
 	"github.com/assay-hw/assay/fleet/blob"
 )
 
@@ -54,7 +55,7 @@ func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte) (*f
 		switch {
 		case c.Host != host:
 			refused = refuse(Forbidden, "the nonce was given to another machine")
-			_, err = tx.Append(fleet.Entry{At: now, Actor: host, Action: "evidence refused", Subject: c.Host, Detail: "EV-002: the nonce of another machine"})
+			_, err = tx.Append(auditlog.Entry{At: now, Actor: host, Action: "evidence refused", Subject: c.Host, Detail: "EV-002: the nonce of another machine"})
 			return err
 		case now.After(c.Deadline):
 			refused = refuse(Conflict, "the answer came after the deadline; ask again")

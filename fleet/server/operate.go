@@ -10,6 +10,7 @@ import (
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/auditlog"
 	"github.com/assay-hw/assay/knownbad"
 	"github.com/assay-hw/assay/manifest"
 )
@@ -33,7 +34,7 @@ func (s *Server) AuditNow(ctx context.Context, by Who, host string) error {
 		if h.NextDue.After(now) {
 			h.NextDue = now
 		}
-		if _, err := tx.Append(fleet.Entry{At: now, Actor: by.Name, Action: "audit now", Subject: host}); err != nil {
+		if _, err := tx.Append(auditlog.Entry{At: now, Actor: by.Name, Action: "audit now", Subject: host}); err != nil {
 			return err
 		}
 		return tx.PutHost(h)
@@ -53,7 +54,7 @@ func (s *Server) Retire(ctx context.Context, by Who, host, reason string) error 
 		}
 		now := s.now()
 		h.State, h.Since = fleet.Retired, now
-		if _, err := tx.Append(fleet.Entry{At: now, Actor: by.Name, Action: "retire", Subject: host, Detail: reason}); err != nil {
+		if _, err := tx.Append(auditlog.Entry{At: now, Actor: by.Name, Action: "retire", Subject: host, Detail: reason}); err != nil {
 			return err
 		}
 		return errors.Join(tx.PutHost(h), tx.PutOpen(host, nil), tx.PutFeatures(host, fleet.Profile{}, nil))
@@ -89,7 +90,7 @@ func (s *Server) AddDocument(ctx context.Context, by Who, raw []byte) (*fleet.Do
 				return refuse(Conflict, "%s: version %d of %s is here, and this is version %d", finding.ManifestRollback, o.Version, o.Name, d.Version)
 			}
 		}
-		if _, err := tx.Append(fleet.Entry{At: now, Actor: by.Name, Action: "add " + d.Kind, Subject: d.Digest, Detail: fmt.Sprintf("%s version %d", d.Name, d.Version)}); err != nil {
+		if _, err := tx.Append(auditlog.Entry{At: now, Actor: by.Name, Action: "add " + d.Kind, Subject: d.Digest, Detail: fmt.Sprintf("%s version %d", d.Name, d.Version)}); err != nil {
 			return err
 		}
 		return tx.PutDocument(d)
@@ -132,7 +133,7 @@ func (s *Server) AskException(ctx context.Context, by Who, x fleet.Exception) (*
 	}
 	x.ID, x.Asked, x.AskedAt, x.Approved, x.ApprovedAt = id, by.Name, now, "", time.Time{}
 	return &x, s.Store.Update(ctx, func(tx fleet.Tx) error {
-		if _, err := tx.Append(fleet.Entry{At: now, Actor: by.Name, Action: "ask exception", Subject: id, Detail: string(x.Code) + " " + x.Subject + ": " + x.Reason}); err != nil {
+		if _, err := tx.Append(auditlog.Entry{At: now, Actor: by.Name, Action: "ask exception", Subject: id, Detail: string(x.Code) + " " + x.Subject + ": " + x.Reason}); err != nil {
 			return err
 		}
 		return tx.PutException(&x)
@@ -161,7 +162,7 @@ func (s *Server) Approve(ctx context.Context, by Who, id string) error {
 				return refuse(Conflict, "it was granted by %s", x.Approved)
 			}
 			x.Approved, x.ApprovedAt = by.Name, s.now()
-			if _, err := tx.Append(fleet.Entry{At: x.ApprovedAt, Actor: by.Name, Action: "approve exception", Subject: id}); err != nil {
+			if _, err := tx.Append(auditlog.Entry{At: x.ApprovedAt, Actor: by.Name, Action: "approve exception", Subject: id}); err != nil {
 				return err
 			}
 			return tx.PutException(x)

@@ -10,6 +10,7 @@ import (
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/auditlog"
 	"github.com/assay-hw/assay/manifest"
 )
 
@@ -80,7 +81,7 @@ func (s *Server) silent(tx fleet.Tx, h *fleet.Host, now time.Time) error {
 		}
 	}
 	if h.State != fleet.Stale {
-		if _, err := tx.Append(fleet.Entry{At: now, Actor: "server", Action: "stale", Subject: h.ID, Detail: "last attested " + h.LastAttested.Format(time.RFC3339)}); err != nil {
+		if _, err := tx.Append(auditlog.Entry{At: now, Actor: "server", Action: "stale", Subject: h.ID, Detail: "last attested " + h.LastAttested.Format(time.RFC3339)}); err != nil {
 			return err
 		}
 		h.State, h.Since = fleet.Stale, now

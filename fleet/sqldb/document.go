@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/auditlog"
 )
 
 // Documents lists what is judged by now, in the order in which it came.
@@ -132,7 +133,7 @@ func (s *Session) PutAccount(a *fleet.Account) error {
 
 // Append adds a line to the audit log. The head is one row, so that lines have
 // one order whoever writes them.
-func (s *Session) Append(e fleet.Entry) (fleet.Entry, error) {
+func (s *Session) Append(e auditlog.Entry) (auditlog.Entry, error) {
 	err := s.query(func(r Rows) error { return r.Scan(&e.Seq, &e.Prev) }, `SELECT seq, hash FROM audit_head WHERE one = 1`+s.dialect.Lock)
 	if err != nil {
 		return e, fmt.Errorf("audit log: %w", err)
@@ -154,8 +155,8 @@ func (s *Session) Append(e fleet.Entry) (fleet.Entry, error) {
 }
 
 // AuditLog lists a page of the log.
-func (s *Session) AuditLog(after int64, n int) ([]fleet.Entry, error) {
-	return list[fleet.Entry](s, `SELECT doc FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2`, after, limit(n, 10_000))
+func (s *Session) AuditLog(after int64, n int) ([]auditlog.Entry, error) {
+	return list[auditlog.Entry](s, `SELECT doc FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2`, after, limit(n, 10_000))
 }
 
 // Enqueue adds jobs that run when the transaction is done.

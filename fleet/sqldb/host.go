@@ -105,7 +105,7 @@ func (w *where) sql() string {
 	return " WHERE " + strings.Join(w.parts, " AND ")
 }
 
-// after reads a key that HostKey made.
+// after reads a key that Host.Key made.
 func after(column, key string) (any, string, error) {
 	var k [2]string
 	if err := json.Unmarshal([]byte(key), &k); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/auditlog"
 )
 
 // Open makes a store with nothing in it. Opening it again by its name gives the
@@ -135,7 +136,7 @@ func pages(t *testing.T, s fleet.Store) {
 			if len(page) < 7 {
 				break
 			}
-			q.After = fleet.HostKey(page[len(page)-1], order)
+			q.After = page[len(page)-1].Key(order)
 		}
 		require.Len(t, seen, 25, order)
 	}
@@ -449,7 +450,7 @@ func auditLog(t *testing.T, s fleet.Store) {
 		wg.Go(func() {
 			for i := range 10 {
 				errs <- s.Update(context.Background(), func(tx fleet.Tx) error {
-					_, err := tx.Append(fleet.Entry{At: start, Actor: fmt.Sprint("worker ", w), Action: "enrol", Subject: fmt.Sprint(i)})
+					_, err := tx.Append(auditlog.Entry{At: start, Actor: fmt.Sprint("worker ", w), Action: "enrol", Subject: fmt.Sprint(i)})
 					return err
 				})
 			}
@@ -460,13 +461,13 @@ func auditLog(t *testing.T, s fleet.Store) {
 	for err := range errs {
 		require.NoError(t, err)
 	}
-	var all []fleet.Entry
+	var all []auditlog.Entry
 	view(t, s, func(r fleet.Reader) (err error) { all, err = r.AuditLog(0, 100); return err })
 	require.Len(t, all, 50)
-	require.NoError(t, fleet.CheckLog(0, "", all))
-	require.NoError(t, fleet.CheckLog(20, all[19].Hash, all[20:]))
+	require.NoError(t, auditlog.Check(0, "", all))
+	require.NoError(t, auditlog.Check(20, all[19].Hash, all[20:]))
 	all[7].Actor = "somebody else"
-	require.ErrorIs(t, fleet.CheckLog(0, "", all), fleet.ErrLogBroken)
+	require.ErrorIs(t, auditlog.Check(0, "", all), auditlog.ErrBroken)
 }
 
 func rollback(t *testing.T, s fleet.Store) {
@@ -474,7 +475,7 @@ func rollback(t *testing.T, s fleet.Store) {
 	err := s.Update(context.Background(), func(tx fleet.Tx) error {
 		require.NoError(t, tx.PutHost(host(1)))
 		require.NoError(t, tx.Enqueue(fleet.Job{Kind: fleet.Appraise, Key: "x"}))
-		_, err := tx.Append(fleet.Entry{At: start, Action: "enrol"})
+		_, err := tx.Append(auditlog.Entry{At: start, Action: "enrol"})
 		require.NoError(t, err)
 		return stop
 	})
