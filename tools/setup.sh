@@ -19,6 +19,7 @@ need sgdisk gdisk
 need xz xz-utils
 need gcab gcab
 need UEFIExtract uefitool-cli
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql) # tests start servers of their own
 if [ "$what" = e2e ]; then
 	need qemu-system-x86_64 qemu-system-x86
 	need openssl openssl
