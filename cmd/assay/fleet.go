@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-hw/assay/firmware/unpack"
+	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/api"
+	"github.com/assay-hw/assay/fleet/blob"
+	"github.com/assay-hw/assay/fleet/postgres"
+	"github.com/assay-hw/assay/fleet/server"
+	"github.com/assay-hw/assay/fleet/sqlite"
+)
+
+func newFleetCommand(env *environment) *cobra.Command {
+	return group("fleet", "Audit many machines on a schedule",
+		"  assay fleet serve --data /var/lib/assay --trust roots/\n  assay fleet enroll --server https://assay.example:8443 --token-file token --pin ...",
+		newFleetServeCommand(env), newFleetEnrollCommand(env), newFleetAgentCommand(env), newFleetStatusCommand(env))
+}
+
+// serveOptions are the flags of fleet serve.
+type serveOptions struct {
+	listen, data, store, role string
+	trust, ekRoots            []string
+	cert, key                 string
+	selfSigned                bool
+	interval, grace           time.Duration
+	workers                   int
+}
+
+func newFleetServeCommand(env *environment) *cobra.Command {
+	var opt serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the fleet's server",
+		Long: `Runs the server: machines enrol and send evidence, it is judged, and what moved is
+told. Without --store everything is in --data, in one file and a directory of
+evidence, and one process works on it. With --store postgres://... any number of
+processes do, each as api, worker, scheduler or all.
+
+Without TLS the server listens on this machine only. --tls makes a key of its own,
+whose pin it prints for the agents; --tls-cert and --tls-key bring one.
+
+On an empty store the first start makes an account "admin" and prints its password.`,
+		Example: `  assay fleet serve --data /var/lib/assay --trust roots/
+  assay fleet serve --listen :8443 --tls --data /var/lib/assay --trust roots/
+  assay fleet serve --store postgres://assay@db/assay --role worker --data /var/lib/assay --trust roots/`,
+		Args: exactly(0),
+	}
+	cmd.RunE = func(*cobra.Command, []string) error { return opt.run(env) }
+	fs := cmd.Flags()
+	fs.StringVar(&opt.listen, "listen", "127.0.0.1:8440", "address to listen on")
+	fs.StringVar(&opt.data, "data", "assay-fleet", "directory of the store and of evidence")
+	fs.StringVar(&opt.store, "store", "", "postgres://... instead of a file in --data")
+	fs.StringVar(&opt.role, "role", "all", "api, worker (judges; schedules too, one of all that run) or all")
+	fs.StringVar(&opt.cert, "tls-cert", "", "certificate chain of the server, PEM")
+	fs.StringVar(&opt.key, "tls-key", "", "private key of the server, PEM")
+	fs.BoolVar(&opt.selfSigned, "tls", false, "use a key that is made and kept in --data")
+	fs.DurationVar(&opt.interval, "interval", 24*time.Hour, "time between two audits of a machine")
+	fs.DurationVar(&opt.grace, "grace", 0, "how late a machine may be before it is stale; default a quarter of the interval")
+	fs.IntVar(&opt.workers, "workers", 0, "bundles judged at the same time; default one for each processor")
+	addTrustFlag(fs, &opt.trust)
+	fs.StringArrayVar(&opt.ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
+	return cmd
+}
+
+func (o *serveOptions) run(env *environment) error {
+	if !slices.Contains([]string{"api", "worker", "scheduler", "all"}, o.role) {
+		return usage("--role %s: want api, worker, scheduler or all", o.role)
+	}
+	if o.role != "all" && o.store == "" {
+		return usage("--role %s: a store in a file has one process; several need --store postgres://...", o.role)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s, closeStore, err := o.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	if err := firstAccount(ctx, env, s); err != nil {
+		return &exitError{exitIO, err}
+	}
+	var wg sync.WaitGroup
+	errs := make(chan error, 2)
+	if o.role != "api" {
+		wg.Go(func() { errs <- s.Work(ctx, o.workers); stop() })
+	}
+	if o.role == "api" || o.role == "all" {
+		wg.Go(func() { errs <- o.listenAndServe(ctx, env, s); stop() })
+	}
+	wg.Wait()
+	close(errs)
+	for e := range errs {
+		err = errors.Join(err, e)
+	}
+	if err != nil {
+		return &exitError{exitIO, err}
+	}
+	return nil
+}
+
+// open opens the store and makes the server of it.
+func (o *serveOptions) open(ctx context.Context) (*server.Server, func(), error) {
+	cfg := server.Config{Interval: o.interval, Grace: o.grace, Decoders: unpack.Decoders()}
+	var err error
+	if cfg.EKRoots, cfg.EKBelow, err = tpmMakers(o.ekRoots); err != nil {
+		return nil, nil, err
+	}
+	if cfg.EKDER, err = loadCertificates(o.ekRoots); err != nil {
+		return nil, nil, err
+	}
+	if cfg.Trust, err = loadTrust(o.trust); err != nil {
+		return nil, nil, err
+	}
+	if err := os.MkdirAll(o.data, 0o700); err != nil {
+		return nil, nil, &exitError{exitIO, err}
+	}
+	if cfg.Blobs, err = blob.OpenDirectory(filepath.Join(o.data, "evidence")); err != nil {
+		return nil, nil, &exitError{exitIO, err}
+	}
+	if strings.HasPrefix(o.store, "postgres://") || strings.HasPrefix(o.store, "postgresql://") {
+		cfg.Store, err = postgres.Open(ctx, o.store)
+	} else if o.store != "" {
+		return nil, nil, usage("--store %s: want postgres://...", o.store)
+	} else {
+		cfg.Store, err = sqlite.Open(ctx, filepath.Join(o.data, "fleet.db"))
+	}
+	if err != nil {
+		return nil, nil, &exitError{exitIO, err}
+	}
+	s := server.New(cfg)
+	return s, func() { _ = s.Store.Close() }, nil
+}
+
+// firstAccount makes somebody who can make others.
+func firstAccount(ctx context.Context, env *environment, s *server.Server) error {
+	var people int
+	err := s.Store.View(ctx, func(r fleet.Reader) error {
+		all, err := r.Accounts()
+		for _, a := range all {
+			if a.Role != "" {
+				people++
+			}
+		}
+		return err
+	})
+	if err != nil || people > 0 {
+		return err
+	}
+	password, err := s.FirstPassword(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(env.stdout, "first account: admin, password %s (shown once)\n", password)
+	return nil
+}
+
+func (o *serveOptions) listenAndServe(ctx context.Context, env *environment, s *server.Server) error {
+	cfg, pin, err := o.tls()
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return err
+	}
+	scheme := "http"
+	if cfg != nil {
+		l, scheme = tls.NewListener(l, cfg), "https"
+	} else if a, ok := l.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
+		_ = l.Close()
+		return fmt.Errorf("--listen %s: without TLS only this machine may ask; use --tls, or --tls-cert and --tls-key", o.listen)
+	}
+	mux := http.NewServeMux()
+	api.New(mux, s, version)
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return ctx }}
+	fmt.Fprintf(env.stdout, "serving on %s://%s\n", scheme, l.Addr())
+	if pin != "" {
+		fmt.Fprintf(env.stdout, "pin for agents: %s\n", pin)
+	}
+	done := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+		defer cancel()
+		done <- srv.Shutdown(last)
+	}()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-done
+}

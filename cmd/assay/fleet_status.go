@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/api"
+	"github.com/assay-hw/assay/report"
+)
+
+// fleetStatus is what fleet status prints in JSON.
+type fleetStatus struct {
+	Counts fleet.Counts `json:"counts"`
+	Hosts  []fleet.Host `json:"hosts"`
+}
+
+func newFleetStatusCommand(env *environment) *cobra.Command {
+	var r reach
+	var out outputOptions
+	var state string
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "The fleet in figures, and its machines, the worst first",
+		Long:    "Prints how many machines are in which state and lists them. Exits 1 when one fails, 3 when one is stale, in error or inconclusive, 2 when one is for review, 0 when all pass.",
+		Example: "  ASSAY_TOKEN=... assay fleet status\n  assay fleet status --state fail --format json",
+		Args:    exactly(0),
+	}
+	cmd.RunE = func(*cobra.Command, []string) error {
+		if err := out.check("text", "json"); err != nil {
+			return err
+		}
+		c, err := r.client()
+		if err != nil {
+			return err
+		}
+		ctx := context.Background()
+		s := fleetStatus{Hosts: []fleet.Host{}}
+		if err := c.Do(ctx, http.MethodGet, "/v1/counts", nil, nil, &s.Counts); err != nil {
+			return asked(err)
+		}
+		q := url.Values{"limit": {"1000"}, "state": {state}}
+		for {
+			var p api.Page
+			if err := c.Do(ctx, http.MethodGet, "/v1/hosts", q, nil, &p); err != nil {
+				return asked(err)
+			}
+			s.Hosts = append(s.Hosts, p.Hosts...)
+			if p.After == "" || !out.all && len(s.Hosts) >= 1000 {
+				break
+			}
+			q.Set("after", p.After)
+		}
+		var b bytes.Buffer
+		if out.format == "json" {
+			err = asJSON(&b, s)
+		} else {
+			s.text(&b)
+		}
+		if err != nil {
+			return err
+		}
+		if err := out.write(env, b.Bytes()); err != nil {
+			return err
+		}
+		return s.exit()
+	}
+	r.addFlags(cmd.Flags())
+	cmd.Flags().StringVar(&state, "state", "", "machines in this state only")
+	out.addFlags(cmd.Flags(), "text", "json")
+	return cmd
+}
+
+func (s fleetStatus) exit() error {
+	n := s.Counts.ByState
+	switch {
+	case n[fleet.Fail] > 0:
+		return &exitError{code: 1}
+	case n[fleet.Stale]+n[fleet.Error]+n[fleet.Inconclusive]+n[fleet.Enrolled] > 0:
+		return &exitError{code: 3}
+	case n[fleet.Review] > 0:
+		return &exitError{code: 2}
+	}
+	return nil
+}
+
+var worstFirst = []fleet.State{fleet.Fail, fleet.Error, fleet.Stale, fleet.Inconclusive, fleet.Review, fleet.Enrolled, fleet.Pass, fleet.Retired}
+
+func (s fleetStatus) text(w io.Writer) {
+	fmt.Fprintf(w, "%d machines", s.Counts.Hosts)
+	for _, state := range worstFirst {
+		if n := s.Counts.ByState[state]; n > 0 {
+			fmt.Fprintf(w, "  %s %d", state, n)
+		}
+	}
+	fmt.Fprintln(w)
+	for _, state := range worstFirst {
+		for _, h := range s.Hosts {
+			if h.State != state {
+				continue
+			}
+			last := "never attested"
+			if !h.LastAttested.IsZero() {
+				last = "attested " + h.LastAttested.Format(time.RFC3339)
+			}
+			fmt.Fprintf(w, "%-13s %-24s %-20s %s, %d findings\n", state, report.Plain(h.Name), h.ID[:min(len(h.ID), 20)], last, h.Findings)
+		}
+	}
+}

@@ -1,0 +1,190 @@
+// Package api speaks HTTP for a fleet's server: JSON, versioned by the path, with
+// a description in OpenAPI 3.1 that is made from this code (/v1/openapi.json).
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"golang.org/x/time/rate"
+
+	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/server"
+)
+
+// API is a fleet's server behind HTTP.
+type API struct {
+	server *server.Server
+	limits *limits
+	wake   *wake
+}
+
+// MaxEvidence bounds a bundle that is sent, in bytes.
+const MaxEvidence = 256 << 20
+
+// New registers the API on a mux.
+func New(mux *http.ServeMux, s *server.Server, version string) *API {
+	a := &API{server: s, limits: newLimits(), wake: &wake{waiting: map[string][]chan struct{}{}}}
+	cfg := huma.DefaultConfig("Assay fleet", version)
+	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "/v1/openapi", "", "/v1/schemas"
+	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
+	h := humago.New(mux, cfg)
+	h.UseMiddleware(a.authenticate(h))
+	a.agents(h)
+	a.readers(h)
+	a.operators(h)
+	mux.HandleFunc("GET /healthz", a.health)
+	mux.HandleFunc("GET /readyz", a.health)
+	return a
+}
+
+// health answers 200 while the store answers.
+func (a *API) health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	err := a.server.Store.View(ctx, func(rd fleet.Reader) error {
+		_, err := rd.Account("nobody")
+		if errors.Is(err, fleet.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+type whoKey struct{}
+
+// SessionCookie is the cookie of a person who logged in.
+const SessionCookie = "assay_session"
+
+// authenticate finds out who asks, and counts what each asks for.
+func (a *API) authenticate(h huma.API) func(huma.Context, func(huma.Context)) {
+	return func(c huma.Context, next func(huma.Context)) {
+		if strings.HasPrefix(c.Operation().Path, "/v1/open") || strings.HasPrefix(c.Operation().Path, "/v1/login") || strings.HasPrefix(c.Operation().Path, "/v1/schemas") {
+			next(c)
+			return
+		}
+		w, err := a.who(c)
+		switch {
+		case errors.Is(err, server.ErrUnknown):
+			if !a.limits.allow("address:" + remote(c.RemoteAddr())) {
+				_ = huma.WriteErr(h, c, http.StatusTooManyRequests, "too many requests without a name")
+				return
+			}
+			_ = huma.WriteErr(h, c, http.StatusUnauthorized, "who asks is not known here: send a token, or log in")
+		case err != nil:
+			_ = huma.WriteErr(h, c, http.StatusServiceUnavailable, "the store does not answer")
+		case !a.limits.allow("who:" + w.Name):
+			c.SetHeader("Retry-After", "1")
+			_ = huma.WriteErr(h, c, http.StatusTooManyRequests, "too many requests of one name")
+		default:
+			next(huma.WithValue(c, whoKey{}, *w))
+		}
+	}
+}
+
+func (a *API) who(c huma.Context) (*server.Who, error) {
+	if token, ok := strings.CutPrefix(c.Header("Authorization"), "Bearer "); ok {
+		if w, err := a.server.Token(c.Context(), token); !errors.Is(err, server.ErrUnknown) {
+			return w, err
+		}
+		return a.server.Session(c.Context(), token)
+	}
+	cookie, err := huma.ReadCookie(c, SessionCookie)
+	if err != nil || c.Method() != http.MethodGet {
+		return nil, server.ErrUnknown // a page may read with a cookie; what changes something goes through the pages' own forms
+	}
+	return a.server.Session(c.Context(), cookie.Value)
+}
+
+func whoOf(ctx context.Context) server.Who {
+	w, _ := ctx.Value(whoKey{}).(server.Who)
+	return w
+}
+
+func remote(addr string) string {
+	if i := strings.LastIndexByte(addr, ':'); i > 0 {
+		return addr[:i]
+	}
+	return addr
+}
+
+// problem turns an error of the server into an answer. What is no refusal is not
+// told to whoever asks.
+func problem(err error) error {
+	var r *server.Refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &r):
+		return huma.NewError(map[server.Status]int{
+			server.Invalid: http.StatusUnprocessableEntity, server.Forbidden: http.StatusForbidden, server.Unknown: http.StatusNotFound, server.Conflict: http.StatusConflict,
+		}[r.Status], r.Reason)
+	case errors.Is(err, fleet.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		return huma.Error404NotFound("not known here")
+	case errors.Is(err, server.ErrUnknown):
+		return huma.Error401Unauthorized("the name or the password is not known here")
+	}
+	return huma.Error500InternalServerError("the server could not do it; its log says why")
+}
+
+// limits are quotas by name and by address (H15).
+type limits struct {
+	mu sync.Mutex
+	of map[string]*rate.Limiter
+}
+
+const (
+	perSecond = 50
+	burst     = 200
+	remember  = 100_000
+)
+
+func newLimits() *limits { return &limits{of: map[string]*rate.Limiter{}} }
+
+func (l *limits) allow(who string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.of) > remember {
+		clear(l.of)
+	}
+	if l.of[who] == nil {
+		l.of[who] = rate.NewLimiter(perSecond, burst)
+	}
+	return l.of[who].Allow()
+}
+
+// wake tells agents that wait for an audit to come at once.
+type wake struct {
+	mu      sync.Mutex
+	waiting map[string][]chan struct{}
+}
+
+func (w *wake) wait(host string) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := make(chan struct{})
+	w.waiting[host] = append(w.waiting[host], c)
+	return c
+}
+
+func (w *wake) call(host string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.waiting[host] {
+		close(c)
+	}
+	delete(w.waiting, host)
+}

@@ -1,0 +1,131 @@
+// Package server is what a fleet's server does: it enrols machines, takes in
+// their evidence, has it judged, and notices who is late. It speaks no protocol;
+// package api does.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/assay-hw/assay"
+	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/firmware"
+	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/blob"
+	"github.com/assay-hw/assay/internal/ekcert"
+	"github.com/assay-hw/assay/manifest"
+)
+
+// Config is what a server works with.
+type Config struct {
+	Store    fleet.Store
+	Blobs    blob.Store
+	Trust    *manifest.Trust       // who may sign manifests
+	EKRoots  []*ekcert.Certificate // of TPM makers
+	EKBelow  []*ekcert.Certificate // certificates between them and TPMs
+	EKDER    [][]byte              // the same, for appraisals
+	Limits   evidence.Limits
+	Decoders []firmware.Decoder
+
+	Interval time.Duration // between two audits of a machine; 0 is a day
+	Answer   time.Duration // time to answer a challenge; 0 is ten minutes
+	Grace    time.Duration // after which a machine that did not come is stale; 0 is a quarter of the interval
+
+	Now    func() time.Time // nil is the clock
+	Random io.Reader        // nil is the system's
+}
+
+// Server serves one fleet.
+type Server struct{ Config }
+
+// New completes a configuration.
+func New(c Config) *Server {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	for d, other := range map[*time.Duration]time.Duration{&c.Interval: 24 * time.Hour, &c.Answer: 10 * time.Minute} {
+		if *d <= 0 {
+			*d = other
+		}
+	}
+	if c.Grace <= 0 {
+		c.Grace = c.Interval / 4
+	}
+	return &Server{c}
+}
+
+// Refusal is why the server does not do what was asked. Its text may be shown to
+// whoever asked.
+type Refusal struct {
+	Reason string
+	Status Status
+}
+
+// Status is the kind of a refusal.
+type Status string
+
+// The kinds of refusals.
+const (
+	Invalid   Status = "invalid"   // what was sent is not what it should be
+	Forbidden Status = "forbidden" // who asks may not
+	Unknown   Status = "unknown"   // of a machine or a challenge that is not known
+	Conflict  Status = "conflict"  // with what is known
+)
+
+func (r *Refusal) Error() string { return r.Reason }
+
+func refuse(s Status, format string, args ...any) error {
+	return &Refusal{fmt.Sprintf(format, args...), s}
+}
+
+func (s *Server) now() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }
+
+// id makes an identifier that nobody guesses.
+func (s *Server) id(prefix string) (string, error) {
+	b := make([]byte, 16)
+	if _, err := io.ReadFull(s.Random, b); err != nil {
+		return "", fmt.Errorf("random numbers: %w", err)
+	}
+	return prefix + hex.EncodeToString(b), nil
+}
+
+// Work does jobs until the context ends.
+func (s *Server) Work(ctx context.Context, parallel int) error {
+	return s.Store.Work(ctx, fleet.Workers{
+		Parallel: parallel,
+		Handlers: map[fleet.Kind]fleet.Handler{fleet.Appraise: s.appraise, fleet.Schedule: s.schedule, fleet.Prunes: s.prune},
+		GiveUp:   s.giveUp,
+		Periodic: map[fleet.Kind]time.Duration{fleet.Schedule: 10 * time.Second, fleet.Prunes: time.Hour},
+	})
+}
+
+// found turns a store's answer into a refusal.
+func found(what string, err error) error {
+	if errors.Is(err, fleet.ErrNotFound) {
+		return refuse(Unknown, "%s is not known here", what)
+	}
+	return err
+}
+
+// stateOf is the state that a verdict gives.
+func stateOf(v assay.Verdict) fleet.State {
+	switch v {
+	case assay.Pass:
+		return fleet.Pass
+	case assay.Review:
+		return fleet.Review
+	case assay.Inconclusive:
+		return fleet.Inconclusive
+	case assay.Fail:
+		return fleet.Fail
+	}
+	return fleet.Error
+}

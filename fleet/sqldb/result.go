@@ -1,0 +1,142 @@
+package sqldb
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/fleet"
+)
+
+// Evidence finds a bundle that was taken in.
+func (s *Session) Evidence(digest string) (*fleet.Evidence, error) {
+	return one[fleet.Evidence](s, "evidence "+digest, `SELECT doc FROM evidence WHERE digest = $1`+s.lock(), digest)
+}
+
+// PutEvidence inserts evidence, or replaces what its own machine sent. Evidence of
+// another machine with this digest is fleet.ErrExists.
+func (s *Session) PutEvidence(e *fleet.Evidence) error {
+	doc, err := document(e)
+	if err != nil {
+		return fmt.Errorf("evidence %s: %w", e.Digest, err)
+	}
+	if e.Status == fleet.Accepted {
+		n, err := s.exec(`INSERT INTO evidence (digest, host, received, doc) VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`, e.Digest, e.Host, micros(e.Received), doc)
+		switch {
+		case err != nil:
+			return fmt.Errorf("evidence %s: %w", e.Digest, err)
+		case n == 0:
+			return fmt.Errorf("evidence %s: %w", e.Digest, fleet.ErrExists)
+		}
+		return nil
+	}
+	n, err := s.exec(`UPDATE evidence SET doc = $1 WHERE digest = $2 AND host = $3`, doc, e.Digest, e.Host)
+	if err == nil && n == 0 {
+		err = fleet.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("evidence %s: %w", e.Digest, err)
+	}
+	return nil
+}
+
+// Result finds a result.
+func (s *Session) Result(id string) (*fleet.Result, error) {
+	return one[fleet.Result](s, "result "+id, `SELECT doc FROM result WHERE id = $1`, id)
+}
+
+// Results lists the results of a machine, the newest first.
+func (s *Session) Results(host string, before time.Time, n int) ([]fleet.Result, error) {
+	if before.IsZero() {
+		return list[fleet.Result](s, `SELECT doc FROM result WHERE host = $1 ORDER BY at DESC, id DESC LIMIT $2`, host, limit(n, 1000))
+	}
+	return list[fleet.Result](s, `SELECT doc FROM result WHERE host = $1 AND at < $2 ORDER BY at DESC, id DESC LIMIT $3`, host, micros(before), limit(n, 1000))
+}
+
+// Moved lists results that changed something, the newest first.
+func (s *Session) Moved(since time.Time, n int) ([]fleet.Result, error) {
+	return list[fleet.Result](s, `SELECT doc FROM result WHERE at >= $1 AND changes > 0 ORDER BY at DESC, id DESC LIMIT $2`, micros(since), limit(n, 1000))
+}
+
+// PutResult stores a result. Evidence is judged once: a second result of the
+// same evidence is fleet.ErrExists.
+func (s *Session) PutResult(r *fleet.Result) error {
+	doc, err := document(r)
+	if err != nil {
+		return fmt.Errorf("result %s: %w", r.ID, err)
+	}
+	n, err := s.exec(`INSERT INTO judged (evidence, result) VALUES ($1, $2) ON CONFLICT (evidence) DO NOTHING`, r.Evidence, r.ID)
+	if err == nil && n == 0 {
+		err = fleet.ErrExists
+	}
+	if err == nil {
+		_, err = s.exec(`INSERT INTO result (id, host, at, changes, doc) VALUES ($1, $2, $3, $4, $5)`, r.ID, r.Host, micros(r.At), len(r.Changes), doc)
+	}
+	if err != nil {
+		return fmt.Errorf("result %s: %w", r.ID, err)
+	}
+	return nil
+}
+
+// severities are the ranks under which findings are found.
+var severities = []finding.Severity{finding.Info, finding.Low, finding.Medium, finding.High, finding.Critical}
+
+// OpenFindings lists findings that stand, the worst first.
+func (s *Session) OpenFindings(q fleet.FindingQuery) ([]fleet.Open, error) {
+	w := &where{}
+	w.equal("host", q.Host)
+	w.equal("code", q.Code)
+	if q.AtLeast != "" {
+		rank := slices.IndexFunc(severities, func(v finding.Severity) bool { return v.String() == q.AtLeast })
+		if rank < 0 {
+			return nil, fmt.Errorf("findings: unknown severity %.20q", q.AtLeast)
+		}
+		w.add("rank >= $?", rank)
+	}
+	w.args = append(w.args, limit(q.Limit, 10_000))
+	return list[fleet.Open](s, fmt.Sprintf(`SELECT doc FROM finding%s ORDER BY rank DESC, host, fingerprint LIMIT $%d`, w.sql(), len(w.args)), w.args...)
+}
+
+// PutOpen replaces the findings of a machine that stand.
+func (s *Session) PutOpen(host string, open []fleet.Open) error {
+	if _, err := s.exec(`DELETE FROM finding WHERE host = $1`, host); err != nil {
+		return fmt.Errorf("findings of %s: %w", host, err)
+	}
+	for _, o := range open {
+		doc, err := document(o)
+		if err != nil {
+			return fmt.Errorf("findings of %s: %w", host, err)
+		}
+		_, err = s.exec(`INSERT INTO finding (host, fingerprint, code, rank, doc) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (host, fingerprint) DO NOTHING`,
+			host, o.Finding.Fingerprint, string(o.Finding.Code), slices.Index(severities, o.Finding.Severity), doc)
+		if err != nil {
+			return fmt.Errorf("findings of %s: %w", host, err)
+		}
+	}
+	return nil
+}
+
+// Prune removes results before a time, but never the last of a machine, and what
+// was only for them.
+func (s *Session) Prune(before time.Time) (int64, error) {
+	if !s.changes {
+		return 0, errors.New("prune: a view does not change anything")
+	}
+	at := micros(before)
+	n, err := s.exec(`DELETE FROM result WHERE at < $1 AND EXISTS (SELECT 1 FROM result newer WHERE newer.host = result.host AND newer.at > result.at)`, at)
+	if err != nil {
+		return 0, fmt.Errorf("prune: %w", err)
+	}
+	for _, sql := range []string{
+		`DELETE FROM judged WHERE NOT EXISTS (SELECT 1 FROM result WHERE result.id = judged.result) AND EXISTS (SELECT 1 FROM evidence WHERE evidence.digest = judged.evidence AND evidence.received < $1)`,
+		`DELETE FROM evidence WHERE received < $1 AND NOT EXISTS (SELECT 1 FROM judged WHERE judged.evidence = evidence.digest)`,
+		`DELETE FROM challenge WHERE deadline < $1`,
+	} {
+		if _, err := s.exec(sql, at); err != nil {
+			return n, fmt.Errorf("prune: %w", err)
+		}
+	}
+	return n, nil
+}

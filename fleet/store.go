@@ -1,0 +1,177 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/assay-hw/assay/fleet/auditlog"
+)
+
+// ErrNotFound is wrapped where a store does not have what was asked for.
+var ErrNotFound = errors.New("not found")
+
+// ErrExists is wrapped where a store has it already.
+var ErrExists = errors.New("exists already")
+
+// Store keeps the fleet. Everything that belongs together happens in one
+// transaction: evidence and the job that appraises it, a result and the end of
+// its job.
+type Store interface {
+	// View reads from one consistent state.
+	View(ctx context.Context, f func(Reader) error) error
+	// Update changes all or nothing. It may run f again when the database asks
+	// for it, so f has no other effects.
+	Update(ctx context.Context, f func(Tx) error) error
+	// Work runs jobs until the context ends, then lets running ones finish. Any
+	// number of processes may work on one database.
+	Work(ctx context.Context, w Workers) error
+	Close() error
+}
+
+// Reader asks a store. Lists are in a stable order, and pages begin after a key.
+type Reader interface {
+	Host(id string) (*Host, error)
+	HostByEK(sha256 string) (*Host, error)
+	Hosts(q HostQuery) ([]Host, error)
+	Count() (Counts, error)
+	Evidence(digest string) (*Evidence, error)
+	Result(id string) (*Result, error)
+	Results(host string, before time.Time, limit int) ([]Result, error)
+	Moved(since time.Time, limit int) ([]Result, error) // results with changes, the newest first
+	OpenFindings(q FindingQuery) ([]Open, error)
+	Sharing(kind, value string, limit int) ([]Fact, error) // who else has it
+	Facts(host string) ([]Fact, error)
+	Profiles(after string, limit int) ([]Profile, error)
+	Features(profile string) ([]Feature, error)
+	HostFeatures(host string) ([]string, error)
+	HostsWith(profile, feature string, limit int) ([]string, error)
+	Documents(kind string) ([]Document, error) // those in use
+	Document(digest string) (*Document, error)
+	Exceptions() ([]Exception, error)
+	Accounts() ([]Account, error)
+	Account(name string) (*Account, error)
+	AuditLog(after int64, limit int) ([]auditlog.Entry, error)
+}
+
+// Tx changes a store.
+type Tx interface {
+	Reader
+	PutHost(h *Host) error // inserts, or replaces the one with this id
+	// Due claims machines whose time has come and which nobody else claimed, the
+	// longest overdue first, and sets their next time to until: who does not come
+	// back gives them free then.
+	Due(now, until time.Time, mode Mode, limit int) ([]Host, error)
+	PutChallenge(c Challenge) error
+	TakeChallenge(nonce []byte) (*Challenge, error) // once: the second time it is not found
+	PutEvidence(e *Evidence) error                  // ErrExists when its digest is known
+	PutResult(r *Result) error
+	PutOpen(host string, open []Open) error // replaces those of the machine
+	PutFacts(host string, facts []Fact) error
+	PutFeatures(host string, p Profile, keys []string) error // and counts them
+	PutDocument(d *Document) error
+	PutException(e *Exception) error
+	PutAccount(a *Account) error
+	Append(e auditlog.Entry) (auditlog.Entry, error)   // to the audit log; fills in sequence and hashes
+	Prune(before time.Time) (results int64, err error) // results and evidence that nothing refers to
+	Enqueue(jobs ...Job) error
+}
+
+// HostQuery selects machines. Empty fields select all.
+type HostQuery struct {
+	State   State
+	Site    string
+	Profile string
+	Text    string // part of name, serial number or product
+	Overdue time.Time
+	Sort    string // "name" (default), "state", "lastAttested", "since"
+	After   string // key of the last machine of the page before (Key)
+	Limit   int
+}
+
+// FindingQuery selects open findings.
+type FindingQuery struct {
+	Host    string
+	Code    string
+	AtLeast string // severity
+	After   string
+	Limit   int
+}
+
+// Counts is the fleet in figures.
+type Counts struct {
+	Hosts   int64           `json:"hosts"`
+	ByState map[State]int64 `json:"byState"`
+	Overdue int64           `json:"overdue"`
+	Oldest  time.Time       `json:"oldest"` // the machine that was attested the longest ago
+}
+
+// Profile is a kind of machine: those of one board, compared with each other.
+type Profile struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"` // manufacturer, product
+	Hosts int    `json:"hosts"`
+}
+
+// Kind is a kind of job.
+type Kind string
+
+// The jobs. Each is done at least once and counts once.
+const (
+	Appraise Kind = "appraise" // Key: digest of evidence
+	Collect  Kind = "collect"  // Key: id of a host without agent
+	Notify   Kind = "notify"   // Key: id of an alert
+	Schedule Kind = "schedule" // periodic: who is due, who is late
+	Prunes   Kind = "prune"    // periodic: what is older than it must be
+)
+
+// Job is something to do later.
+type Job struct {
+	Kind  Kind
+	Key   string // no second job of this kind and key waits at the same time
+	Data  []byte // JSON, small
+	Queue string // "default", or the site of a management controller
+	After time.Time
+}
+
+// Handler does a job. What it returns is run in the transaction that ends the
+// job, so that both happen or neither does. An error has the job tried again
+// later, a few times, and then given up: GiveUp says what that means.
+type Handler func(ctx context.Context, j Job) (func(Tx) error, error)
+
+// Workers are the handlers by kind, and how to run them.
+type Workers struct {
+	Handlers map[Kind]Handler
+	GiveUp   func(j Job, cause error) func(Tx) error // ends a job that failed for good
+	Parallel int                                     // jobs at the same time; 0 is one for each processor
+	Periodic map[Kind]time.Duration                  // one process of all that run does these
+	Queues   []string                                // beside "default"
+	Timeout  time.Duration                           // of one job; 0 is two minutes
+	Rescue   time.Duration                           // after which a job of a process that died is done by another one; 0 is ten minutes
+}
+
+// Status values of evidence.
+const (
+	Accepted  = "accepted"
+	Appraised = "appraised"
+	Refused   = "refused"
+)
+
+// Key is after which the page begins that follows a machine, in an order.
+func (h Host) Key(sort string) string {
+	k := [2]string{h.Name, h.ID}
+	switch sort {
+	case "state":
+		k[0] = string(h.State)
+	case "lastAttested":
+		k[0] = h.LastAttested.Format(time.RFC3339Nano)
+	case "since":
+		k[0] = h.Since.Format(time.RFC3339Nano)
+	}
+	b, err := json.Marshal(k)
+	if err != nil {
+		return "" // two texts
+	}
+	return string(b)
+}
