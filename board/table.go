@@ -104,11 +104,13 @@ func separated(s string) ([][]string, error) {
 	if err := narrow(s, in.Comma); err != nil {
 		return nil, err
 	}
-	rows, ok := quotedLines(s)
-	if !ok {
-		var err error
-		if rows, err = values(in); err != nil {
-			return nil, err
+	rows, err := strict(s, in.Comma)
+	if err != nil {
+		var ok bool
+		if rows, ok = quotedLines(s); !ok {
+			if rows, err = values(in); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for _, row := range rows {
@@ -117,6 +119,14 @@ func separated(s string) ([][]string, error) {
 		}
 	}
 	return rows, nil
+}
+
+// strict reads a table that is as RFC 4180 says, with as many cells in every line:
+// there is one way to read it.
+func strict(s string, sep rune) ([][]string, error) {
+	in := csv.NewReader(strings.NewReader(s))
+	in.Comma = sep
+	return values(in)
 }
 
 // values reads the lines of a table.
