@@ -30,7 +30,7 @@ import (
 func newFleetCommand(env *environment) *cobra.Command {
 	return group("fleet", "Audit many machines on a schedule",
 		"  assay fleet serve --data /var/lib/assay --trust roots/\n  assay fleet enroll --server https://assay.example:8443 --token-file token --pin ...",
-		newFleetServeCommand(env), newFleetEnrollCommand(env), newFleetAgentCommand(env), newFleetStatusCommand(env))
+		newFleetServeCommand(env), newFleetEnrollCommand(env), newFleetAgentCommand(env), newFleetStatusCommand(env), newFleetOutliersCommand(env))
 }
 
 // serveOptions are the flags of fleet serve.

@@ -110,7 +110,7 @@ func exception() fleet.Exception {
 func asks() map[string]any {
 	return map[string]any{
 		"GET /v1/counts": nil, "GET /v1/hosts": nil, "GET /v1/hosts/h1": nil, "GET /v1/hosts/h1/findings": nil, "GET /v1/hosts/h1/results": nil,
-		"GET /v1/moved": nil, "GET /v1/profiles": nil, "GET /v1/documents/golden": nil, "GET /v1/log": nil,
+		"GET /v1/moved": nil, "GET /v1/outliers": nil, "GET /v1/profiles": nil, "GET /v1/documents/golden": nil, "GET /v1/log": nil,
 		"POST /v1/hosts/h1/audit": nil, "POST /v1/hosts/h1/retire": map[string]string{"reason": "sold"}, "POST /v1/exceptions": exception(),
 		"POST /v1/exceptions/x-1/approve": nil, "POST /v1/tokens": map[string]any{"name": "other", "expires": time.Now().Add(time.Hour)},
 		"POST /v1/documents": json.RawMessage(`{"format": "nothing"}`),

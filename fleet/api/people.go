@@ -101,6 +101,11 @@ func (a *API) readers(h huma.API) {
 	register(h, fleet.Viewer, get, "profiles", "/v1/profiles", "Kinds of machines", func(ctx context.Context, _ server.Who, _ *none) ([]fleet.Profile, error) {
 		return view(a, ctx, func(r fleet.Reader) ([]fleet.Profile, error) { return r.Profiles("", 0) })
 	})
+	register(h, fleet.Viewer, get, "outliers", "/v1/outliers", "Machines that are unlike others of their board", func(ctx context.Context, _ server.Who, in *struct {
+		Limit int `query:"limit" minimum:"0" maximum:"1000"`
+	}) ([]server.Outlier, error) {
+		return a.server.Outliers(ctx, in.Limit)
+	})
 	register(h, fleet.Viewer, get, "documents", "/v1/documents/{id}", "Documents in use: golden, known-bad, policy", func(ctx context.Context, _ server.Who, in *byID) ([]fleet.Document, error) {
 		return view(a, ctx, func(r fleet.Reader) ([]fleet.Document, error) { return r.Documents(in.ID) })
 	})

@@ -41,9 +41,9 @@ func Odd(machines int, counts map[string]int, has []string) []Oddity {
 	var out []Oddity
 	for f, n := range counts {
 		switch {
-		case mine[f] && few(n, machines):
+		case mine[f] && Few(n, machines):
 			out = append(out, Oddity{f, false, n, machines, bits(n, machines)})
-		case !mine[f] && n < machines && few(machines-n, machines):
+		case !mine[f] && n < machines && Few(machines-n, machines):
 			out = append(out, Oddity{f, true, n, machines, bits(machines-n, machines)})
 		}
 	}
@@ -53,8 +53,8 @@ func Odd(machines int, counts map[string]int, has []string) []Oddity {
 	return out
 }
 
-// few: one machine, or at most one in twenty.
-func few(n, of int) bool { return n == 1 || float64(n) <= rare*float64(of) }
+// Few says what is rare: one machine, or at most one in twenty.
+func Few(n, of int) bool { return n == 1 || float64(n) <= rare*float64(of) }
 
 func bits(n, of int) float64 { return math.Log2(float64(of) / float64(n)) }
 
