@@ -103,7 +103,8 @@ func (a *API) readers(h huma.API) {
 	})
 	register(h, fleet.Viewer, get, "outliers", "/v1/outliers", "Machines that are unlike others of their board", func(ctx context.Context, _ server.Who, in *struct {
 		Limit int `query:"limit" minimum:"0" maximum:"1000"`
-	}) ([]server.Outlier, error) {
+	},
+	) ([]server.Outlier, error) {
 		return a.server.Outliers(ctx, in.Limit)
 	})
 	register(h, fleet.Viewer, get, "documents", "/v1/documents/{id}", "Documents in use: golden, known-bad, policy", func(ctx context.Context, _ server.Who, in *byID) ([]fleet.Document, error) {
