@@ -45,7 +45,7 @@ const (
 )
 
 // Identity is what a machine is known by. It never changes; another identity is
-// another machine, unless an operator's signed ticket says otherwise (FL-004).
+// another machine, and one that claims a known one's place is refused (FL-004).
 type Identity struct {
 	EKSHA256 string `json:"ekSha256"` // SHA-256 of the endorsement key's SubjectPublicKeyInfo, lower-case hex
 	EKKind   string `json:"ekKind"`   // "rsa-2048", "ecc-p256", ...

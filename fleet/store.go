@@ -103,7 +103,6 @@ type FindingQuery struct {
 type Counts struct {
 	Hosts   int64           `json:"hosts"`
 	ByState map[State]int64 `json:"byState"`
-	Overdue int64           `json:"overdue"`
 	Oldest  time.Time       `json:"oldest"` // the machine that was attested the longest ago
 }
 
@@ -120,8 +119,6 @@ type Kind string
 // The jobs. Each is done at least once and counts once.
 const (
 	Appraise Kind = "appraise" // Key: digest of evidence
-	Collect  Kind = "collect"  // Key: id of a host without agent
-	Notify   Kind = "notify"   // Key: id of an alert
 	Schedule Kind = "schedule" // periodic: who is due, who is late
 	Prunes   Kind = "prune"    // periodic: what is older than it must be
 )

@@ -67,7 +67,7 @@ On an empty store the first start makes an account "admin" and prints its passwo
 	fs.StringVar(&opt.listen, "listen", "127.0.0.1:8440", "address to listen on")
 	fs.StringVar(&opt.data, "data", "assay-fleet", "directory of the store and of evidence")
 	fs.StringVar(&opt.store, "store", "", "postgres://... instead of a file in --data")
-	fs.StringVar(&opt.role, "role", "all", "api, worker (judges; schedules too, one of all that run) or all")
+	fs.StringVar(&opt.role, "role", "all", "api, worker (judges, and one of all that run schedules; scheduler is the same) or all")
 	fs.StringVar(&opt.cert, "tls-cert", "", "certificate chain of the server, PEM")
 	fs.StringVar(&opt.key, "tls-key", "", "private key of the server, PEM")
 	fs.BoolVar(&opt.selfSigned, "tls", false, "use a key that is made and kept in --data")

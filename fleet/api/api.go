@@ -24,6 +24,7 @@ import (
 type API struct {
 	server *server.Server
 	limits *limits
+	logins *limits
 	wake   *wake
 }
 
@@ -32,7 +33,7 @@ const MaxEvidence = 256 << 20
 
 // New registers the API on a mux.
 func New(mux *http.ServeMux, s *server.Server, version string) *API {
-	a := &API{server: s, limits: newLimits(), wake: &wake{waiting: map[string][]chan struct{}{}}}
+	a := &API{server: s, limits: newLimits(perSecond, burst), logins: newLimits(loginsPerSecond, loginBurst), wake: &wake{waiting: map[string][]chan struct{}{}}}
 	cfg := huma.DefaultConfig("Assay fleet", version)
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "/v1/openapi", "", "/v1/schemas"
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
@@ -72,6 +73,10 @@ const SessionCookie = "assay_session"
 // authenticate finds out who asks, and counts what each asks for.
 func (a *API) authenticate(h huma.API) func(huma.Context, func(huma.Context)) {
 	return func(c huma.Context, next func(huma.Context)) {
+		if c.Operation().Path == "/v1/login" && !a.logins.allow("address:"+remote(c.RemoteAddr())) {
+			_ = huma.WriteErr(h, c, http.StatusTooManyRequests, "too many logins from one address")
+			return
+		}
 		if strings.HasPrefix(c.Operation().Path, "/v1/open") || strings.HasPrefix(c.Operation().Path, "/v1/login") || strings.HasPrefix(c.Operation().Path, "/v1/schemas") {
 			next(c)
 			return
@@ -142,6 +147,9 @@ func problem(err error) error {
 
 // limits are quotas by name and by address (H15).
 type limits struct {
+	rate  rate.Limit
+	burst int
+
 	mu sync.Mutex
 	of map[string]*rate.Limiter
 }
@@ -149,10 +157,17 @@ type limits struct {
 const (
 	perSecond = 50
 	burst     = 200
-	remember  = 100_000
+
+	// A password takes long to check, and guessing should take longer.
+	loginsPerSecond = 0.5
+	loginBurst      = 20
+
+	remember = 100_000
 )
 
-func newLimits() *limits { return &limits{of: map[string]*rate.Limiter{}} }
+func newLimits(each rate.Limit, burst int) *limits {
+	return &limits{rate: each, burst: burst, of: map[string]*rate.Limiter{}}
+}
 
 func (l *limits) allow(who string) bool {
 	l.mu.Lock()
@@ -161,7 +176,7 @@ func (l *limits) allow(who string) bool {
 		clear(l.of)
 	}
 	if l.of[who] == nil {
-		l.of[who] = rate.NewLimiter(perSecond, burst)
+		l.of[who] = rate.NewLimiter(l.rate, l.burst)
 	}
 	return l.of[who].Allow()
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -247,7 +248,7 @@ func TestAgentThatWaitsIsToldAtOnce(t *testing.T) {
 
 // H15: who asks without end is slowed down, and nobody else is.
 func TestOneNameDoesNotTakeAll(t *testing.T) {
-	l := newLimits()
+	l := newLimits(perSecond, burst)
 	served := 0
 	for range 1_000_000 {
 		if !l.allow("who:vera") {
@@ -294,4 +295,14 @@ func TestDescription(t *testing.T) {
 		}
 		require.Contains(t, doc.Paths[path], strings.ToLower(method), what)
 	}
+}
+
+// Guessing a password is slow, whatever name is guessed for.
+func TestGuessingIsSlow(t *testing.T) {
+	s := newSite(t)
+	last := 0
+	for i := range loginBurst + 5 {
+		last = s.ask("", http.MethodPost, "/v1/login", Login{fmt.Sprintf("name-%d", i), "not the password"}, nil)
+	}
+	require.Equal(t, http.StatusTooManyRequests, last)
 }

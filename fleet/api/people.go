@@ -132,7 +132,7 @@ type Session struct {
 
 func (a *API) operators(h huma.API) {
 	huma.Register(h, huma.Operation{OperationID: "login", Method: http.MethodPost, Path: "/v1/login", Summary: "Log in", MaxBodyBytes: 4096, Tags: []string{"people"}}, func(ctx context.Context, in *body[Login]) (*body[Session], error) {
-		if !a.limits.allow("login:" + in.Body.Name) {
+		if !a.logins.allow("login:" + in.Body.Name) {
 			return nil, huma.Error429TooManyRequests("too many logins of one name")
 		}
 		session, w, err := a.server.Login(ctx, in.Body.Name, in.Body.Password)

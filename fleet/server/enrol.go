@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -112,7 +111,7 @@ func (s *Server) finish(tx fleet.Tx, c *fleet.Challenge, a *tpm.Answer) (h *flee
 	}
 	if conflict != "" {
 		_, err = tx.Append(auditlog.Entry{At: now, Actor: p.By, Action: "enrolment refused", Subject: p.Enrolment.Name, Detail: string(finding.RebindAttempt) + ": " + conflict})
-		return nil, refuse(Conflict, "%s: %s. An operator's signed ticket binds a machine anew.", finding.RebindAttempt, conflict), err
+		return nil, refuse(Conflict, "%s: %s. Retire the machine that is known, or look at who asks.", finding.RebindAttempt, conflict), err
 	}
 	return s.create(tx, identity, p, now)
 }
@@ -168,18 +167,6 @@ func (s *Server) bind(tx fleet.Tx, i fleet.Identity) (h *fleet.Host, conflict st
 	return nil, "", nil
 }
 
-// Ticket lets an operator bind a machine to another identity, after a repair. It
-// names both, and counts only as signed by somebody who may (package manifest's
-// trust, right "rebind"); Rebind has checked that.
-type Ticket struct {
-	ID      string         `json:"id"`
-	Host    string         `json:"host"`
-	From    string         `json:"from"` // SHA-256 of the endorsement key before
-	To      fleet.Identity `json:"to"`
-	Reason  string         `json:"reason"`
-	Expires time.Time      `json:"expires"`
-}
-
 // Nonce asks a machine for evidence.
 func (s *Server) Nonce(ctx context.Context, host string) (*fleet.Challenge, error) {
 	now := s.now()
@@ -217,5 +204,3 @@ func identityFacts(i fleet.Identity) []fleet.Fact {
 	}
 	return out
 }
-
-func hexOf(b []byte) string { return hex.EncodeToString(b) }

@@ -19,8 +19,8 @@ const (
 	keepResult = 400 * 24 * time.Hour
 )
 
-// schedule notices machines that did not come in time (FL-005), and has those
-// without an agent asked. It works in batches, each a transaction of its own.
+// schedule notices machines that did not come in time (FL-005), however their
+// evidence should come. It works in batches, each a transaction of its own.
 func (s *Server) schedule(ctx context.Context, _ fleet.Job) (func(fleet.Tx) error, error) {
 	for {
 		n := 0
@@ -30,18 +30,14 @@ func (s *Server) schedule(ctx context.Context, _ fleet.Job) (func(fleet.Tx) erro
 			if err != nil {
 				return err
 			}
-			asked, err := tx.Due(now, now.Add(s.Interval), fleet.ByRedfish, batch)
+			others, err := tx.Due(now.Add(-s.Grace), now.Add(s.Interval), fleet.ByRedfish, batch)
 			if err != nil {
 				return err
 			}
-			n = len(late) + len(asked)
+			late = append(late, others...)
+			n = len(late)
 			for i := range late {
 				if err := s.silent(tx, &late[i], now); err != nil {
-					return err
-				}
-			}
-			for _, h := range asked {
-				if err := tx.Enqueue(fleet.Job{Kind: fleet.Collect, Key: h.ID, Queue: queueOf(h.Site)}); err != nil {
 					return err
 				}
 			}
@@ -51,13 +47,6 @@ func (s *Server) schedule(ctx context.Context, _ fleet.Job) (func(fleet.Tx) erro
 			return nil, err
 		}
 	}
-}
-
-func queueOf(site string) string {
-	if site == "" {
-		return ""
-	}
-	return "site_" + hexOf([]byte(site))
 }
 
 // silent marks a machine that was expected. Each missed time is told once, and the

@@ -291,3 +291,17 @@ func evidenceOf(t *testing.T, s *site) (digest string) {
 	}))
 	return digest
 }
+
+// A machine without an agent that nobody asked any more is stale too: what is not
+// heard of never stays a pass.
+func TestSilenceWithoutAnAgent(t *testing.T) {
+	s := newSite(t)
+	h := s.host()
+	h.Mode, h.State = fleet.ByRedfish, fleet.Pass
+	s.update(func(tx fleet.Tx) error { return tx.PutHost(h) })
+	s.clock = s.clock.Add(s.Interval + s.Grace)
+	_, err := s.schedule(t.Context(), fleet.Job{})
+	require.NoError(t, err)
+	require.NoError(t, s.Store.View(t.Context(), func(r fleet.Reader) (err error) { h, err = r.Host("h1"); return err }))
+	require.Equal(t, fleet.Stale, h.State)
+}
