@@ -142,6 +142,15 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 		return err
 	}
 	now := s.now()
+	late, err := overtaken(tx, h, e)
+	if err != nil {
+		return err
+	}
+	if late { // a job that was tried again; what is known now is newer
+		e.Status = fleet.Appraised
+		r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, State: stateOf(jd.result.Verdict), Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob}
+		return errors.Join(tx.PutResult(r), tx.PutEvidence(e))
+	}
 	before, err := tx.OpenFindings(fleet.FindingQuery{Host: h.ID})
 	if err != nil {
 		return err
@@ -177,6 +186,22 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	}
 	e.Status = fleet.Appraised
 	return errors.Join(tx.PutResult(r), tx.PutOpen(h.ID, open), tx.PutHost(h), tx.PutEvidence(e))
+}
+
+// overtaken reports whether the machine was judged by evidence that came later.
+func overtaken(tx fleet.Tx, h *fleet.Host, e *fleet.Evidence) (bool, error) {
+	if h.Result == "" {
+		return false, nil
+	}
+	r, err := tx.Result(h.Result)
+	if err != nil {
+		return false, err
+	}
+	last, err := tx.Evidence(r.Evidence)
+	if err != nil {
+		return false, err
+	}
+	return last.Received.After(e.Received), nil
 }
 
 // worse lowers a state by what the fleet found. It never makes one better.

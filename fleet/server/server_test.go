@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"os"
@@ -304,4 +305,30 @@ func TestSilenceWithoutAnAgent(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Store.View(t.Context(), func(r fleet.Reader) (err error) { h, err = r.Host("h1"); return err }))
 	require.Equal(t, fleet.Stale, h.State)
+}
+
+// Good evidence whose job was tried again after bad evidence came does not make the
+// machine good.
+func TestOldEvidenceDoesNotOvertake(t *testing.T) {
+	s := newSite(t)
+	s.host()
+	s.update(func(tx fleet.Tx) error {
+		return tx.PutChallenge(fleet.Challenge{Nonce: nonce, Host: "h1", Issued: s.clock, Deadline: s.clock.Add(time.Minute)})
+	})
+	good, err := s.Intake(t.Context(), "h1", nonce, zipped(t, "baseline", "1000.00 1.00\n"))
+	require.NoError(t, err)
+	s.clock = s.clock.Add(time.Hour)
+	h, _ := s.audit("h1", "extra-nic-norom")
+	require.Equal(t, fleet.Fail, h.State)
+	effect, err := s.appraise(t.Context(), fleet.Job{Kind: fleet.Appraise, Key: good.Digest})
+	require.NoError(t, err)
+	s.update(effect)
+	require.NoError(t, s.Store.View(t.Context(), func(r fleet.Reader) error {
+		h, err := r.Host("h1")
+		require.Equal(t, fleet.Fail, h.State)
+		require.Positive(t, h.Findings)
+		rs, err2 := r.Results("h1", time.Time{}, 10)
+		require.Len(t, rs, 2, "each has its result")
+		return errors.Join(err, err2)
+	}))
 }
