@@ -84,8 +84,20 @@ type Host struct {
 	Profile      string           `json:"profile,omitempty"` // of its board: machines of one profile are compared
 	Golden       string           `json:"golden,omitempty"`  // digest of the first manifest that it passed (FL-007)
 	AuditNow     time.Time        `json:"auditNow,omitzero"` // an operator asked for evidence
+	Networks     []string         `json:"networks,omitempty"` // prefixes that it speaks from
+	Placed       string           `json:"placed,omitempty"`   // digest of the ticket that says where it stands; "" when Networks were only seen
+	Clock        *Clock           `json:"clock,omitempty"`    // of its TPM, in the last quote that was verified
 	Findings     int              `json:"findings"`          // open ones above low
 	Worst        finding.Severity `json:"worst,omitempty"`
+}
+
+// Clock is what a TPM's own clock and counters were when a quote was made
+// (TPMS_CLOCK_INFO, TPM 2.0 part 2, 10.11.1).
+type Clock struct {
+	Evidence string `json:"evidence"` // digest of what the quote came with
+	Millis   uint64 `json:"millis"`   // while the TPM had power, since it was last cleared
+	Resets   uint32 `json:"resets"`
+	Restarts uint32 `json:"restarts"`
 }
 
 // Challenge is a nonce that a machine has to answer until a deadline, once.
@@ -102,6 +114,8 @@ type Evidence struct {
 	Digest   string // SHA-256 of the list of its artefacts (package blob): the key of a job
 	Host     string
 	Received time.Time // by the server's clock
+	Asked    time.Time // when the nonce was given, by the same clock
+	From     string    // address that it came from
 	Nonce    []byte
 	Size     int64 // bytes as sent
 	Blob     string
@@ -121,6 +135,11 @@ type Result struct {
 	Level    string            `json:"level"`
 	Blob     string            `json:"blob"` // the Attestation Result, whole
 	Fleet    []finding.Finding `json:"fleet"`
+
+	// Incidents are what the fleet's findings tell together; those of the
+	// appraisal are in the Attestation Result.
+	Incidents []assay.Incident `json:"incidents,omitempty"`
+
 	Changes  []Change          `json:"changes"` // since the result before
 }
 
@@ -161,7 +180,7 @@ type Feature struct {
 // known-bad firmware. It is stored as it was signed.
 type Document struct {
 	Digest  string    `json:"digest"`
-	Kind    string    `json:"kind"` // "golden", "policy", "known-bad", "ticket"
+	Kind    string    `json:"kind"` // "golden", "known-bad", "policy", "rebind", "place"
 	Name    string    `json:"name"`
 	Version int64     `json:"version"`
 	Signers []string  `json:"signers"`

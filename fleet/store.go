@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet/auditlog"
 )
 
@@ -41,6 +42,9 @@ type Reader interface {
 	Results(host string, before time.Time, limit int) ([]Result, error)
 	Moved(since time.Time, limit int) ([]Result, error) // results with changes, the newest first
 	OpenFindings(q FindingQuery) ([]Open, error)
+	// Began lists machines of a profile on which a finding began within a time and
+	// still stands.
+	Began(profile string, code finding.Code, subject string, from, to time.Time, limit int) ([]string, error)
 	Sharing(kind, value string, limit int) ([]Fact, error) // who else has it
 	Facts(host string) ([]Fact, error)
 	Profiles(after string, limit int) ([]Profile, error)

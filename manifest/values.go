@@ -33,6 +33,9 @@ const (
 	// Records of physical inspections, which package inspection reads: all, or
 	// with a technique behind a colon those of one.
 	rightInspection = "inspection"
+
+	// Tickets of a fleet, which package ticket reads: all, or those of one kind.
+	rightTicket = "ticket"
 )
 
 // The parts that one line and one manifest may declare: a machine has a few
@@ -44,11 +47,13 @@ const (
 
 func knownRight(s string) bool {
 	switch s {
-	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures, rightScanner, rightKnownBad, rightInspection:
+	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures, rightScanner, rightKnownBad, rightInspection, rightTicket:
 		return true
 	}
-	if technique, ok := strings.CutPrefix(s, rightInspection+":"); ok {
-		return technique != "" && strings.Trim(technique, "abcdefghijklmnopqrstuvwxyz-") == ""
+	for _, r := range []string{rightInspection, rightTicket} {
+		if kind, ok := strings.CutPrefix(s, r+":"); ok {
+			return kind != "" && strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz-") == ""
+		}
 	}
 	return slices.Contains(classes, bom.Class(s))
 }

@@ -78,7 +78,7 @@ func (a *API) agents(h huma.API) {
 			if err != nil {
 				return nil, huma.Error422UnprocessableEntity("nonce: not hexadecimal")
 			}
-			e, err := a.server.Intake(ctx, in.ID, nonce, in.RawBody)
+			e, err := a.server.Intake(ctx, in.ID, nonce, in.RawBody, addressOf(ctx))
 			if err != nil {
 				return nil, problem(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -65,7 +66,10 @@ func (a *API) health(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
-type whoKey struct{}
+type (
+	whoKey     struct{}
+	addressKey struct{}
+)
 
 // SessionCookie is the cookie of a person who logged in.
 const SessionCookie = "assay_session"
@@ -95,7 +99,7 @@ func (a *API) authenticate(h huma.API) func(huma.Context, func(huma.Context)) {
 			c.SetHeader("Retry-After", "1")
 			_ = huma.WriteErr(h, c, http.StatusTooManyRequests, "too many requests of one name")
 		default:
-			next(huma.WithValue(c, whoKey{}, *w))
+			next(huma.WithValue(huma.WithValue(c, addressKey{}, remote(c.RemoteAddr())), whoKey{}, *w))
 		}
 	}
 }
@@ -119,9 +123,15 @@ func whoOf(ctx context.Context) server.Who {
 	return w
 }
 
+func addressOf(ctx context.Context) string {
+	a, _ := ctx.Value(addressKey{}).(string)
+	return a
+}
+
+// remote is the address of whoever asks, without the port.
 func remote(addr string) string {
-	if i := strings.LastIndexByte(addr, ':'); i > 0 {
-		return addr[:i]
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		return host
 	}
 	return addr
 }

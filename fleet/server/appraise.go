@@ -28,6 +28,7 @@ type judged struct {
 	profile  fleet.Profile
 	features []string
 	goldens  []string // digests of the manifests that were trusted
+	clock    *fleet.Clock
 }
 
 // appraise judges one bundle. Reading and judging happen outside of the
@@ -65,7 +66,7 @@ func (s *Server) judge(ctx context.Context, digest string) (*judged, error) {
 		if bad, err = r.Documents("known-bad"); err != nil {
 			return err
 		}
-		policy, err = policyOf(r, h, s.now())
+		policy, err = s.policyOf(r, h, s.now())
 		return err
 	})
 	if err != nil {
@@ -99,6 +100,7 @@ func (s *Server) judge(ctx context.Context, digest string) (*judged, error) {
 		return nil, err
 	}
 	jd.describe(inv, measured(b))
+	jd.clock = clockOf(b, jd.result.Assurance, digest)
 	return jd, nil
 }
 
@@ -166,11 +168,16 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	if err != nil {
 		return err
 	}
+	together, err := correlated(tx, h, before, jd.result.Findings, now)
+	if err != nil {
+		return err
+	}
+	own = finding.Sort(sticky(before, append(own, together...)))
 	open, err := s.opened(tx, h, before, append(slices.Clone(jd.result.Findings), own...), now)
 	if err != nil {
 		return err
 	}
-	r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob, Fleet: own}
+	r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob, Fleet: own, Incidents: cloned(own)}
 	r.State = worse(stateOf(r.Verdict), open)
 	r.Changes = changes(h, r, before, open)
 	if r.State != h.State {
@@ -179,6 +186,12 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	h.Result, h.Level, h.NextDue, h.AuditNow = id, r.Level, e.Received.Add(h.Interval), time.Time{}
 	if jd.result.Assurance.Quoted && jd.result.Assurance.KeyBound {
 		h.LastAttested = e.Received
+	}
+	if jd.clock != nil {
+		h.Clock = jd.clock
+	}
+	if n := networkOf(e.From); n != "" && len(h.Networks) == 0 && h.Placed == "" {
+		h.Networks = []string{n}
 	}
 	h.Findings, h.Worst = weigh(open)
 	if r.State == fleet.Pass && h.Golden == "" && len(jd.goldens) > 0 {

@@ -1,9 +1,11 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
@@ -22,7 +24,17 @@ func (s *Server) fleetFindings(tx fleet.Tx, h *fleet.Host, jd *judged) ([]findin
 		return nil, err
 	}
 	out = append(out, odd...)
-	return finding.Sort(append(out, moved(h, jd)...)), nil
+	if x := whereabouts(h, jd.evidence.From); x != nil {
+		out = append(out, *x)
+	}
+	last, err := lastQuoted(tx, h)
+	if err != nil {
+		return nil, err
+	}
+	if x := clockOrder(h.Clock, jd.clock, jd.evidence, last); x != nil {
+		out = append(out, *x)
+	}
+	return append(out, moved(h, jd)...), nil
 }
 
 // duplicates finds numbers that another live machine has too (FL-001).
@@ -125,4 +137,58 @@ func moved(h *fleet.Host, jd *judged) []finding.Finding {
 	x.Want, x.Got = "sha256:"+h.Golden, "sha256:"+strings.Join(jd.goldens, ", sha256:")
 	x.Why = "The manifests that the machine is judged by are not the one that it first passed; compare the two with golden diff."
 	return []finding.Finding{x}
+}
+
+// lastQuoted is the evidence with the last quote of a machine that was verified.
+func lastQuoted(tx fleet.Tx, h *fleet.Host) (*fleet.Evidence, error) {
+	if h.Clock == nil {
+		return nil, nil
+	}
+	e, err := tx.Evidence(h.Clock.Evidence)
+	if errors.Is(err, fleet.ErrNotFound) {
+		return nil, nil
+	}
+	return e, err
+}
+
+const (
+	wave      = 5                  // machines with one finding from which on it is no accident
+	waveTime  = 3 * 24 * time.Hour // in which they begin
+	waveLimit = 200                // that are counted
+)
+
+// correlated says when a finding began on many machines of one board at the same
+// time (FL-006): one cause to look for, instead of as many alarms.
+func correlated(tx fleet.Tx, h *fleet.Host, before []fleet.Open, found []finding.Finding, now time.Time) ([]finding.Finding, error) {
+	began := map[string]time.Time{}
+	for _, o := range before {
+		began[o.Finding.Fingerprint] = o.FirstSeen
+	}
+	var out []finding.Finding
+	seen := map[string]bool{}
+	for _, f := range found {
+		key := string(f.Code) + " " + f.Subject
+		if f.Severity < finding.Medium || h.Profile == "" || seen[key] || len(out) >= maxOdd {
+			continue
+		}
+		seen[key] = true
+		at, ok := began[f.Fingerprint]
+		if !ok {
+			at = now
+		}
+		with, err := tx.Began(h.Profile, f.Code, f.Subject, at.Add(-waveTime), at.Add(waveTime), waveLimit)
+		if err != nil {
+			return nil, err
+		}
+		others := slices.DeleteFunc(with, func(id string) bool { return id == h.ID })
+		if len(others)+1 < wave {
+			continue
+		}
+		x := finding.New(finding.CorrelatedDrift, "fleet:"+key)
+		x.Severity, x.Confidence = finding.Low, finding.Strong // the finding itself weighs
+		x.Want, x.Got = "a finding of one machine", "of many with this board, within three days"
+		x.Why = fmt.Sprintf("%s at %s began on %d or more other machines with this board at the same time. Look for one cause: an update, a delivery, a site.", f.Code, f.Subject, len(others))
+		out = append(out, x)
+	}
+	return out, nil
 }

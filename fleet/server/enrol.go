@@ -110,8 +110,11 @@ func (s *Server) finish(tx fleet.Tx, c *fleet.Challenge, a *tpm.Answer) (h *flee
 		return h, nil, err
 	}
 	if conflict != "" {
+		if h, err = s.rebound(tx, identity, now); err != nil || h != nil {
+			return h, nil, err
+		}
 		_, err = tx.Append(auditlog.Entry{At: now, Actor: p.By, Action: "enrolment refused", Subject: p.Enrolment.Name, Detail: string(finding.RebindAttempt) + ": " + conflict})
-		return nil, refuse(Conflict, "%s: %s. Retire the machine that is known, or look at who asks.", finding.RebindAttempt, conflict), err
+		return nil, refuse(Conflict, "%s: %s. A machine is bound anew by a signed ticket (assay fleet ticket rebind); if nobody changed it, look at who asks.", finding.RebindAttempt, conflict), err
 	}
 	return s.create(tx, identity, p, now)
 }

@@ -41,7 +41,7 @@ func FuzzIntake(f *testing.F) {
 	f.Fuzz(func(t *testing.T, zip []byte) {
 		c, err := s.Nonce(t.Context(), "h1")
 		require.NoError(t, err)
-		e, err := s.Intake(t.Context(), "h1", c.Nonce, zip)
+		e, err := s.Intake(t.Context(), "h1", c.Nonce, zip, "")
 		if err != nil {
 			var r *Refusal
 			require.ErrorAs(t, err, &r, "hostile bytes are refused, and are no failure of the server")

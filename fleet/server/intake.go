@@ -29,8 +29,9 @@ type file struct {
 // Intake takes a bundle in that answers a challenge: it is safe when Intake
 // returns, and will be judged once. That the TPM signed the nonce is for the
 // appraisal to say, so that an old bundle is a finding and no error of transport;
-// here the nonce is that of a challenge to this machine, which is still open.
-func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte) (*fleet.Evidence, error) {
+// here the nonce is that of a challenge to this machine, which is still open. from
+// is the address that it came from, "" when it is not known.
+func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte, from string) (*fleet.Evidence, error) {
 	now := s.now()
 	b, err := evidence.OpenZip(zip, "evidence", s.Limits)
 	if err != nil {
@@ -40,7 +41,7 @@ func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte) (*f
 	if err != nil {
 		return nil, err
 	}
-	e := &fleet.Evidence{Digest: digest, Host: host, Received: now, Nonce: nonce, Size: int64(len(zip)), Blob: digest, Status: fleet.Accepted}
+	e := &fleet.Evidence{Digest: digest, Host: host, Received: now, From: from, Nonce: nonce, Size: int64(len(zip)), Blob: digest, Status: fleet.Accepted}
 	var refused error
 	err = s.Store.Update(ctx, func(tx fleet.Tx) error {
 		refused = nil
@@ -65,7 +66,7 @@ func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte) (*f
 		if err != nil {
 			return found("the machine", err)
 		}
-		h.LastSeen = now
+		h.LastSeen, e.Asked = now, c.Issued
 		if err := tx.PutHost(h); err != nil {
 			return err
 		}

@@ -2,17 +2,12 @@ package server
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/auditlog"
-	"github.com/assay-hw/assay/knownbad"
-	"github.com/assay-hw/assay/manifest"
 )
 
 // AuditNow asks a machine for evidence at once: its agent hears of it when it next
@@ -59,55 +54,6 @@ func (s *Server) Retire(ctx context.Context, by Who, host, reason string) error 
 		}
 		return errors.Join(tx.PutHost(h), tx.PutOpen(host, nil), tx.PutFeatures(host, fleet.Profile{}, nil))
 	})
-}
-
-// AddDocument takes a golden manifest or a list of known-bad firmware in. It has
-// to be signed by somebody whom the server's trust lets speak: what is not is
-// refused here already, and not only when machines are judged (G20).
-func (s *Server) AddDocument(ctx context.Context, by Who, raw []byte) (*fleet.Document, error) {
-	if !by.May(fleet.Operator) {
-		return nil, refuse(Forbidden, "an operator may add a document")
-	}
-	now := s.now()
-	sum := sha256.Sum256(raw)
-	d := &fleet.Document{Digest: hex.EncodeToString(sum[:]), Added: now, By: by.Name, Raw: raw}
-	if l, rep, err := knownbad.Open(raw, s.Trust, now); err == nil && l != nil {
-		d.Kind, d.Name, d.Version, d.Signers = "known-bad", rep.ID, rep.Version, rep.Signers
-	} else {
-		m, rep := manifest.Open(raw, s.Trust, now)
-		if m == nil {
-			return nil, refuse(Forbidden, "not a manifest that somebody trusted signed: %s", reasons(rep.Findings))
-		}
-		d.Kind, d.Name, d.Version, d.Signers = "golden", rep.ID, rep.Version, rep.Signers
-	}
-	return d, s.Store.Update(ctx, func(tx fleet.Tx) error {
-		all, err := tx.Documents(d.Kind)
-		if err != nil {
-			return err
-		}
-		for i := range all {
-			if o := &all[i]; o.Name == d.Name && o.Version > d.Version {
-				return refuse(Conflict, "%s: version %d of %s is here, and this is version %d", finding.ManifestRollback, o.Version, o.Name, d.Version)
-			}
-		}
-		if _, err := tx.Append(auditlog.Entry{At: now, Actor: by.Name, Action: "add " + d.Kind, Subject: d.Digest, Detail: fmt.Sprintf("%s version %d", d.Name, d.Version)}); err != nil {
-			return err
-		}
-		return tx.PutDocument(d)
-	})
-}
-
-func reasons(fs []finding.Finding) string {
-	out := "no reason given"
-	for i, f := range fs {
-		if i == 0 {
-			out = ""
-		}
-		if i < 3 {
-			out += fmt.Sprintf("%s %s; ", f.Code, f.Why)
-		}
-	}
-	return out
 }
 
 // longest is how long an exception may be in force.

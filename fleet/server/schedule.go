@@ -11,6 +11,7 @@ import (
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/auditlog"
+	"github.com/assay-hw/assay/fleet/ticket"
 	"github.com/assay-hw/assay/manifest"
 )
 
@@ -86,10 +87,14 @@ func (s *Server) prune(context.Context, fleet.Job) (func(fleet.Tx) error, error)
 	}, nil
 }
 
-// policyOf is what a machine is judged by: a signed policy of the server, or a
-// built-in one. A policy that is not there is an error, never a weaker one.
-func policyOf(r fleet.Reader, h *fleet.Host, now time.Time) (*assay.Policy, error) {
-	p, err := namedPolicy(r, h.Policy)
+// policyOf is what a machine is judged by: a policy that somebody with the right to
+// it signed, else the server's own. A signed policy that is there and does not
+// hold any more is an error, and never a weaker one.
+func (s *Server) policyOf(r fleet.Reader, h *fleet.Host, now time.Time) (*assay.Policy, error) {
+	p, err := s.signedPolicy(r, h, now)
+	if err == nil && p == nil {
+		p, err = ownPolicy(h, s.Policy)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -105,23 +110,38 @@ func policyOf(r fleet.Reader, h *fleet.Host, now time.Time) (*assay.Policy, erro
 	return p, nil
 }
 
-func namedPolicy(r fleet.Reader, id string) (*assay.Policy, error) {
-	if id == "" {
-		id = "default"
+func ownPolicy(h *fleet.Host, id string) (*assay.Policy, error) {
+	if h.Policy != "" {
+		id = h.Policy
 	}
 	if p, ok := assay.BuiltInPolicy(id); ok {
 		return p, nil
 	}
-	docs, err := r.Documents("policy")
+	return nil, fmt.Errorf("policy %q is not known here", id)
+}
+
+// signedPolicy is the one for this machine, else for its kind, its site or all.
+func (s *Server) signedPolicy(r fleet.Reader, h *fleet.Host, now time.Time) (*assay.Policy, error) {
+	docs, err := r.Documents(string(ticket.Policy))
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range docs {
-		if d.Name == id {
-			return assay.ParsePolicy(d.Raw)
+	for _, target := range []string{"host:" + h.ID, "profile:" + h.Profile, "site:" + h.Site, "all"} {
+		for _, d := range docs {
+			if d.Name != target {
+				continue
+			}
+			t, _, err := ticket.Open(d.Raw, s.Trust, now)
+			if err != nil {
+				return nil, fmt.Errorf("the policy for %s: %w", target, err)
+			}
+			if t.Target() != target || t.Kind != ticket.Policy {
+				return nil, fmt.Errorf("the policy for %s: the signed document is about %s", target, t.Target())
+			}
+			return assay.ParsePolicy([]byte(t.Policy))
 		}
 	}
-	return nil, fmt.Errorf("policy %q is not known here", id)
+	return nil, nil
 }
 
 // about reports whether a manifest could be about a machine: by what the machine

@@ -31,6 +31,7 @@ type Config struct {
 	EKDER    [][]byte              // the same, for appraisals
 	Limits   evidence.Limits
 	Decoders []firmware.Decoder
+	Policy   string // built-in policy of machines for which there is no signed one; "" is "default"
 
 	Interval time.Duration // between two audits of a machine; 0 is a day
 	Answer   time.Duration // time to answer a challenge; 0 is ten minutes
@@ -55,6 +56,9 @@ func New(c Config) *Server {
 		if *d <= 0 {
 			*d = other
 		}
+	}
+	if c.Policy == "" {
+		c.Policy = "default"
 	}
 	if c.Grace <= 0 {
 		c.Grace = c.Interval / 4

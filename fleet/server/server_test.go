@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -41,6 +42,9 @@ type site struct {
 	*Server
 	t     *testing.T
 	clock time.Time
+	from  string // address of the machines
+
+	vendor, owner signer
 }
 
 func newSite(t *testing.T) *site {
@@ -66,28 +70,50 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-// golden drafts, signs and stores a manifest of the good machine.
-func (s *site) golden() {
-	t := s.t
+// signer is somebody with a key and a certificate of its own.
+type signer struct {
+	key  crypto.Signer
+	cert *x509.Certificate
+}
+
+func newSigner(t *testing.T, organization string) signer {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	tpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{"Assay Lab Computer Inc."}, CommonName: "Signer"}, NotBefore: labTime.AddDate(-1, 0, 0), NotAfter: labTime.AddDate(5, 0, 0),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{organization}, CommonName: "Signer"}, NotBefore: labTime.AddDate(-1, 0, 0), NotAfter: labTime.AddDate(5, 0, 0),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tpl, tpl, &key.PublicKey, key)
 	require.NoError(t, err)
 	cert, err := x509.ParseCertificate(der)
 	require.NoError(t, err)
-	root := filepath.Join(t.TempDir(), "root.pem")
-	require.NoError(t, os.WriteFile(root, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	s.Trust, err = manifest.LoadTrust([]string{root})
+	return signer{key, cert}
+}
+
+// trust lets the vendor sign manifests, and the operators of the site tickets.
+func (s *site) trust() {
+	t := s.t
+	dir := t.TempDir()
+	for name, c := range map[string]signer{"vendor.pem": s.vendor, "site.pem": s.owner} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.cert.Raw}), 0o600))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "trust.yaml"), []byte("grants:\n- signer: {organization: Site Operators}\n  manufacturers: ['*']\n  classes: [ticket]\n"), 0o600))
+	var err error
+	s.Trust, err = manifest.LoadTrust([]string{dir})
 	require.NoError(t, err)
+}
+
+// golden drafts, signs and stores a manifest of the good machine.
+func (s *site) golden() {
+	t := s.t
+	s.vendor, s.owner = newSigner(t, "Assay Lab Computer Inc."), newSigner(t, "Site Operators")
+	s.trust()
 	m, _, err := assay.Draft([]*evidence.Bundle{s.bundle("baseline")}, assay.DraftOptions{Now: labTime, Scope: assay.Machine})
 	require.NoError(t, err)
 	raw, err := manifest.Encode(m)
 	require.NoError(t, err)
-	signed, err := manifest.Sign(raw, key, []*x509.Certificate{cert})
+	signed, err := manifest.Sign(raw, s.vendor.key, []*x509.Certificate{s.vendor.cert})
 	require.NoError(t, err)
 	s.update(func(tx fleet.Tx) error {
 		return tx.PutDocument(&fleet.Document{Digest: blob.Digest(signed), Kind: "golden", Name: m.ID, Version: m.Version, Added: labTime, By: "ann", Raw: signed})
@@ -136,7 +162,7 @@ func (s *site) audit(host, name string) (*fleet.Host, *fleet.Result) {
 	s.update(func(tx fleet.Tx) error { // recordings share their nonce
 		return tx.PutChallenge(fleet.Challenge{Nonce: nonce, Host: host, Issued: s.clock, Deadline: s.clock.Add(time.Minute)})
 	})
-	e, err := s.Intake(t.Context(), host, nonce, zipped(t, name, fmt.Sprintf("%d.00 1.00\n", 1000+s.clock.Sub(labTime)/time.Second)))
+	e, err := s.Intake(t.Context(), host, nonce, zipped(t, name, fmt.Sprintf("%d.00 1.00\n", 1000+s.clock.Sub(labTime)/time.Second)), s.from)
 	require.NoError(t, err)
 	effect, err := s.appraise(t.Context(), fleet.Job{Kind: fleet.Appraise, Key: e.Digest})
 	require.NoError(t, err)
@@ -167,29 +193,27 @@ func zipped(t *testing.T, name, uptime string) []byte {
 func TestAuditCycle(t *testing.T) {
 	s := newSite(t)
 	s.host()
-	h, r := s.audit("h1", "baseline")
+	h, r := s.audit("h1", "extra-nic-norom")
+	require.Equal(t, fleet.Fail, h.State)
+	require.Equal(t, finding.Critical, h.Worst)
+	require.Contains(t, subjects(r.Changes, "finding"), "HW-001 Component that no manifest line covers")
+	require.Empty(t, h.Golden, "what did not pass is no first manifest")
+
+	s.clock = s.clock.Add(24 * time.Hour)
+	h, r = s.audit("h1", "baseline")
 	require.Equal(t, fleet.Pass, h.State, "%+v", r.Fleet)
 	require.Equal(t, s.clock, h.LastAttested)
+	require.Equal(t, s.clock, h.Since)
 	require.Equal(t, s.clock.Add(24*time.Hour), h.NextDue)
-	require.Equal(t, []fleet.Change{{Kind: "state", Subject: "h1", Old: "enrolled", New: "pass"}}, onlyStates(r.Changes))
+	require.Equal(t, []fleet.Change{{Kind: "state", Subject: "h1", Old: "fail", New: "pass"}}, onlyStates(r.Changes))
+	require.NotEmpty(t, subjects(r.Changes, "resolved"))
 	require.NotEmpty(t, h.Golden)
 
 	s.clock = s.clock.Add(24 * time.Hour)
 	h, r = s.audit("h1", "baseline-reboot")
 	require.Equal(t, fleet.Pass, h.State)
-	require.Empty(t, onlyStates(r.Changes), "a reboot moves nothing")
-
-	s.clock = s.clock.Add(24 * time.Hour)
-	h, r = s.audit("h1", "extra-nic-norom")
-	require.Equal(t, fleet.Fail, h.State)
-	require.Equal(t, s.clock, h.Since)
-	require.Equal(t, finding.Critical, h.Worst)
-	require.Contains(t, subjects(r.Changes, "finding"), "HW-001 Component that no manifest line covers")
-
-	s.clock = s.clock.Add(24 * time.Hour)
-	h, r = s.audit("h1", "baseline-reboot")
-	require.Equal(t, fleet.Pass, h.State)
-	require.NotEmpty(t, subjects(r.Changes, "resolved"))
+	require.Empty(t, r.Changes, "a reboot moves nothing")
+	require.Empty(t, r.Incidents)
 }
 
 func onlyStates(cs []fleet.Change) (out []fleet.Change) {
@@ -248,7 +272,7 @@ func TestG01Replay(t *testing.T) {
 	}
 	refused := func(want Status) {
 		t.Helper()
-		_, err := s.Intake(t.Context(), "h1", nonce, zip)
+		_, err := s.Intake(t.Context(), "h1", nonce, zip, "")
 		var r *Refusal
 		require.ErrorAs(t, err, &r)
 		require.Equal(t, want, r.Status, r.Reason)
@@ -259,12 +283,12 @@ func TestG01Replay(t *testing.T) {
 	ask("h1", -time.Second)
 	refused(Conflict)
 	ask("h1", time.Minute)
-	_, err := s.Intake(t.Context(), "h1", nonce, zip)
+	_, err := s.Intake(t.Context(), "h1", nonce, zip, "")
 	require.NoError(t, err)
 	refused(Conflict) // used
 	ask("h1", time.Minute)
 	refused(Conflict) // the same evidence again
-	_, err = s.Intake(t.Context(), "h1", nonce, []byte("no zip"))
+	_, err = s.Intake(t.Context(), "h1", nonce, []byte("no zip"), "")
 	require.Error(t, err)
 }
 
@@ -315,7 +339,7 @@ func TestOldEvidenceDoesNotOvertake(t *testing.T) {
 	s.update(func(tx fleet.Tx) error {
 		return tx.PutChallenge(fleet.Challenge{Nonce: nonce, Host: "h1", Issued: s.clock, Deadline: s.clock.Add(time.Minute)})
 	})
-	good, err := s.Intake(t.Context(), "h1", nonce, zipped(t, "baseline", "1000.00 1.00\n"))
+	good, err := s.Intake(t.Context(), "h1", nonce, zipped(t, "baseline", "1000.00 1.00\n"), "")
 	require.NoError(t, err)
 	s.clock = s.clock.Add(time.Hour)
 	h, _ := s.audit("h1", "extra-nic-norom")

@@ -99,6 +99,13 @@ func (s *Session) OpenFindings(q fleet.FindingQuery) ([]fleet.Open, error) {
 	return list[fleet.Open](s, fmt.Sprintf(`SELECT doc FROM finding%s ORDER BY rank DESC, host, fingerprint LIMIT $%d`, w.sql(), len(w.args)), w.args...)
 }
 
+// Began lists machines of a profile on which a finding began within a time.
+func (s *Session) Began(profile string, code finding.Code, subject string, from, to time.Time, n int) ([]string, error) {
+	return s.texts(`SELECT f.host FROM finding f JOIN host h ON h.id = f.host
+		WHERE f.code = $1 AND f.subject = $2 AND f.first_seen BETWEEN $3 AND $4 AND h.profile = $5 LIMIT $6`,
+		string(code), subject, micros(from), micros(to), profile, limit(n, 10_000))
+}
+
 // PutOpen replaces the findings of a machine that stand.
 func (s *Session) PutOpen(host string, open []fleet.Open) error {
 	if _, err := s.exec(`DELETE FROM finding WHERE host = $1`, host); err != nil {
@@ -109,8 +116,8 @@ func (s *Session) PutOpen(host string, open []fleet.Open) error {
 		if err != nil {
 			return fmt.Errorf("findings of %s: %w", host, err)
 		}
-		_, err = s.exec(`INSERT INTO finding (host, fingerprint, code, rank, doc) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (host, fingerprint) DO NOTHING`,
-			host, o.Finding.Fingerprint, string(o.Finding.Code), slices.Index(severities, o.Finding.Severity), doc)
+		_, err = s.exec(`INSERT INTO finding (host, fingerprint, code, rank, doc, subject, first_seen) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (host, fingerprint) DO NOTHING`,
+			host, o.Finding.Fingerprint, string(o.Finding.Code), slices.Index(severities, o.Finding.Severity), doc, o.Finding.Subject, micros(o.FirstSeen))
 		if err != nil {
 			return fmt.Errorf("findings of %s: %w", host, err)
 		}

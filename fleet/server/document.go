@@ -1,0 +1,181 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/auditlog"
+	"github.com/assay-hw/assay/fleet/ticket"
+	"github.com/assay-hw/assay/knownbad"
+	"github.com/assay-hw/assay/manifest"
+)
+
+// AddDocument takes a golden manifest, a list of known-bad firmware or a ticket
+// in. It has to be signed by somebody whom the server's trust lets speak: what is
+// not is refused here already, and not only when machines are judged (G20).
+func (s *Server) AddDocument(ctx context.Context, by Who, raw []byte) (*fleet.Document, error) {
+	if !by.May(fleet.Operator) {
+		return nil, refuse(Forbidden, "an operator may add a document")
+	}
+	now := s.now()
+	sum := sha256.Sum256(raw)
+	d := &fleet.Document{Digest: hex.EncodeToString(sum[:]), Added: now, By: by.Name, Raw: raw}
+	t, err := s.read(d, now)
+	if err != nil {
+		return nil, err
+	}
+	return d, s.Store.Update(ctx, func(tx fleet.Tx) error {
+		if err := supersede(tx, d, now); err != nil {
+			return err
+		}
+		if _, err := tx.Append(auditlog.Entry{At: now, Actor: by.Name, Action: "add " + d.Kind, Subject: d.Digest, Detail: fmt.Sprintf("%s version %d", d.Name, d.Version)}); err != nil {
+			return err
+		}
+		if t != nil && t.Kind == ticket.Place {
+			if err := s.place(tx, t, d); err != nil {
+				return err
+			}
+		}
+		return tx.PutDocument(d)
+	})
+}
+
+// read checks who signed a document and says what it is.
+func (s *Server) read(d *fleet.Document, now time.Time) (*ticket.Ticket, error) {
+	if ticket.IsTicket(d.Raw) {
+		t, signers, err := ticket.Open(d.Raw, s.Trust, now)
+		if err == nil {
+			err = t.Usable(now)
+		}
+		if err != nil {
+			return nil, refuse(Forbidden, "%v", err)
+		}
+		d.Kind, d.Name, d.Version, d.Signers = string(t.Kind), t.Target(), t.IssuedAt.Unix(), signers
+		return t, nil
+	}
+	if l, rep, err := knownbad.Open(d.Raw, s.Trust, now); err == nil && l != nil {
+		d.Kind, d.Name, d.Version, d.Signers = "known-bad", rep.ID, rep.Version, rep.Signers
+		return nil, nil
+	}
+	m, rep := manifest.Open(d.Raw, s.Trust, now)
+	if m == nil {
+		return nil, refuse(Forbidden, "not a document that somebody trusted signed: %s", reasons(rep.Findings))
+	}
+	d.Kind, d.Name, d.Version, d.Signers = "golden", rep.ID, rep.Version, rep.Signers
+	return nil, nil
+}
+
+// supersede refuses what is older than what is known. A newer policy replaces the
+// one before; manifests stay, since a delta needs what it is based on.
+func supersede(tx fleet.Tx, d *fleet.Document, now time.Time) error {
+	all, err := tx.Documents(d.Kind)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		o := &all[i]
+		switch {
+		case o.Name != d.Name || o.Digest == d.Digest:
+			continue
+		case o.Version > d.Version:
+			return refuse(Conflict, "%s: version %d of %s is here, and this is version %d", finding.ManifestRollback, o.Version, o.Name, d.Version)
+		case o.Version == d.Version && d.Kind == string(ticket.Policy):
+			return refuse(Conflict, "%s: another policy for %s was issued in the same second", finding.ManifestRollback, o.Name)
+		case d.Kind == string(ticket.Policy) || d.Kind == string(ticket.Place) || d.Kind == string(ticket.Rebind):
+			o.Retired = now
+			if err := tx.PutDocument(o); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// place notes where a machine stands.
+func (s *Server) place(tx fleet.Tx, t *ticket.Ticket, d *fleet.Document) error {
+	h, err := tx.Host(t.Host)
+	if err != nil {
+		return found("the machine", err)
+	}
+	h.Site, h.Networks, h.Placed = t.Site, t.Networks, d.Digest
+	return tx.PutHost(h)
+}
+
+// rebound gives the machine that a ticket binds to an identity which claims it,
+// or nil: then the identity is an attempt (FL-004).
+func (s *Server) rebound(tx fleet.Tx, i fleet.Identity, now time.Time) (*fleet.Host, error) {
+	docs, err := tx.Documents(string(ticket.Rebind))
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range docs {
+		t, _, err := ticket.Open(d.Raw, s.Trust, now)
+		if err != nil || t.Usable(now) != nil || t.Kind != ticket.Rebind || t.Identity.EKSHA256 != i.EKSHA256 || t.Identity.Chassis != i.Chassis {
+			continue // it has ended, its signer was revoked, or it is about another one
+		}
+		h, err := tx.Host(t.Host)
+		if errors.Is(err, fleet.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		free, err := unclaimed(tx, h, i)
+		if err != nil {
+			return nil, err
+		}
+		if free && h.State != fleet.Retired {
+			return h, s.rebind(tx, h, i, d, now)
+		}
+	}
+	return nil, nil
+}
+
+// unclaimed reports whether no other machine has what an identity consists of: a
+// ticket changes one machine and takes nothing from another.
+func unclaimed(tx fleet.Tx, h *fleet.Host, i fleet.Identity) (bool, error) {
+	for _, f := range identityFacts(i) {
+		all, err := tx.Sharing(f.Kind, f.Value, 20)
+		if err != nil {
+			return false, err
+		}
+		for _, o := range all {
+			if o.Host != h.ID {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// rebind makes a machine what a ticket says it is, once. It was attested as
+// another one, so that it has to be judged anew.
+func (s *Server) rebind(tx fleet.Tx, h *fleet.Host, i fleet.Identity, d fleet.Document, now time.Time) error {
+	detail := fmt.Sprintf("ek %s to %s, %s %s to %s %s, by ticket %s", h.Identity.EKSHA256, i.EKSHA256, h.Identity.Product, h.Identity.Serial, i.Product, i.Serial, d.Digest)
+	if _, err := tx.Append(auditlog.Entry{At: now, Actor: d.By, Action: "rebind", Subject: h.ID, Detail: detail}); err != nil {
+		return err
+	}
+	h.Identity, h.State, h.Since, h.NextDue, h.LastAttested = i, fleet.Enrolled, now, now, time.Time{}
+	h.Clock = nil
+	d.Retired = now
+	return errors.Join(tx.PutHost(h), tx.PutFacts(h.ID, identityFacts(i)), tx.PutDocument(&d))
+}
+
+func reasons(fs []finding.Finding) string {
+	out := "no reason given"
+	for i, f := range fs {
+		if i == 0 {
+			out = ""
+		}
+		if i < 3 {
+			out += fmt.Sprintf("%s %s; ", f.Code, f.Why)
+		}
+	}
+	return out
+}
