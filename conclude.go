@@ -313,6 +313,8 @@ func (a *appraisal) assurance() {
 	switch {
 	case !a.inventory.Classes[bom.PCI].Observed && !a.inventory.Classes[bom.System].Observed && !b.Quoted:
 		s.Level = "L0"
+	case a.Inventory != nil && !b.Quoted:
+		s.Level = "L1"
 	case a.stale():
 		// a quote for another request says nothing about this boot
 	case b.Quoted && b.LogMatches && compared && a.secondView() && len(a.inspected.told) > 0:
@@ -326,6 +328,8 @@ func (a *appraisal) assurance() {
 	}
 	parts := []string{"no verified quote: everything is as the machine told it"}
 	switch {
+	case a.Inventory != nil && !b.Quoted:
+		parts[0] = "no verified quote: everything is as the management controller told it"
 	case a.stale():
 		parts[0] = "the quote does not answer the nonce that was asked for, so that it may be of another time or machine"
 	case b.Quoted && b.KeyBound:

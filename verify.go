@@ -42,6 +42,11 @@ type Case struct {
 	KnownBad   [][]byte           // lists of known-bad firmware, as signed; a built-in one is always used
 	Decoders   []firmware.Decoder // for encodings in firmware images beyond those built in
 
+	// Inventory is for evidence in which not the machine itself tells what it has
+	// but its management controller: its parts, read by the caller. nil has the
+	// bundle read.
+	Inventory *bom.Inventory
+
 	Inspections Inspections // records of physical inspections, from Inspected; nil is none
 }
 
@@ -66,7 +71,7 @@ type appraisal struct {
 	result    *Result
 	trusted   []*manifest.Trusted
 	golden    *manifest.Golden
-	inventory *bom.Inventory
+	inventory *bom.Inventory // as Case.Inventory, or as read
 	parts     *bom.Comparison
 	boot      *attest.Appraisal
 	observed  *attest.Observation
@@ -156,7 +161,9 @@ func (a *appraisal) rolledBack() {
 func (a *appraisal) readEvidence() {
 	b := a.Evidence
 	a.found = append(a.found, b.Check()...)
-	a.inventory = bom.Read(b)
+	if a.inventory = a.Inventory; a.inventory == nil {
+		a.inventory = bom.Read(b)
+	}
 	a.observed = attest.Observe(b)
 	a.images = firmware.Read(b, a.Decoders...)
 	a.devices = spdm.Observe(b)

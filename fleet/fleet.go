@@ -70,6 +70,8 @@ type Host struct {
 	Lot          string           `json:"lot,omitempty"` // of the supplier, where it is known
 	Mode         Mode             `json:"mode"`
 	Address      string           `json:"address,omitempty"` // of the management controller, when Mode is ByRedfish
+	System       string           `json:"system,omitempty"`  // of several that the controller has
+	Pin          string           `json:"pin,omitempty"`     // SHA-256 of the controller's certificate
 	Identity     Identity         `json:"identity"`
 	Policy       string           `json:"policy"` // id of the appraisal policy
 	Interval     time.Duration    `json:"interval"`
@@ -78,16 +80,16 @@ type Host struct {
 	LastSeen     time.Time        `json:"lastSeen,omitzero"`     // any authenticated request
 	LastAttested time.Time        `json:"lastAttested,omitzero"` // a quote that was verified under this identity
 	State        State            `json:"state"`
-	Since        time.Time        `json:"since"`             // of the state
-	Level        string           `json:"level,omitempty"`   // assurance of the last result
-	Result       string           `json:"result,omitempty"`  // id of the last result
-	Profile      string           `json:"profile,omitempty"` // of its board: machines of one profile are compared
-	Golden       string           `json:"golden,omitempty"`  // digest of the first manifest that it passed (FL-007)
-	AuditNow     time.Time        `json:"auditNow,omitzero"` // an operator asked for evidence
+	Since        time.Time        `json:"since"`              // of the state
+	Level        string           `json:"level,omitempty"`    // assurance of the last result
+	Result       string           `json:"result,omitempty"`   // id of the last result
+	Profile      string           `json:"profile,omitempty"`  // of its board: machines of one profile are compared
+	Golden       string           `json:"golden,omitempty"`   // digest of the first manifest that it passed (FL-007)
+	AuditNow     time.Time        `json:"auditNow,omitzero"`  // an operator asked for evidence
 	Networks     []string         `json:"networks,omitempty"` // prefixes that it speaks from
 	Placed       string           `json:"placed,omitempty"`   // digest of the ticket that says where it stands; "" when Networks were only seen
 	Clock        *Clock           `json:"clock,omitempty"`    // of its TPM, in the last quote that was verified
-	Findings     int              `json:"findings"`          // open ones above low
+	Findings     int              `json:"findings"`           // open ones above low
 	Worst        finding.Severity `json:"worst,omitempty"`
 }
 
@@ -140,7 +142,7 @@ type Result struct {
 	// appraisal are in the Attestation Result.
 	Incidents []assay.Incident `json:"incidents,omitempty"`
 
-	Changes  []Change          `json:"changes"` // since the result before
+	Changes []Change `json:"changes"` // since the result before
 }
 
 // Change is one thing that moved between two results of a machine.

@@ -124,6 +124,7 @@ type Kind string
 const (
 	Appraise Kind = "appraise" // Key: digest of evidence
 	Schedule Kind = "schedule" // periodic: who is due, who is late
+	Collect  Kind = "collect"  // Key: id of a machine without an agent
 	Prunes   Kind = "prune"    // periodic: what is older than it must be
 )
 
@@ -132,7 +133,7 @@ type Job struct {
 	Kind  Kind
 	Key   string // no second job of this kind and key waits at the same time
 	Data  []byte // JSON, small
-	Queue string // "default", or the site of a management controller
+	Queue string // "" is "default"
 	After time.Time
 }
 
@@ -147,7 +148,7 @@ type Workers struct {
 	GiveUp   func(j Job, cause error) func(Tx) error // ends a job that failed for good
 	Parallel int                                     // jobs at the same time; 0 is one for each processor
 	Periodic map[Kind]time.Duration                  // one process of all that run does these
-	Queues   []string                                // beside "default"
+	Queues   map[string]int                          // beside "default": how many jobs of each at the same time
 	Timeout  time.Duration                           // of one job; 0 is two minutes
 	Rescue   time.Duration                           // after which a job of a process that died is done by another one; 0 is ten minutes
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/assay-hw/assay/firmware/unpack"
 	"github.com/assay-hw/assay/knownbad"
 	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/manifest/redfish"
 	"github.com/assay-hw/assay/manifest/timestamp"
 	"github.com/assay-hw/assay/manifest/vendor"
 )
@@ -79,7 +80,11 @@ func (o *appraisalOptions) openCase(env *environment, path string) (assay.Case, 
 		}
 		c.BOM = &assay.PartList{Name: l.name, Components: l.declared, Classes: l.closures}
 	}
-	c.Evidence, err = evidence.Open(path, limits)
+	if c.Evidence, err = evidence.Open(path, limits); err == nil && redfish.Alone(c.Evidence) {
+		if c.Inventory, err = redfish.Inventory(c.Evidence, ""); err != nil {
+			err = unreadable(fmt.Errorf("%s: %w", path, err))
+		}
+	}
 	return c, err
 }
 

@@ -231,6 +231,12 @@ func (w *walk) get(client *gofish.APIClient, p string) ([]byte, error) {
 	return body, err
 }
 
+const notPinned = "is not the pinned"
+
+// IsOtherCertificate reports whether the reason of an artefact that is missing is
+// a certificate other than the pinned one.
+func IsOtherCertificate(reason string) bool { return strings.Contains(reason, notPinned) }
+
 // verify pins the certificate: the given one, or that of the first contact.
 // TLS shows that the peer holds its key.
 func (w *walk) verify(raw [][]byte, _ [][]*x509.Certificate) error {
@@ -243,7 +249,7 @@ func (w *walk) verify(raw [][]byte, _ [][]*x509.Certificate) error {
 	defer w.mu.Unlock()
 	switch {
 	case w.from.Pin != "" && !strings.EqualFold(got, w.from.Pin):
-		return fmt.Errorf("the certificate %s is not the pinned %s", got, strings.ToLower(w.from.Pin))
+		return fmt.Errorf("the certificate %s "+notPinned+" %s", got, strings.ToLower(w.from.Pin))
 	case w.leaf != nil && !bytes.Equal(w.leaf, raw[0]):
 		return errors.New("the certificate changed during the scan")
 	case w.leaf == nil:

@@ -142,8 +142,9 @@ func (q *Queue[T]) config(w fleet.Workers) *river.Config {
 	if parallel <= 0 {
 		parallel = runtime.GOMAXPROCS(0)
 	}
-	for _, name := range append([]string{river.QueueDefault}, w.Queues...) {
-		c.Queues[name] = river.QueueConfig{MaxWorkers: parallel}
+	c.Queues[river.QueueDefault] = river.QueueConfig{MaxWorkers: parallel}
+	for name, n := range w.Queues {
+		c.Queues[name] = river.QueueConfig{MaxWorkers: n}
 	}
 	for kind, h := range w.Handlers {
 		river.AddWorkerArgs(c.Workers, payload{kind: kind}, river.WorkFunc(func(ctx context.Context, j *river.Job[payload]) error {

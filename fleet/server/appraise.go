@@ -29,6 +29,8 @@ type judged struct {
 	features []string
 	goldens  []string // digests of the manifests that were trusted
 	clock    *fleet.Clock
+
+	inventory *bom.Inventory
 }
 
 // appraise judges one bundle. Reading and judging happen outside of the
@@ -50,25 +52,7 @@ func (s *Server) appraise(ctx context.Context, j fleet.Job) (func(fleet.Tx) erro
 
 func (s *Server) judge(ctx context.Context, digest string) (*judged, error) {
 	jd := &judged{}
-	var h *fleet.Host
-	var goldens, bad []fleet.Document
-	var policy *assay.Policy
-	err := s.Store.View(ctx, func(r fleet.Reader) (err error) {
-		if jd.evidence, err = r.Evidence(digest); err != nil {
-			return err
-		}
-		if h, err = r.Host(jd.evidence.Host); err != nil {
-			return err
-		}
-		if goldens, err = r.Documents("golden"); err != nil {
-			return err
-		}
-		if bad, err = r.Documents("known-bad"); err != nil {
-			return err
-		}
-		policy, err = s.policyOf(r, h, s.now())
-		return err
-	})
+	h, c, err := s.references(ctx, jd, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -76,18 +60,14 @@ func (s *Server) judge(ctx context.Context, digest string) (*judged, error) {
 	if err != nil {
 		return nil, err
 	}
-	inv := bom.Read(b)
-	c := assay.Case{
-		Evidence: b, Trust: s.Trust, EKRoots: s.EKDER, Policy: policy, Nonce: jd.evidence.Nonce, Now: jd.evidence.Received, Decoders: s.Decoders,
-		Enrolled: []attest.Endorsement{{Kind: "ak", Name: h.Identity.AKName}, {Kind: "ek", SHA256: h.Identity.EKSHA256, Algorithm: h.Identity.EKKind, Optional: true}},
+	inv, err := inventoryOf(h, b)
+	if err != nil {
+		return nil, err
 	}
-	for _, d := range goldens {
-		if about(d, inv) {
-			c.Golden = append(c.Golden, d.Raw)
-		}
-	}
-	for _, d := range bad {
-		c.KnownBad = append(c.KnownBad, d.Raw)
+	c.Evidence = b
+	c.Golden = slices.DeleteFunc(c.Golden, func(raw []byte) bool { return !about(raw, inv) })
+	if h.Mode == fleet.ByRedfish {
+		c.Inventory = inv
 	}
 	if jd.result, err = assay.Verify(c); err != nil {
 		return nil, err
@@ -100,8 +80,41 @@ func (s *Server) judge(ctx context.Context, digest string) (*judged, error) {
 		return nil, err
 	}
 	jd.describe(inv, measured(b))
+	jd.inventory = inv
 	jd.clock = clockOf(b, jd.result.Assurance, digest)
 	return jd, nil
+}
+
+// references are what the evidence of a machine is held against.
+func (s *Server) references(ctx context.Context, jd *judged, digest string) (h *fleet.Host, c assay.Case, err error) {
+	c = assay.Case{Trust: s.Trust, EKRoots: s.EKDER, Decoders: s.Decoders}
+	err = s.Store.View(ctx, func(r fleet.Reader) (err error) {
+		if jd.evidence, err = r.Evidence(digest); err != nil {
+			return err
+		}
+		if h, err = r.Host(jd.evidence.Host); err != nil {
+			return err
+		}
+		for kind, to := range map[string]*[][]byte{"golden": &c.Golden, "known-bad": &c.KnownBad} {
+			docs, err := r.Documents(kind)
+			if err != nil {
+				return err
+			}
+			for _, d := range docs {
+				*to = append(*to, d.Raw)
+			}
+		}
+		c.Policy, err = s.policyOf(r, h, s.now())
+		return err
+	})
+	if err != nil {
+		return nil, c, err
+	}
+	c.Nonce, c.Now = jd.evidence.Nonce, jd.evidence.Received
+	if h.Mode != fleet.ByRedfish {
+		c.Enrolled = []attest.Endorsement{{Kind: "ak", Name: h.Identity.AKName}, {Kind: "ek", SHA256: h.Identity.EKSHA256, Algorithm: h.Identity.EKKind, Optional: true}}
+	}
+	return h, c, nil
 }
 
 // describe keeps of a machine what is compared with others.
@@ -157,22 +170,10 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := tx.PutFacts(h.ID, append(identityFacts(h.Identity), jd.facts...)); err != nil {
-		return err
-	}
-	if err := tx.PutFeatures(h.ID, jd.profile, jd.features); err != nil {
-		return err
-	}
-	h.Profile = jd.profile.ID
-	own, err := s.fleetFindings(tx, h, jd)
+	own, err := s.compare(tx, h, jd, before, now)
 	if err != nil {
 		return err
 	}
-	together, err := correlated(tx, h, before, jd.result.Findings, now)
-	if err != nil {
-		return err
-	}
-	own = finding.Sort(sticky(before, append(own, together...)))
 	open, err := s.opened(tx, h, before, append(slices.Clone(jd.result.Findings), own...), now)
 	if err != nil {
 		return err
@@ -199,6 +200,27 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	}
 	e.Status = fleet.Appraised
 	return errors.Join(tx.PutResult(r), tx.PutOpen(h.ID, open), tx.PutHost(h), tx.PutEvidence(e))
+}
+
+// compare keeps what a machine has, and holds it against what others have.
+func (s *Server) compare(tx fleet.Tx, h *fleet.Host, jd *judged, before []fleet.Open, now time.Time) ([]finding.Finding, error) {
+	exchanged := itself(h, jd.inventory)
+	if err := tx.PutFacts(h.ID, append(hostFacts(h), jd.facts...)); err != nil {
+		return nil, err
+	}
+	if err := tx.PutFeatures(h.ID, jd.profile, jd.features); err != nil {
+		return nil, err
+	}
+	h.Profile = jd.profile.ID
+	own, err := s.fleetFindings(tx, h, jd)
+	if err != nil {
+		return nil, err
+	}
+	together, err := correlated(tx, h, before, jd.result.Findings, now)
+	if err != nil {
+		return nil, err
+	}
+	return finding.Sort(sticky(before, slices.Concat(own, together, exchanged))), nil
 }
 
 // overtaken reports whether the machine was judged by evidence that came later.

@@ -15,7 +15,7 @@ import (
 // fleetFindings are what only the fleet can see of a machine. Each costs what the
 // machine has, not what the fleet has.
 func (s *Server) fleetFindings(tx fleet.Tx, h *fleet.Host, jd *judged) ([]finding.Finding, error) {
-	out, err := duplicates(tx, h, append(identityFacts(h.Identity), jd.facts...))
+	out, err := duplicates(tx, h, append(hostFacts(h), jd.facts...))
 	if err != nil {
 		return nil, err
 	}

@@ -20,61 +20,70 @@ const (
 	keepResult = 400 * 24 * time.Hour
 )
 
-// schedule notices machines that did not come in time (FL-005), however their
-// evidence should come. It works in batches, each a transaction of its own.
+// schedule has controllers asked, and notices machines that did not come in time
+// (FL-005). It works in batches, each a transaction of its own.
 func (s *Server) schedule(ctx context.Context, _ fleet.Job) (func(fleet.Tx) error, error) {
-	for {
-		n := 0
-		err := s.Store.Update(ctx, func(tx fleet.Tx) error {
-			now := s.now()
-			late, err := tx.Due(now.Add(-s.Grace), now.Add(s.Interval), fleet.ByAgent, batch)
-			if err != nil {
-				return err
+	for _, some := range []func(context.Context) (int, error){s.askControllers, s.findLate} {
+		for {
+			if n, err := some(ctx); err != nil {
+				return nil, err
+			} else if n == 0 {
+				break
 			}
-			others, err := tx.Due(now.Add(-s.Grace), now.Add(s.Interval), fleet.ByRedfish, batch)
-			if err != nil {
-				return err
-			}
-			late = append(late, others...)
-			n = len(late)
-			for i := range late {
-				if err := s.silent(tx, &late[i], now); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil || n == 0 {
-			return nil, err
 		}
 	}
+	return nil, nil
+}
+
+func (s *Server) findLate(ctx context.Context) (int, error) {
+	n := 0
+	err := s.Store.Update(ctx, func(tx fleet.Tx) error {
+		now := s.now()
+		late, err := tx.Due(now.Add(-s.Grace), now.Add(s.Interval), fleet.ByAgent, batch)
+		if err != nil {
+			return err
+		}
+		n = len(late)
+		for i := range late {
+			if err := s.silent(tx, &late[i], now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
 }
 
 // silent marks a machine that was expected. Each missed time is told once, and the
 // finding stands until evidence comes.
 func (s *Server) silent(tx fleet.Tx, h *fleet.Host, now time.Time) error {
-	open, err := tx.OpenFindings(fleet.FindingQuery{Host: h.ID})
-	if err != nil {
-		return err
-	}
 	x := finding.New(finding.AssetSilent, "fleet:host:"+h.ID)
 	x.Confidence = finding.Strong
 	x.Want, x.Got = "evidence every "+h.Interval.String(), "none"
 	x.Why = "The machine did not answer in time. An agent that somebody stopped looks the same as a machine that is switched off."
 	x.Seal()
+	return s.stand(tx, h, x, fleet.Stale, now)
+}
+
+// stand adds a finding that no evidence brought, and the state that it means.
+func (s *Server) stand(tx fleet.Tx, h *fleet.Host, x finding.Finding, state fleet.State, now time.Time) error {
+	open, err := tx.OpenFindings(fleet.FindingQuery{Host: h.ID})
+	if err != nil {
+		return err
+	}
 	kept := []fleet.Open{{Host: h.ID, Finding: x, FirstSeen: now, LastSeen: now}}
 	for _, o := range open {
-		if o.Finding.Code != finding.AssetSilent {
+		if o.Finding.Code != x.Code || o.Finding.Subject != x.Subject {
 			kept = append(kept, o)
 		} else {
 			kept[0].FirstSeen = o.FirstSeen
 		}
 	}
-	if h.State != fleet.Stale {
-		if _, err := tx.Append(auditlog.Entry{At: now, Actor: "server", Action: "stale", Subject: h.ID, Detail: "last attested " + h.LastAttested.Format(time.RFC3339)}); err != nil {
+	if h.State != state {
+		if _, err := tx.Append(auditlog.Entry{At: now, Actor: "server", Action: string(state), Subject: h.ID, Detail: string(x.Code) + ", last attested " + h.LastAttested.Format(time.RFC3339)}); err != nil {
 			return err
 		}
-		h.State, h.Since = fleet.Stale, now
+		h.State, h.Since = state, now
 	}
 	h.Findings, h.Worst = weigh(kept)
 	return errors.Join(tx.PutOpen(h.ID, kept), tx.PutHost(h))
@@ -111,6 +120,9 @@ func (s *Server) policyOf(r fleet.Reader, h *fleet.Host, now time.Time) (*assay.
 }
 
 func ownPolicy(h *fleet.Host, id string) (*assay.Policy, error) {
+	if h.Mode == fleet.ByRedfish {
+		return controllerPolicy(), nil
+	}
 	if h.Policy != "" {
 		id = h.Policy
 	}
@@ -147,8 +159,8 @@ func (s *Server) signedPolicy(r fleet.Reader, h *fleet.Host, now time.Time) (*as
 // about reports whether a manifest could be about a machine: by what the machine
 // says it is. One that is about another platform would only be refused by the
 // appraisal.
-func about(d fleet.Document, inv *bom.Inventory) bool {
-	m, err := manifest.ReadUntrusted(d.Raw)
+func about(raw []byte, inv *bom.Inventory) bool {
+	m, err := manifest.ReadUntrusted(raw)
 	if err != nil {
 		return true // the appraisal says what is wrong with it
 	}

@@ -33,6 +33,10 @@ type Config struct {
 	Decoders []firmware.Decoder
 	Policy   string // built-in policy of machines for which there is no signed one; "" is "default"
 
+	// AskController reads the management controller of a machine without an agent
+	// and gives the SHA-256 of its certificate at first contact; nil asks none.
+	AskController func(ctx context.Context, h *fleet.Host) (b *evidence.Bundle, pin string, err error)
+
 	Interval time.Duration // between two audits of a machine; 0 is a day
 	Answer   time.Duration // time to answer a challenge; 0 is ten minutes
 	Grace    time.Duration // after which a machine that did not come is stale; 0 is a quarter of the interval
@@ -105,8 +109,10 @@ func (s *Server) id(prefix string) (string, error) {
 func (s *Server) Work(ctx context.Context, parallel int) error {
 	return s.Store.Work(ctx, fleet.Workers{
 		Parallel: parallel,
-		Handlers: map[fleet.Kind]fleet.Handler{fleet.Appraise: s.appraise, fleet.Schedule: s.schedule, fleet.Prunes: s.prune},
+		Handlers: map[fleet.Kind]fleet.Handler{fleet.Appraise: s.appraise, fleet.Schedule: s.schedule, fleet.Collect: s.collect, fleet.Prunes: s.prune},
 		GiveUp:   s.giveUp,
+		Queues:   map[string]int{controllerQueue: atOnce},
+		Timeout:  6 * time.Minute, // a controller has five
 		Periodic: map[fleet.Kind]time.Duration{fleet.Schedule: 10 * time.Second, fleet.Prunes: time.Hour},
 	})
 }

@@ -104,6 +104,14 @@ func (s *site) trust() {
 	require.NoError(t, err)
 }
 
+// signed is a manifest with the vendor's signature.
+func (s *site) signed(raw []byte) []byte {
+	s.t.Helper()
+	out, err := manifest.Sign(raw, s.vendor.key, []*x509.Certificate{s.vendor.cert})
+	require.NoError(s.t, err)
+	return out
+}
+
 // golden drafts, signs and stores a manifest of the good machine.
 func (s *site) golden() {
 	t := s.t
@@ -113,8 +121,7 @@ func (s *site) golden() {
 	require.NoError(t, err)
 	raw, err := manifest.Encode(m)
 	require.NoError(t, err)
-	signed, err := manifest.Sign(raw, s.vendor.key, []*x509.Certificate{s.vendor.cert})
-	require.NoError(t, err)
+	signed := s.signed(raw)
 	s.update(func(tx fleet.Tx) error {
 		return tx.PutDocument(&fleet.Document{Digest: blob.Digest(signed), Kind: "golden", Name: m.ID, Version: m.Version, Added: labTime, By: "ann", Raw: signed})
 	})
