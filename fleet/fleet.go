@@ -143,6 +143,11 @@ type Result struct {
 	Incidents []assay.Incident `json:"incidents,omitempty"`
 
 	Changes []Change `json:"changes"` // since the result before
+
+	// Prev is the result of the machine before, and Seal the server's signature
+	// over what this one says and Prev: a result that was edited or removed shows.
+	Prev string `json:"prev,omitempty"`
+	Seal []byte `json:"seal,omitempty"`
 }
 
 // Change is one thing that moved between two results of a machine.

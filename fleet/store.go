@@ -57,6 +57,9 @@ type Reader interface {
 	Accounts() ([]Account, error)
 	Account(name string) (*Account, error)
 	AuditLog(after int64, limit int) ([]auditlog.Entry, error)
+	AuditHead() (seq int64, hash string, err error) // its last line
+	// History lists results in the order in which they came, after one.
+	History(after time.Time, id string, limit int) ([]Result, error)
 }
 
 // Tx changes a store.
@@ -99,7 +102,7 @@ type FindingQuery struct {
 	Host    string
 	Code    string
 	AtLeast string // severity
-	After   string
+	After   string // key of the last one of the page before (Open.Key)
 	Limit   int
 }
 
@@ -174,6 +177,15 @@ func (h Host) Key(sort string) string {
 	b, err := json.Marshal(k)
 	if err != nil {
 		return "" // two texts
+	}
+	return string(b)
+}
+
+// Key is after which the page begins that follows a finding.
+func (o *Open) Key() string {
+	b, err := json.Marshal([3]string{o.Finding.Severity.String(), o.Host, o.Finding.Fingerprint})
+	if err != nil {
+		return "" // three texts
 	}
 	return string(b)
 }

@@ -164,7 +164,7 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	if late { // a job that was tried again; what is known now is newer
 		e.Status = fleet.Appraised
 		r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, State: stateOf(jd.result.Verdict), Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob}
-		return errors.Join(tx.PutResult(r), tx.PutEvidence(e))
+		return errors.Join(s.seal(r, ""), tx.PutResult(r), tx.PutEvidence(e))
 	}
 	before, err := tx.OpenFindings(fleet.FindingQuery{Host: h.ID})
 	if err != nil {
@@ -181,6 +181,9 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob, Fleet: own, Incidents: cloned(own)}
 	r.State = worse(stateOf(r.Verdict), open)
 	r.Changes = changes(h, r, before, open)
+	if err := s.seal(r, h.Result); err != nil {
+		return err
+	}
 	if r.State != h.State {
 		h.State, h.Since = r.State, now
 	}

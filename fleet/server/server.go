@@ -16,6 +16,7 @@ import (
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/auditlog"
 	"github.com/assay-hw/assay/fleet/blob"
 	"github.com/assay-hw/assay/internal/ekcert"
 	"github.com/assay-hw/assay/manifest"
@@ -31,7 +32,8 @@ type Config struct {
 	EKDER    [][]byte              // the same, for appraisals
 	Limits   evidence.Limits
 	Decoders []firmware.Decoder
-	Policy   string // built-in policy of machines for which there is no signed one; "" is "default"
+	Key      *auditlog.Key // signs results and checkpoints of the audit log; nil signs none
+	Policy   string        // built-in policy of machines for which there is no signed one; "" is "default"
 
 	// AskController reads the management controller of a machine without an agent
 	// and gives the SHA-256 of its certificate at first contact; nil asks none.

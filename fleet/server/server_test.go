@@ -24,6 +24,7 @@ import (
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/auditlog"
 	"github.com/assay-hw/assay/fleet/blob"
 	"github.com/assay-hw/assay/fleet/sqlite"
 	"github.com/assay-hw/assay/internal/ekcert"
@@ -55,7 +56,11 @@ func newSite(t *testing.T) *site {
 	blobs, err := blob.OpenDirectory(filepath.Join(t.TempDir(), "blobs"))
 	require.NoError(t, err)
 	s := &site{t: t, clock: labTime}
-	cfg := Config{Store: st, Blobs: blobs, Now: func() time.Time { return s.clock }, Interval: 24 * time.Hour}
+	secret, err := auditlog.NewKey(rand.Reader, "fleet.example")
+	require.NoError(t, err)
+	key, err := auditlog.ReadKey(secret)
+	require.NoError(t, err)
+	cfg := Config{Key: key, Store: st, Blobs: blobs, Now: func() time.Time { return s.clock }, Interval: 24 * time.Hour}
 	for _, n := range []string{"root-ca.pem", "issuer-ca.pem"} {
 		raw, err := os.ReadFile(filepath.Join("..", "..", "testdata", "tpm", n))
 		require.NoError(t, err)
@@ -362,4 +367,32 @@ func TestOldEvidenceDoesNotOvertake(t *testing.T) {
 		require.Len(t, rs, 2, "each has its result")
 		return errors.Join(err, err2)
 	}))
+}
+
+// G16: a result that was edited in the database, or taken out of it, shows.
+func TestG16EditedResult(t *testing.T) {
+	s := newSite(t)
+	s.host()
+	_, first := s.audit("h1", "extra-nic-norom")
+	s.clock = s.clock.Add(24 * time.Hour)
+	_, second := s.audit("h1", "baseline")
+	require.Equal(t, first.ID, second.Prev)
+	require.Empty(t, Unsealed(s.Key.Public, first))
+	for name, edit := range map[string]func(*fleet.Result){
+		"state":   func(r *fleet.Result) { r.State = fleet.Pass },
+		"verdict": func(r *fleet.Result) { r.Verdict = assay.Pass },
+		"host":    func(r *fleet.Result) { r.Host = "h2" },
+		"blob":    func(r *fleet.Result) { r.Blob = second.Blob },
+		"before":  func(r *fleet.Result) { r.Prev = "r-0" },
+		"time":    func(r *fleet.Result) { r.At = r.At.Add(time.Hour) },
+		"seal":    func(r *fleet.Result) { r.Seal = nil },
+	} {
+		r := *first
+		edit(&r)
+		require.NotEmpty(t, Unsealed(s.Key.Public, &r), name)
+	}
+	raw, err := s.Checkpoint(t.Context())
+	require.NoError(t, err)
+	_, err = auditlog.Open(raw, s.Key.Public)
+	require.NoError(t, err)
 }

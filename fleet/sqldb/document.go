@@ -159,6 +159,14 @@ func (s *Session) AuditLog(after int64, n int) ([]auditlog.Entry, error) {
 	return list[auditlog.Entry](s, `SELECT doc FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2`, after, limit(n, 10_000))
 }
 
+// AuditHead is the last line of the log.
+func (s *Session) AuditHead() (seq int64, hash string, err error) {
+	if err = s.query(func(r Rows) error { return r.Scan(&seq, &hash) }, `SELECT seq, hash FROM audit_head WHERE one = 1`); err != nil {
+		err = fmt.Errorf("audit log: %w", err)
+	}
+	return seq, hash, err
+}
+
 // Enqueue adds jobs that run when the transaction is done.
 func (s *Session) Enqueue(jobs ...fleet.Job) error {
 	if !s.changes {

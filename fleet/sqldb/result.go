@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -60,6 +61,11 @@ func (s *Session) Moved(since time.Time, n int) ([]fleet.Result, error) {
 	return list[fleet.Result](s, `SELECT doc FROM result WHERE at >= $1 AND changes > 0 ORDER BY at DESC, id DESC LIMIT $2`, micros(since), limit(n, 1000))
 }
 
+// History lists results, the oldest first, after one.
+func (s *Session) History(after time.Time, id string, n int) ([]fleet.Result, error) {
+	return list[fleet.Result](s, `SELECT doc FROM result WHERE (at, id) > ($1, $2) ORDER BY at, id LIMIT $3`, micros(after), id, limit(n, 1000))
+}
+
 // PutResult stores a result. Evidence is judged once: a second result of the
 // same evidence is fleet.ErrExists.
 func (s *Session) PutResult(r *fleet.Result) error {
@@ -83,17 +89,36 @@ func (s *Session) PutResult(r *fleet.Result) error {
 // severities are the ranks under which findings are found.
 var severities = []finding.Severity{finding.Info, finding.Low, finding.Medium, finding.High, finding.Critical}
 
+func rankOf(severity string) (int, error) {
+	rank := slices.IndexFunc(severities, func(v finding.Severity) bool { return v.String() == severity })
+	if rank < 0 {
+		return 0, fmt.Errorf("findings: unknown severity %.20q", severity)
+	}
+	return rank, nil
+}
+
 // OpenFindings lists findings that stand, the worst first.
 func (s *Session) OpenFindings(q fleet.FindingQuery) ([]fleet.Open, error) {
 	w := &where{}
 	w.equal("host", q.Host)
 	w.equal("code", q.Code)
 	if q.AtLeast != "" {
-		rank := slices.IndexFunc(severities, func(v finding.Severity) bool { return v.String() == q.AtLeast })
-		if rank < 0 {
-			return nil, fmt.Errorf("findings: unknown severity %.20q", q.AtLeast)
+		rank, err := rankOf(q.AtLeast)
+		if err != nil {
+			return nil, err
 		}
 		w.add("rank >= $?", rank)
+	}
+	if q.After != "" {
+		var k [3]string
+		if err := json.Unmarshal([]byte(q.After), &k); err != nil {
+			return nil, fmt.Errorf("findings: the page begins after %.60q, which is no key: %w", q.After, err)
+		}
+		rank, err := rankOf(k[0])
+		if err != nil {
+			return nil, err
+		}
+		w.add("(rank < $? OR rank = $? AND (host, fingerprint) > ($?, $?))", rank, rank, k[1], k[2])
 	}
 	w.args = append(w.args, limit(q.Limit, 10_000))
 	return list[fleet.Open](s, fmt.Sprintf(`SELECT doc FROM finding%s ORDER BY rank DESC, host, fingerprint LIMIT $%d`, w.sql(), len(w.args)), w.args...)

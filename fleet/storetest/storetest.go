@@ -260,6 +260,20 @@ func results(t *testing.T, s fleet.Store) {
 		require.NoError(t, err)
 		require.Len(t, rs, 1)
 		require.Equal(t, []fleet.Change{moved}, rs[0].Changes)
+		var order []string
+		at, id := time.Time{}, ""
+		for {
+			rs, err := r.History(at, id, 2)
+			require.NoError(t, err)
+			if len(rs) == 0 {
+				break
+			}
+			for _, x := range rs {
+				order = append(order, x.ID)
+				at, id = x.At, x.ID
+			}
+		}
+		require.Equal(t, []string{"h001-r0", "h001-r1", "h001-r2", "h001-r3", "h001-r4"}, order)
 		one, err := r.Result("h001-r2")
 		require.NoError(t, err)
 		require.Equal(t, "h001-d2", one.Evidence)
@@ -291,7 +305,48 @@ func findings(t *testing.T, s fleet.Store) {
 	require.Equal(t, []string{"h001b", "h002a"}, list(fleet.FindingQuery{AtLeast: "high"}))
 	require.Equal(t, []string{"h001b", "h001a"}, list(fleet.FindingQuery{Host: "h001"}))
 	require.Equal(t, []string{"h002a"}, list(fleet.FindingQuery{Code: "HW-002"}))
-	update(t, s, func(tx fleet.Tx) error { return tx.PutOpen("h001", nil) })
+	var paged []string
+	for after := ""; ; {
+		var page []fleet.Open
+		view(t, s, func(r fleet.Reader) (err error) {
+			page, err = r.OpenFindings(fleet.FindingQuery{Limit: 1, After: after})
+			return err
+		})
+		if len(page) == 0 {
+			break
+		}
+		paged, after = append(paged, page[0].Finding.Fingerprint), page[0].Key()
+	}
+	require.Equal(t, []string{"h001b", "h002a", "h001a"}, paged)
+	view(t, s, func(r fleet.Reader) error {
+		_, err := r.OpenFindings(fleet.FindingQuery{After: "no key"})
+		require.Error(t, err)
+		return nil
+	})
+	update(t, s, func(tx fleet.Tx) error {
+		for i := range 3 {
+			h := host(i + 1)
+			h.Profile = []string{"p", "p", "q"}[i]
+			o := open(h.ID, "x", finding.UnexpectedComponent, finding.High)
+			o.FirstSeen = start.Add(time.Duration(i) * time.Hour)
+			if err := errors.Join(tx.PutHost(h), tx.PutOpen(h.ID, []fleet.Open{o})); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	view(t, s, func(r fleet.Reader) error {
+		for to, want := range map[time.Duration][]string{0: {"h001"}, time.Hour: {"h001", "h002"}, 5 * time.Hour: {"h001", "h002"}} {
+			hosts, err := r.Began("p", finding.UnexpectedComponent, "x", start, start.Add(to), 10)
+			require.NoError(t, err)
+			require.ElementsMatch(t, want, hosts)
+		}
+		return nil
+	})
+	update(t, s, func(tx fleet.Tx) error {
+		return tx.PutOpen("h002", []fleet.Open{open("h002", "a", finding.MissingComponent, finding.High)})
+	})
+	update(t, s, func(tx fleet.Tx) error { return errors.Join(tx.PutOpen("h001", nil), tx.PutOpen("h003", nil)) })
 	require.Equal(t, []string{"h002a"}, list(fleet.FindingQuery{}))
 }
 
@@ -464,6 +519,12 @@ func auditLog(t *testing.T, s fleet.Store) {
 	var all []auditlog.Entry
 	view(t, s, func(r fleet.Reader) (err error) { all, err = r.AuditLog(0, 100); return err })
 	require.Len(t, all, 50)
+	view(t, s, func(r fleet.Reader) error {
+		seq, hash, err := r.AuditHead()
+		require.Equal(t, all[49].Hash, hash)
+		require.Equal(t, int64(50), seq)
+		return err
+	})
 	require.NoError(t, auditlog.Check(0, "", all))
 	require.NoError(t, auditlog.Check(20, all[19].Hash, all[20:]))
 	all[7].Actor = "somebody else"
