@@ -43,6 +43,8 @@ func New(mux *http.ServeMux, s *server.Server, version string) *API {
 	a.agents(h)
 	a.readers(h)
 	a.operators(h)
+	a.exports(h)
+	a.managers(h)
 	mux.HandleFunc("GET /healthz", a.health)
 	mux.HandleFunc("GET /readyz", a.health)
 	return a

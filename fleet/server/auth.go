@@ -44,7 +44,9 @@ const (
 	tokenPrefix = "assay-token."
 	leastLength = 12
 	sessionTime = 12 * time.Hour
-	cookieKey   = "server:sessions"
+	cookieKey   = serverPrefix + "sessions"
+
+	serverPrefix = "server:" // names of what the server keeps for itself
 )
 
 // AddPerson makes an account, or gives it another password and role.
@@ -80,8 +82,23 @@ func (s *Server) AddToken(ctx context.Context, by, name string, expires time.Tim
 	return tokenPrefix + name + "." + secret, s.putAccount(ctx, by, "token", a)
 }
 
+// People lists accounts and tokens, without what the server keeps for itself.
+func (s *Server) People(ctx context.Context) (out []fleet.Account, err error) {
+	err = s.Store.View(ctx, func(r fleet.Reader) error {
+		out, err = r.Accounts()
+		return err
+	})
+	return slices.DeleteFunc(out, func(a fleet.Account) bool { return strings.HasPrefix(a.Name, serverPrefix) }), err
+}
+
 // Disable ends an account or a token.
 func (s *Server) Disable(ctx context.Context, by, name string) error {
+	switch {
+	case name == by:
+		return refuse(Conflict, "nobody ends the account that is in use")
+	case strings.HasPrefix(name, serverPrefix):
+		return refuse(Unknown, "the account is not known here")
+	}
 	return s.Store.Update(ctx, func(tx fleet.Tx) error {
 		a, err := tx.Account(name)
 		if err != nil {
@@ -197,7 +214,7 @@ func (s *Server) account(ctx context.Context, name string) (a *fleet.Account, er
 		return nil, ErrUnknown
 	case err != nil:
 		return nil, err
-	case a.Disabled, !a.Expires.IsZero() && !s.now().Before(a.Expires), strings.HasPrefix(name, "server:"):
+	case a.Disabled, !a.Expires.IsZero() && !s.now().Before(a.Expires), strings.HasPrefix(name, serverPrefix):
 		return nil, ErrUnknown
 	}
 	return a, nil

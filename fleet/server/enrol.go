@@ -172,8 +172,12 @@ func (s *Server) bind(tx fleet.Tx, i fleet.Identity) (h *fleet.Host, conflict st
 
 // Nonce asks a machine for evidence.
 func (s *Server) Nonce(ctx context.Context, host string) (*fleet.Challenge, error) {
+	return s.challenge(ctx, host, s.Answer)
+}
+
+func (s *Server) challenge(ctx context.Context, host string, answer time.Duration) (*fleet.Challenge, error) {
 	now := s.now()
-	c := fleet.Challenge{Nonce: make([]byte, 32), Host: host, Issued: now, Deadline: now.Add(s.Answer)}
+	c := fleet.Challenge{Nonce: make([]byte, 32), Host: host, Issued: now, Deadline: now.Add(answer)}
 	if _, err := io.ReadFull(s.Random, c.Nonce); err != nil {
 		return nil, fmt.Errorf("nonce: %w", err)
 	}

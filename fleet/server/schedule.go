@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/assay-hw/assay"
@@ -138,7 +139,11 @@ func (s *Server) signedPolicy(r fleet.Reader, h *fleet.Host, now time.Time) (*as
 	if err != nil {
 		return nil, err
 	}
-	for _, target := range []string{"host:" + h.ID, "profile:" + h.Profile, "site:" + h.Site, "all"} {
+	targets := []string{"host:" + h.ID, "profile:" + h.Profile, "all"}
+	if h.Placed != "" { // where an agent says that it is does not choose its policy
+		targets = slices.Insert(targets, 2, "site:"+h.Site)
+	}
+	for _, target := range targets {
 		for _, d := range docs {
 			if d.Name != target {
 				continue
