@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -18,10 +20,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/firmware/unpack"
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/api"
+	"github.com/assay-hw/assay/fleet/auditlog"
 	"github.com/assay-hw/assay/fleet/blob"
+	"github.com/assay-hw/assay/fleet/controllers"
 	"github.com/assay-hw/assay/fleet/postgres"
 	"github.com/assay-hw/assay/fleet/server"
 	"github.com/assay-hw/assay/fleet/sqlite"
@@ -30,7 +35,9 @@ import (
 func newFleetCommand(env *environment) *cobra.Command {
 	return group("fleet", "Audit many machines on a schedule",
 		"  assay fleet serve --data /var/lib/assay --trust roots/\n  assay fleet enroll --server https://assay.example:8443 --token-file token --pin ...",
-		newFleetServeCommand(env), newFleetEnrollCommand(env), newFleetAgentCommand(env), newFleetStatusCommand(env), newFleetOutliersCommand(env))
+		newFleetServeCommand(env), newFleetEnrollCommand(env), newFleetAgentCommand(env), newFleetAuditCommand(env), newFleetStatusCommand(env), newFleetOutliersCommand(env),
+		newFleetExportCommand(env), newFleetImportCommand(env), newFleetTicketCommand(env), newFleetDocumentsCommand(env), newFleetMachineCommand(env), newFleetExceptionCommand(env),
+		newFleetLogCommand(env), newFleetLoginCommand(env), newFleetPeopleCommand(env), newFleetTokenCommand(env))
 }
 
 // serveOptions are the flags of fleet serve.
@@ -41,6 +48,8 @@ type serveOptions struct {
 	selfSigned                bool
 	interval, grace           time.Duration
 	workers                   int
+	policy, controllers       string
+	signingKey                string
 }
 
 func newFleetServeCommand(env *environment) *cobra.Command {
@@ -74,6 +83,9 @@ On an empty store the first start makes an account "admin" and prints its passwo
 	fs.DurationVar(&opt.interval, "interval", 24*time.Hour, "time between two audits of a machine")
 	fs.DurationVar(&opt.grace, "grace", 0, "how late a machine may be before it is stale; default a quarter of the interval")
 	fs.IntVar(&opt.workers, "workers", 0, "bundles judged at the same time; default one for each processor")
+	fs.StringVar(&opt.policy, "policy", "default", "default, strict or inventory: for machines that no signed policy is for")
+	fs.StringVar(&opt.controllers, "controllers", "", "file with names and passwords of management controllers, for machines without an agent")
+	fs.StringVar(&opt.signingKey, "signing-key", "", "key that signs results and checkpoints (default: made and kept in --data)")
 	addTrustFlag(fs, &opt.trust)
 	fs.StringArrayVar(&opt.ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
 	return cmd
@@ -144,8 +156,69 @@ func (o *serveOptions) open(ctx context.Context) (*server.Server, func(), error)
 	if err != nil {
 		return nil, nil, &exitError{exitIO, err}
 	}
+	if err := o.more(&cfg); err != nil {
+		return nil, nil, err
+	}
 	s := server.New(cfg)
 	return s, func() { _ = s.Store.Close() }, nil
+}
+
+// more adds what the server judges and signs with.
+func (o *serveOptions) more(cfg *server.Config) error {
+	if _, ok := assay.BuiltInPolicy(o.policy); !ok {
+		return usage("--policy %s: want default, strict or inventory; others are given to the server as signed tickets", o.policy)
+	}
+	cfg.Policy = o.policy
+	if o.controllers != "" {
+		accounts, err := controllers.Read(o.controllers)
+		if err != nil {
+			return unreadable(err)
+		}
+		cfg.AskController = accounts.Ask
+	}
+	name := o.signingKey
+	if name == "" {
+		name = filepath.Join(o.data, "signing.key")
+		if err := newSigningKey(name); err != nil {
+			return &exitError{exitIO, err}
+		}
+	}
+	raw, err := readInput(name, 4096)
+	if err != nil {
+		return err
+	}
+	if cfg.Key, err = auditlog.ReadKey(string(raw)); err != nil {
+		return unreadable(fmt.Errorf("%s: %w", name, err))
+	}
+	return nil
+}
+
+// newSigningKey makes a key where there is none. Of processes that start together
+// one makes it.
+func newSigningKey(name string) error {
+	if _, err := os.Stat(name); err == nil {
+		return nil
+	}
+	secret, err := auditlog.NewKey(rand.Reader, "assay-fleet")
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".signing-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if _, err = fmt.Fprintln(f, secret); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	// Whole or not at all, and never in place of one that is there.
+	if err := os.Link(f.Name(), name); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
 }
 
 // firstAccount makes somebody who can make others.

@@ -14,6 +14,7 @@ import (
 	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/fleet/ticket"
 	"github.com/assay-hw/assay/inspection"
 	"github.com/assay-hw/assay/keystore"
 	"github.com/assay-hw/assay/knownbad"
@@ -31,7 +32,7 @@ func newGoldenSignCommand(env *environment) *cobra.Command {
 	var key, cert, file string
 	cmd := &cobra.Command{
 		Use:   "sign FILE",
-		Short: "Sign a manifest, a list of known-bad firmware or a record of an inspection (DSSE)",
+		Short: "Sign a manifest, a list of known-bad firmware, a record of an inspection or a ticket (DSSE)",
 		Long: `Signs a draft or a list, or adds a signature to a signed manifest, whose signed bytes
 stay as they are. Keys are ECDSA P-256 or P-384, RSA (signed with PSS), or, in PEM,
 Ed25519. The certificate file holds the chain, signer first, without the root.
@@ -61,6 +62,9 @@ Ed25519. The certificate file holds the chain, signer first, without the root.
 		}
 		if inspection.IsRecord(raw) {
 			sign = inspection.Sign
+		}
+		if ticket.IsTicket(raw) {
+			sign = ticket.Sign
 		}
 		signed, err := sign(raw, signer, chain)
 		if err != nil {

@@ -321,3 +321,25 @@ func TestGuessingIsSlow(t *testing.T) {
 	}
 	require.Equal(t, http.StatusTooManyRequests, last)
 }
+
+// What names a machine in its path is about that machine, whatever else is sent.
+func TestPathsNameMachines(t *testing.T) {
+	s := newSite(t)
+	var a Audit
+	require.Equal(t, http.StatusOK, s.ask(s.people["otto"], http.MethodPost, "/v1/hosts/h1/challenge", map[string]int{"hours": 24}, &a))
+	require.Len(t, a.Nonce, 64)
+	require.Equal(t, http.StatusNotFound, s.ask(s.people["otto"], http.MethodPost, "/v1/hosts/h2/challenge", map[string]int{"hours": 24}, &a))
+	var rs []fleet.Result
+	require.Equal(t, http.StatusOK, s.ask(s.people["vera"], http.MethodGet, "/v1/hosts/h1/results?limit=5", nil, &rs))
+	require.Len(t, rs, 1)
+	require.Equal(t, http.StatusUnprocessableEntity, s.ask(s.people["otto"], http.MethodPost, "/v1/hosts/h1/repin", map[string]string{"pin": ""}, nil), "it has no controller")
+	require.Equal(t, http.StatusOK, s.ask(s.people["otto"], http.MethodPost, "/v1/hosts/h1/retire", map[string]string{"reason": "sold"}, nil))
+	var h fleet.Host
+	require.Equal(t, http.StatusOK, s.ask(s.people["vera"], http.MethodGet, "/v1/hosts/h1", nil, &h))
+	require.Equal(t, fleet.Retired, h.State)
+	require.Equal(t, http.StatusUnprocessableEntity, s.ask(s.people["anna"], http.MethodPost, "/v1/accounts", Person{"nora", "king", password}, nil))
+	require.Equal(t, http.StatusOK, s.ask(s.people["anna"], http.MethodPost, "/v1/accounts/token:rack/disable", nil, nil))
+	require.Equal(t, http.StatusUnauthorized, s.ask(s.token, http.MethodGet, "/v1/hosts/h1/audit", nil, nil))
+	require.Equal(t, http.StatusNotFound, s.ask(s.people["anna"], http.MethodPost, "/v1/accounts/server:sessions/disable", nil, nil))
+	require.Equal(t, http.StatusConflict, s.ask(s.people["anna"], http.MethodPost, "/v1/accounts/anna/disable", nil, nil))
+}

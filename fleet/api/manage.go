@@ -50,7 +50,7 @@ func (a *API) exports(h huma.API) {
 	) ([]fleet.Result, error) {
 		return view(a, ctx, func(r fleet.Reader) ([]fleet.Result, error) { return r.History(in.After, in.ID, orMost(in.Limit)) })
 	})
-	register(h, fleet.Viewer, get, "attestation", "/v1/results/{id}/attestation", "The Attestation Result of a result, whole", func(ctx context.Context, _ server.Who, in *byID) (json.RawMessage, error) {
+	register(h, fleet.Viewer, get, "attestation", "/v1/results/{id}/attestation", "The Attestation Result of a result, whole", func(ctx context.Context, _ server.Who, in *ByID) (json.RawMessage, error) {
 		return a.server.Attestation(ctx, in.ID)
 	})
 	register(h, fleet.Viewer, get, "exceptions", "/v1/exceptions", "Exceptions, those that expire first first", func(ctx context.Context, _ server.Who, _ *none) ([]fleet.Exception, error) {
@@ -78,7 +78,7 @@ func (a *API) managers(h huma.API) {
 		return a.server.Enlist(ctx, w, in.Body)
 	})
 	register(h, fleet.Operator, post, "repin", "/v1/hosts/{id}/repin", "Accept another certificate of a management controller", func(ctx context.Context, w server.Who, in *struct {
-		byID
+		ByID
 		Body struct {
 			Pin string `json:"pin" maxLength:"64" doc:"SHA-256 of the certificate; empty learns it at the next contact"`
 		}
@@ -87,7 +87,7 @@ func (a *API) managers(h huma.API) {
 		return none{}, a.server.Repin(ctx, w, in.ID, in.Body.Pin)
 	})
 	register(h, fleet.Operator, post, "offline", "/v1/hosts/{id}/challenge", "Ask for evidence that a person brings", func(ctx context.Context, w server.Who, in *struct {
-		byID
+		ByID
 		Body struct {
 			Hours int `json:"hours" minimum:"1" maximum:"336" doc:"time to answer"`
 		}
@@ -105,7 +105,7 @@ func (a *API) managers(h huma.API) {
 	) ([]server.Imported, error) {
 		return a.server.Import(ctx, w, in.Body)
 	})
-	register(h, fleet.Operator, post, "retire-document", "/v1/documents/{id}/retire", "Take a document out of use", func(ctx context.Context, w server.Who, in *byID) (none, error) {
+	register(h, fleet.Operator, post, "retire-document", "/v1/documents/{id}/retire", "Take a document out of use", func(ctx context.Context, w server.Who, in *ByID) (none, error) {
 		return none{}, a.server.RetireDocument(ctx, w, in.ID)
 	})
 	register(h, fleet.Approver, http.MethodGet, "accounts", "/v1/accounts", "People and tokens", func(ctx context.Context, _ server.Who, _ *none) ([]fleet.Account, error) {

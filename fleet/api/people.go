@@ -41,7 +41,9 @@ func view[O any](a *API, ctx context.Context, f func(fleet.Reader) (O, error)) (
 
 type none struct{}
 
-type byID struct {
+// ByID names what is asked about. It is exported since huma fills in embedded
+// structs only then.
+type ByID struct {
 	ID string `path:"id" maxLength:"64"`
 }
 
@@ -78,14 +80,14 @@ func (a *API) readers(h huma.API) {
 		}
 		return p, err
 	})
-	register(h, fleet.Viewer, get, "host", "/v1/hosts/{id}", "One machine", func(ctx context.Context, _ server.Who, in *byID) (*fleet.Host, error) {
+	register(h, fleet.Viewer, get, "host", "/v1/hosts/{id}", "One machine", func(ctx context.Context, _ server.Who, in *ByID) (*fleet.Host, error) {
 		return view(a, ctx, func(r fleet.Reader) (*fleet.Host, error) { return r.Host(in.ID) })
 	})
-	register(h, fleet.Viewer, get, "findings", "/v1/hosts/{id}/findings", "What stands against a machine", func(ctx context.Context, _ server.Who, in *byID) ([]fleet.Open, error) {
+	register(h, fleet.Viewer, get, "findings", "/v1/hosts/{id}/findings", "What stands against a machine", func(ctx context.Context, _ server.Who, in *ByID) ([]fleet.Open, error) {
 		return view(a, ctx, func(r fleet.Reader) ([]fleet.Open, error) { return r.OpenFindings(fleet.FindingQuery{Host: in.ID}) })
 	})
 	register(h, fleet.Viewer, get, "results", "/v1/hosts/{id}/results", "The results of a machine, the newest first", func(ctx context.Context, _ server.Who, in *struct {
-		byID
+		ByID
 		Before time.Time `query:"before"`
 		Limit  int       `query:"limit" minimum:"0" maximum:"1000"`
 	},
@@ -107,7 +109,7 @@ func (a *API) readers(h huma.API) {
 	) ([]server.Outlier, error) {
 		return a.server.Outliers(ctx, in.Limit)
 	})
-	register(h, fleet.Viewer, get, "documents", "/v1/documents/{id}", "Documents in use: golden, known-bad, policy", func(ctx context.Context, _ server.Who, in *byID) ([]fleet.Document, error) {
+	register(h, fleet.Viewer, get, "documents", "/v1/documents/{id}", "Documents in use: golden, known-bad, policy", func(ctx context.Context, _ server.Who, in *ByID) ([]fleet.Document, error) {
 		return view(a, ctx, func(r fleet.Reader) ([]fleet.Document, error) { return r.Documents(in.ID) })
 	})
 	register(h, fleet.Viewer, get, "log", "/v1/log", "The audit log", func(ctx context.Context, _ server.Who, in *struct {
@@ -142,13 +144,13 @@ func (a *API) operators(h huma.API) {
 		return &body[Session]{Session{session, w.Role}}, nil
 	})
 	post := http.MethodPost
-	register(h, fleet.Operator, post, "audit-now", "/v1/hosts/{id}/audit", "Ask a machine for evidence at once", func(ctx context.Context, w server.Who, in *byID) (none, error) {
+	register(h, fleet.Operator, post, "audit-now", "/v1/hosts/{id}/audit", "Ask a machine for evidence at once", func(ctx context.Context, w server.Who, in *ByID) (none, error) {
 		err := a.server.AuditNow(ctx, w, in.ID)
 		a.wake.call(in.ID)
 		return none{}, err
 	})
 	register(h, fleet.Operator, post, "retire", "/v1/hosts/{id}/retire", "Take a machine out of the fleet", func(ctx context.Context, w server.Who, in *struct {
-		byID
+		ByID
 		Body struct {
 			Reason string `json:"reason" maxLength:"1000"`
 		}
@@ -165,7 +167,7 @@ func (a *API) operators(h huma.API) {
 	register(h, fleet.Operator, post, "ask-exception", "/v1/exceptions", "Ask for an exception", func(ctx context.Context, w server.Who, in *body[fleet.Exception]) (*fleet.Exception, error) {
 		return a.server.AskException(ctx, w, in.Body)
 	})
-	register(h, fleet.Approver, post, "approve", "/v1/exceptions/{id}/approve", "Grant what another person asked for", func(ctx context.Context, w server.Who, in *byID) (none, error) {
+	register(h, fleet.Approver, post, "approve", "/v1/exceptions/{id}/approve", "Grant what another person asked for", func(ctx context.Context, w server.Who, in *ByID) (none, error) {
 		return none{}, a.server.Approve(ctx, w, in.ID)
 	})
 	register(h, fleet.Operator, post, "token", "/v1/tokens", "Make a token for agents", func(ctx context.Context, w server.Who, in *body[struct {

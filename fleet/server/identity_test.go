@@ -65,7 +65,7 @@ func TestG08ClonedTPM(t *testing.T) {
 	require.Equal(t, finding.Critical, r.Incidents[0].Severity)
 
 	s.clock = s.clock.Add(24 * time.Hour)
-	h, r = s.audit("h1", "baseline-reboot")
+	h, _ = s.audit("h1", "baseline-reboot")
 	require.Equal(t, fleet.Fail, h.State, "good evidence of one of them does not end it")
 	x, err := s.AskException(t.Context(), Who{"otto", fleet.Operator}, fleet.Exception{Code: finding.DuplicateIdentity, Subject: clockSubject, Host: "h1", Reason: "the copy was found and switched off", Expires: s.clock.Add(48 * time.Hour)})
 	require.NoError(t, err)

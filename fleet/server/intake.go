@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/fleet"
@@ -66,7 +67,7 @@ func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte, fro
 		if err != nil {
 			return found("the machine", err)
 		}
-		h.LastSeen, e.Asked = now, c.Issued
+		h.LastSeen, h.NextDue, h.AuditNow, e.Asked = now, now.Add(h.Interval), time.Time{}, c.Issued
 		if err := tx.PutHost(h); err != nil {
 			return err
 		}

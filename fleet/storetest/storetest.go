@@ -28,7 +28,7 @@ var start = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 // Run runs the suite.
 func Run(t *testing.T, open Open) {
 	for name, test := range map[string]func(*testing.T, fleet.Store){
-		"hosts": hosts, "pages": pages, "due": due, "challenges": challenges, "evidence": evidence, "results": results, "findings": findings, "facts": facts, "features": features,
+		"hosts": hosts, "pages": pages, "due": due, "challenges": challenges, "evidence": evidence, "results": results, "findings": findings, "onsets": onsets, "facts": facts, "features": features,
 		"documents": documents, "exceptions and accounts": people, "audit log": auditLog, "rollback": rollback, "prune": prune, "jobs": jobs, "jobs fail": failing, "jobs at once": atOnce, "counts stay right": countsStayRight,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -323,12 +323,19 @@ func findings(t *testing.T, s fleet.Store) {
 		require.Error(t, err)
 		return nil
 	})
+	update(t, s, func(tx fleet.Tx) error { return errors.Join(tx.PutOpen("h001", nil), tx.PutOpen("h003", nil)) })
+	require.Equal(t, []string{"h002a"}, list(fleet.FindingQuery{}))
+}
+
+// onsets says on which machines of a kind a finding began together.
+func onsets(t *testing.T, s fleet.Store) {
 	update(t, s, func(tx fleet.Tx) error {
 		for i := range 3 {
 			h := host(i + 1)
 			h.Profile = []string{"p", "p", "q"}[i]
-			o := open(h.ID, "x", finding.UnexpectedComponent, finding.High)
-			o.FirstSeen = start.Add(time.Duration(i) * time.Hour)
+			f := finding.New(finding.UnexpectedComponent, "x")
+			f.Seal()
+			o := fleet.Open{Host: h.ID, Finding: f, FirstSeen: start.Add(time.Duration(i) * time.Hour)}
 			if err := errors.Join(tx.PutHost(h), tx.PutOpen(h.ID, []fleet.Open{o})); err != nil {
 				return err
 			}
@@ -343,11 +350,6 @@ func findings(t *testing.T, s fleet.Store) {
 		}
 		return nil
 	})
-	update(t, s, func(tx fleet.Tx) error {
-		return tx.PutOpen("h002", []fleet.Open{open("h002", "a", finding.MissingComponent, finding.High)})
-	})
-	update(t, s, func(tx fleet.Tx) error { return errors.Join(tx.PutOpen("h001", nil), tx.PutOpen("h003", nil)) })
-	require.Equal(t, []string{"h002a"}, list(fleet.FindingQuery{}))
 }
 
 func facts(t *testing.T, s fleet.Store) {
