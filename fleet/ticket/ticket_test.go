@@ -110,7 +110,7 @@ func TestWhoMaySign(t *testing.T) {
 	cert, err := x509.ParseCertificate(der)
 	require.NoError(t, err)
 	for grant, want := range map[string]bool{
-		"": false,
+		"grants: []\n": false,
 		"grants:\n- signer: {organization: Site Operators}\n  manufacturers: ['*']\n":                                      false,
 		"grants:\n- signer: {organization: Site Operators}\n  manufacturers: ['*']\n  classes: [boot]\n":                   false,
 		"grants:\n- signer: {organization: Site Operators}\n  manufacturers: ['Example']\n  classes: [ticket]\n":           false,
