@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -114,4 +115,46 @@ func (c *Cluster) Database(t testing.TB, name string) string {
 		require.NoError(t, err)
 	}
 	return c.URL(name)
+}
+
+// CPU is what the server and its children have used so far.
+func (c *Cluster) CPU(t testing.TB) time.Duration {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	require.NoError(t, err)
+	const ticks = 100 // a second, for whoever reads /proc
+	var sum int64
+	for _, f := range stats {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			continue // it ended
+		}
+		// After the name, which may hold anything: state, parent, group, ... (proc_pid_stat(5)).
+		_, rest, _ := strings.Cut(string(raw[strings.LastIndexByte(string(raw), ')')+1:]), " ")
+		v := strings.Fields(rest)
+		if len(v) < 15 || v[2] != strconv.Itoa(c.server.Process.Pid) {
+			continue
+		}
+		own := v[11:13]
+		if v[1] == strconv.Itoa(os.Getpid()) { // the first process adds up those that ended
+			own = v[11:15]
+		}
+		for _, x := range own {
+			n, err := strconv.ParseInt(x, 10, 64)
+			require.NoError(t, err)
+			sum += n
+		}
+	}
+	return time.Duration(sum) * time.Second / ticks
+}
+
+// Size is what a database takes on disk.
+func (c *Cluster) Size(t testing.TB, database string) (n int64) {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, c.URL("postgres"))
+	require.NoError(t, err)
+	defer conn.Close(ctx)
+	require.NoError(t, conn.QueryRow(ctx, `SELECT pg_database_size($1)`, database).Scan(&n))
+	return n
 }
