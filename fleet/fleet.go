@@ -194,6 +194,7 @@ type Document struct {
 	Added   time.Time `json:"added"`
 	By      string    `json:"by"`
 	Retired time.Time `json:"retired,omitzero"`
+	About   string    `json:"about,omitempty"` // key of what it is about, "" when that may be any machine
 	Raw     []byte    `json:"-"`
 }
 

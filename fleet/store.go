@@ -53,6 +53,9 @@ type Reader interface {
 	HostsWith(profile, feature string, limit int) ([]string, error)
 	Documents(kind string) ([]Document, error) // those in use
 	Document(digest string) (*Document, error)
+	// InUse lists the digests of those of a kind that are about one of several
+	// things, or about any.
+	InUse(kind string, about ...string) ([]string, error)
 	Exceptions() ([]Exception, error)
 	Accounts() ([]Account, error)
 	Account(name string) (*Account, error)

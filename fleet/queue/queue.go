@@ -136,17 +136,19 @@ func (q *Queue[T]) config(w fleet.Workers) *river.Config {
 	c := &river.Config{
 		Logger: silent, Workers: river.NewWorkers(), Queues: map[string]river.QueueConfig{},
 		JobTimeout: orElse(w.Timeout, defaultTimeout), RescueStuckJobsAfter: orElse(w.Rescue, defaultRescue),
-		CompletedJobRetentionPeriod: time.Hour, FetchPollInterval: time.Second,
+		CompletedJobRetentionPeriod: time.Hour, FetchPollInterval: time.Second, FetchCooldown: 20 * time.Millisecond,
 	}
 	parallel := w.Parallel
 	if parallel <= 0 {
 		parallel = runtime.GOMAXPROCS(0)
 	}
-	c.Queues[river.QueueDefault] = river.QueueConfig{MaxWorkers: parallel}
+	c.Queues[river.QueueDefault] = river.QueueConfig{MaxWorkers: parallel * ahead}
 	for name, n := range w.Queues {
 		c.Queues[name] = river.QueueConfig{MaxWorkers: n}
 	}
+	turn := make(chan struct{}, parallel)
 	for kind, h := range w.Handlers {
+		h := inTurn(turn, h)
 		river.AddWorkerArgs(c.Workers, payload{kind: kind}, river.WorkFunc(func(ctx context.Context, j *river.Job[payload]) error {
 			return q.do(ctx, kind, h, w, j)
 		}))
@@ -157,6 +159,22 @@ func (q *Queue[T]) config(w fleet.Workers) *river.Config {
 		}, &river.PeriodicJobOpts{RunOnStart: true}))
 	}
 	return c
+}
+
+// ahead is how many jobs are fetched for each that runs: River fetches only so often.
+const ahead = 8
+
+// inTurn has so many handlers run at the same time as turn has room for.
+func inTurn(turn chan struct{}, h fleet.Handler) fleet.Handler {
+	return func(ctx context.Context, j fleet.Job) (func(fleet.Tx) error, error) {
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		defer func() { <-turn }()
+		return h(ctx, j)
+	}
 }
 
 // do runs one job. Its effects and its end are one transaction.

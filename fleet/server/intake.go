@@ -1,30 +1,13 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/auditlog"
-	"github.com/assay-hw/assay/fleet/blob"
 )
-
-// stored is a bundle in the blob store: its files by their digests. Its own digest
-// is what evidence is known by.
-type stored struct {
-	Host  string `json:"host"`
-	Nonce []byte `json:"nonce"`
-	Files []file `json:"files"` // by path
-}
-
-type file struct {
-	Path   string `json:"path"`
-	SHA256 string `json:"sha256"`
-}
 
 // Intake takes a bundle in that answers a challenge: it is safe when Intake
 // returns, and will be judged once. That the TPM signed the nonce is for the
@@ -37,7 +20,7 @@ func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte, fro
 	if err != nil {
 		return nil, refuse(Invalid, "%v", err)
 	}
-	digest, err := s.keep(ctx, stored{Host: host, Nonce: nonce}, b)
+	digest, err := s.keep(ctx, host, nonce, b)
 	if err != nil {
 		return nil, err
 	}
@@ -85,59 +68,4 @@ func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte, fro
 		return nil, refused
 	}
 	return e, nil
-}
-
-// keep stores what a bundle holds, and returns the digest of the list of it.
-func (s *Server) keep(ctx context.Context, list stored, b *evidence.Bundle) (string, error) {
-	for _, p := range files(b) {
-		data, err := b.Read(p)
-		if err != nil {
-			return "", fmt.Errorf("evidence: %s: %w", p, err)
-		}
-		digest, err := s.Blobs.Put(ctx, data)
-		if err != nil {
-			return "", fmt.Errorf("evidence: %s: %w", p, err)
-		}
-		list.Files = append(list.Files, file{p, digest})
-	}
-	raw, err := json.Marshal(list)
-	if err != nil {
-		return "", fmt.Errorf("evidence: %w", err)
-	}
-	return s.Blobs.Put(ctx, raw)
-}
-
-// files are the paths of what a bundle holds, its index first.
-func files(b *evidence.Bundle) []string {
-	out := []string{}
-	if b.Sealed() {
-		out = append(out, evidence.IndexName)
-	}
-	for _, a := range b.Artifacts() {
-		if b.Has(a.Path) {
-			out = append(out, a.Path)
-		}
-	}
-	return out
-}
-
-// Bundle reads evidence from the blob store.
-func (s *Server) Bundle(ctx context.Context, digest string) (*evidence.Bundle, error) {
-	raw, err := s.Blobs.Get(ctx, digest)
-	if err != nil {
-		return nil, err
-	}
-	var list stored
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&list); err != nil {
-		return nil, fmt.Errorf("evidence %s: %w: %w", digest, blob.ErrDamaged, err)
-	}
-	content := make(map[string][]byte, len(list.Files))
-	for _, f := range list.Files {
-		if content[f.Path], err = s.Blobs.Get(ctx, f.SHA256); err != nil {
-			return nil, fmt.Errorf("evidence %s: %s: %w", digest, f.Path, err)
-		}
-	}
-	return evidence.FromFiles(content, "evidence "+digest[:12], s.Limits)
 }

@@ -8,12 +8,10 @@ import (
 	"time"
 
 	"github.com/assay-hw/assay"
-	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/auditlog"
 	"github.com/assay-hw/assay/fleet/ticket"
-	"github.com/assay-hw/assay/manifest"
 )
 
 const (
@@ -135,20 +133,20 @@ func ownPolicy(h *fleet.Host, id string) (*assay.Policy, error) {
 
 // signedPolicy is the one for this machine, else for its kind, its site or all.
 func (s *Server) signedPolicy(r fleet.Reader, h *fleet.Host, now time.Time) (*assay.Policy, error) {
-	docs, err := r.Documents(string(ticket.Policy))
-	if err != nil {
-		return nil, err
-	}
 	targets := []string{"host:" + h.ID, "profile:" + h.Profile, "all"}
 	if h.Placed != "" { // where an agent says that it is does not choose its policy
 		targets = slices.Insert(targets, 2, "site:"+h.Site)
 	}
+	docs, err := s.library.all(r, string(ticket.Policy), targets...)
+	if err != nil {
+		return nil, err
+	}
 	for _, target := range targets {
 		for _, d := range docs {
-			if d.Name != target {
+			if d.name != target {
 				continue
 			}
-			t, _, err := ticket.Open(d.Raw, s.Trust, now)
+			t, _, err := ticket.Open(d.raw, s.Trust, now)
 			if err != nil {
 				return nil, fmt.Errorf("the policy for %s: %w", target, err)
 			}
@@ -159,24 +157,4 @@ func (s *Server) signedPolicy(r fleet.Reader, h *fleet.Host, now time.Time) (*as
 		}
 	}
 	return nil, nil
-}
-
-// about reports whether a manifest could be about a machine: by what the machine
-// says it is. One that is about another platform would only be refused by the
-// appraisal.
-func about(raw []byte, inv *bom.Inventory) bool {
-	m, err := manifest.ReadUntrusted(raw)
-	if err != nil {
-		return true // the appraisal says what is wrong with it
-	}
-	if m.Environment.Manufacturer == manifest.AnyPlatform {
-		return true
-	}
-	for i := range inv.Parts {
-		if p := &inv.Parts[i]; p.Class == bom.System {
-			serial := m.Environment.Serial
-			return (serial == "" || serial == p.Identity.Serial) && m.Environment.Model == p.Identity.Model
-		}
-	}
-	return true
 }

@@ -48,7 +48,10 @@ type Config struct {
 }
 
 // Server serves one fleet.
-type Server struct{ Config }
+type Server struct {
+	Config
+	library library
+}
 
 // New completes a configuration.
 func New(c Config) *Server {
@@ -69,7 +72,7 @@ func New(c Config) *Server {
 	if c.Grace <= 0 {
 		c.Grace = c.Interval / 4
 	}
-	return &Server{c}
+	return &Server{Config: c}
 }
 
 // Refusal is why the server does not do what was asked. Its text may be shown to

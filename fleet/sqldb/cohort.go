@@ -97,7 +97,7 @@ func (s *Session) texts(sql string, args ...any) ([]string, error) {
 		return err
 	}, sql, args...)
 	if err != nil {
-		return nil, fmt.Errorf("features: %w", err)
+		return nil, fmt.Errorf("list: %w", err)
 	}
 	return out, nil
 }
