@@ -46,7 +46,9 @@ type Reader interface {
 	// still stands.
 	Began(profile string, code finding.Code, subject string, from, to time.Time, limit int) ([]string, error)
 	Sharing(kind, value string, limit int) ([]Fact, error) // who else has it
+	Shared(host string) ([]Fact, error)                    // facts of a machine that another one has too
 	Facts(host string) ([]Fact, error)
+	Profile(id string) (*Profile, error)
 	Profiles(after string, limit int) ([]Profile, error)
 	Features(profile string) ([]Feature, error)
 	HostFeatures(host string) ([]string, error)

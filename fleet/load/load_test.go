@@ -250,7 +250,7 @@ func (s *site) take(t *testing.T, qs []request, zips []reply) {
 	for range 4 {
 		wg.Go(func() {
 			for i := range next {
-				e, err := s.Intake(t.Context(), fmt.Sprintf("h-%07d", qs[i].N), qs[i].Nonce, zips[i].Zip)
+				e, err := s.Intake(t.Context(), fmt.Sprintf("h-%07d", qs[i].N), qs[i].Nonce, zips[i].Zip, fmt.Sprintf("10.%d.0.9:40000", qs[i].N%7))
 				if errs[i] = err; err == nil {
 					digests[i] = e.Digest
 				}

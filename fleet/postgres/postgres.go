@@ -132,7 +132,11 @@ func (s *Store) update(ctx context.Context, f func(pgx.Tx, fleet.Tx) error) erro
 	for range tries {
 		err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			d := sqldb.Dialect{Lock: " FOR UPDATE", Claim: " FOR UPDATE SKIP LOCKED", Enqueue: func(ctx context.Context, jobs []fleet.Job) error { return s.queue.Enqueue(ctx, tx, jobs) }}
-			return f(tx, sqldb.NewSession(ctx, conn{tx}, d, true))
+			session := sqldb.NewSession(ctx, conn{tx}, d, true)
+			if err := f(tx, session); err != nil {
+				return err
+			}
+			return session.Flush()
 		})
 		if !again(err) {
 			return err

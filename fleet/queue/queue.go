@@ -164,9 +164,13 @@ func (q *Queue[T]) config(w fleet.Workers) *river.Config {
 // ahead is how many jobs are fetched for each that runs: River fetches only so often.
 const ahead = 8
 
-// inTurn has so many handlers run at the same time as turn has room for.
+// inTurn has so many handlers of the default queue run at the same time as turn has
+// room for. Other queues are short already, and wait for somebody else.
 func inTurn(turn chan struct{}, h fleet.Handler) fleet.Handler {
 	return func(ctx context.Context, j fleet.Job) (func(fleet.Tx) error, error) {
+		if j.Queue != river.QueueDefault {
+			return h(ctx, j)
+		}
 		select {
 		case turn <- struct{}{}:
 		case <-ctx.Done():

@@ -150,11 +150,7 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 		return err
 	}
 	now := s.now()
-	late, err := overtaken(tx, h, e)
-	if err != nil {
-		return err
-	}
-	if late { // a job that was tried again; what is known now is newer
+	if h.Judged.After(e.Received) { // a job that was tried again; what is known now is newer
 		e.Status = fleet.Appraised
 		r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, State: stateOf(jd.result.Verdict), Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob}
 		return errors.Join(s.seal(r, ""), tx.PutResult(r), tx.PutEvidence(e))
@@ -180,7 +176,7 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	if r.State != h.State {
 		h.State, h.Since = r.State, now
 	}
-	h.Result, h.Level, h.NextDue, h.AuditNow = id, r.Level, e.Received.Add(h.Interval), time.Time{}
+	h.Result, h.Judged, h.Level, h.NextDue, h.AuditNow = id, e.Received, r.Level, e.Received.Add(h.Interval), time.Time{}
 	if jd.result.Assurance.Quoted && jd.result.Assurance.KeyBound {
 		h.LastAttested = e.Received
 	}
@@ -217,22 +213,6 @@ func (s *Server) compare(tx fleet.Tx, h *fleet.Host, jd *judged, before []fleet.
 		return nil, err
 	}
 	return finding.Sort(sticky(before, slices.Concat(own, together, exchanged))), nil
-}
-
-// overtaken reports whether the machine was judged by evidence that came later.
-func overtaken(tx fleet.Tx, h *fleet.Host, e *fleet.Evidence) (bool, error) {
-	if h.Result == "" {
-		return false, nil
-	}
-	r, err := tx.Result(h.Result)
-	if err != nil {
-		return false, err
-	}
-	last, err := tx.Evidence(r.Evidence)
-	if err != nil {
-		return false, err
-	}
-	return last.Received.After(e.Received), nil
 }
 
 // worse lowers a state by what the fleet found. It never makes one better.

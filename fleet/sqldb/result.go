@@ -136,16 +136,16 @@ func (s *Session) PutOpen(host string, open []fleet.Open) error {
 	if _, err := s.exec(`DELETE FROM finding WHERE host = $1`, host); err != nil {
 		return fmt.Errorf("findings of %s: %w", host, err)
 	}
+	var rows [][]any
 	for _, o := range open {
 		doc, err := document(o)
 		if err != nil {
 			return fmt.Errorf("findings of %s: %w", host, err)
 		}
-		_, err = s.exec(`INSERT INTO finding (host, fingerprint, code, rank, doc, subject, first_seen) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (host, fingerprint) DO NOTHING`,
-			host, o.Finding.Fingerprint, string(o.Finding.Code), slices.Index(severities, o.Finding.Severity), doc, o.Finding.Subject, micros(o.FirstSeen))
-		if err != nil {
-			return fmt.Errorf("findings of %s: %w", host, err)
-		}
+		rows = append(rows, []any{host, o.Finding.Fingerprint, string(o.Finding.Code), slices.Index(severities, o.Finding.Severity), doc, o.Finding.Subject, micros(o.FirstSeen)})
+	}
+	if err := s.many(`INSERT INTO finding (host, fingerprint, code, rank, doc, subject, first_seen) VALUES `, rows, ` ON CONFLICT (host, fingerprint) DO NOTHING`); err != nil {
+		return fmt.Errorf("findings of %s: %w", host, err)
 	}
 	return nil
 }

@@ -116,7 +116,11 @@ func (s *Store) update(ctx context.Context, f func(*sql.Tx, fleet.Tx) error) err
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	d := sqldb.Dialect{Enqueue: func(ctx context.Context, jobs []fleet.Job) error { return s.queue.Enqueue(ctx, tx, jobs) }}
-	if err := f(tx, sqldb.NewSession(ctx, conn{tx}, d, true)); err != nil {
+	session := sqldb.NewSession(ctx, conn{tx}, d, true)
+	if err := f(tx, session); err != nil {
+		return err
+	}
+	if err := session.Flush(); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {

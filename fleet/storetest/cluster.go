@@ -132,11 +132,12 @@ func (c *Cluster) CPU(t testing.TB) time.Duration {
 		// After the name, which may hold anything: state, parent, group, ... (proc_pid_stat(5)).
 		_, rest, _ := strings.Cut(string(raw[strings.LastIndexByte(string(raw), ')')+1:]), " ")
 		v := strings.Fields(rest)
-		if len(v) < 15 || v[2] != strconv.Itoa(c.server.Process.Pid) {
+		pid, first := filepath.Base(filepath.Dir(f)), strconv.Itoa(c.server.Process.Pid)
+		if len(v) < 15 || v[1] != first && pid != first {
 			continue
 		}
 		own := v[11:13]
-		if v[1] == strconv.Itoa(os.Getpid()) { // the first process adds up those that ended
+		if pid == first { // it adds up those that ended
 			own = v[11:15]
 		}
 		for _, x := range own {
