@@ -28,6 +28,9 @@ type Store interface {
 	// Work runs jobs until the context ends, then lets running ones finish. Any
 	// number of processes may work on one database.
 	Work(ctx context.Context, w Workers) error
+	// Maintain does what the database itself needs from time to time: partitions for
+	// the months that come, and without those whose results are all before a time.
+	Maintain(ctx context.Context, now, before time.Time) error
 	Close() error
 }
 
@@ -38,6 +41,7 @@ type Reader interface {
 	Hosts(q HostQuery) ([]Host, error)
 	Count() (Counts, error)
 	Evidence(digest string) (*Evidence, error)
+	EvidenceBefore(t time.Time, after string, limit int) ([]Evidence, error) // by digest, after one
 	Result(id string) (*Result, error)
 	Results(host string, before time.Time, limit int) ([]Result, error)
 	Moved(since time.Time, limit int) ([]Result, error) // results with changes, the newest first
@@ -85,8 +89,11 @@ type Tx interface {
 	PutDocument(d *Document) error
 	PutException(e *Exception) error
 	PutAccount(a *Account) error
-	Append(e auditlog.Entry) (auditlog.Entry, error)   // to the audit log; fills in sequence and hashes
-	Prune(before time.Time) (results int64, err error) // results and evidence that nothing refers to
+	Append(e auditlog.Entry) (auditlog.Entry, error) // to the audit log; fills in sequence and hashes
+	// Prune removes results before a time but never the last of a machine, what was
+	// only for them, and challenges that nobody answers any more: of each so many at
+	// most. It says how many it removed.
+	Prune(now, before time.Time, limit int) (removed int64, err error)
 	Enqueue(jobs ...Job) error
 }
 

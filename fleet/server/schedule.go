@@ -14,10 +14,7 @@ import (
 	"github.com/assay-hw/assay/fleet/ticket"
 )
 
-const (
-	batch      = 200
-	keepResult = 400 * 24 * time.Hour
-)
+const batch = 200
 
 // schedule has controllers asked, and notices machines that did not come in time
 // (FL-005). It works in batches, each a transaction of its own.
@@ -86,13 +83,6 @@ func (s *Server) stand(tx fleet.Tx, h *fleet.Host, x finding.Finding, state flee
 	}
 	h.Findings, h.Worst = weigh(kept)
 	return errors.Join(tx.PutOpen(h.ID, kept), tx.PutHost(h))
-}
-
-func (s *Server) prune(context.Context, fleet.Job) (func(fleet.Tx) error, error) {
-	return func(tx fleet.Tx) error {
-		_, err := tx.Prune(s.now().Add(-keepResult))
-		return err
-	}, nil
 }
 
 // policyOf is what a machine is judged by: a policy that somebody with the right to

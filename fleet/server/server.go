@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/assay-hw/assay"
@@ -50,7 +51,11 @@ type Config struct {
 // Server serves one fleet.
 type Server struct {
 	Config
-	library library
+	library  library
+	sessions struct {
+		sync.Mutex
+		key []byte
+	}
 }
 
 // New completes a configuration.

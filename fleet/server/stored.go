@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -257,4 +258,18 @@ func readList(fs []file) (l list, err error) {
 		return l, fmt.Errorf("the list of files: %w: %w", blob.ErrDamaged, err)
 	}
 	return l, nil
+}
+
+// named lists the blobs that a stored bundle is made of. Of one that was damaged
+// only its own name is known, and it stays for whoever looks into that.
+func (s *Server) named(ctx context.Context, digest string) ([]string, error) {
+	fs, err := s.packed(ctx, digest)
+	var l list
+	if err == nil {
+		l, err = readList(fs)
+	}
+	if err != nil && !errors.Is(err, blob.ErrDamaged) && !errors.Is(err, iofs.ErrNotExist) {
+		return nil, fmt.Errorf("evidence %.80s: %w", digest, err)
+	}
+	return append(l.Packs, digest), nil
 }

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
@@ -24,16 +26,20 @@ import (
 type Store struct {
 	write, read *sql.DB
 	queue       *queue.Queue[*sql.Tx]
+	unlock      func() error
 }
 
 // Open opens a file, makes it when it is not there, and brings its tables up to
-// date. Another process that has it open for writing makes it wait, then fail.
+// date. It is this process's alone until it is closed, or the process ends.
 func Open(ctx context.Context, path string) (*Store, error) {
 	s := &Store{}
 	var err error
+	if s.unlock, err = lock(path + ".lock"); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Dir(path), err)
+	}
 	// One writer: SQLite has no more, and waiting here is fairer than in the file.
 	if s.write, err = sql.Open("sqlite", source(path, "immediate")); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, errors.Join(err, s.Close()))
 	}
 	s.write.SetMaxOpenConns(1)
 	if s.read, err = sql.Open("sqlite", source(path, "deferred")); err != nil {
@@ -79,6 +85,7 @@ func (s *Store) migrate(ctx context.Context) error {
 var results = []string{
 	`CREATE TABLE IF NOT EXISTS result (id TEXT NOT NULL, host TEXT NOT NULL, at BIGINT NOT NULL, changes INTEGER NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (id))`,
 	`CREATE INDEX IF NOT EXISTS result_host ON result (host, at)`,
+	`CREATE INDEX IF NOT EXISTS result_at ON result (at, id)`,
 	`CREATE INDEX IF NOT EXISTS result_moved ON result (at) WHERE changes > 0`,
 	`CREATE TABLE IF NOT EXISTS judged (evidence TEXT PRIMARY KEY, result TEXT NOT NULL)`,
 }
@@ -91,7 +98,15 @@ func (s *Store) Close() error {
 			errs = append(errs, db.Close())
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.unlock())...)
+}
+
+// Maintain has SQLite look at its indexes. There are no partitions.
+func (s *Store) Maintain(ctx context.Context, _, _ time.Time) error {
+	if _, err := s.write.ExecContext(ctx, "PRAGMA optimize"); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
 }
 
 // View reads from one consistent state.
