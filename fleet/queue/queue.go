@@ -102,6 +102,10 @@ func options(j fleet.Job) *river.InsertOpts {
 	return o
 }
 
+// Orphaned gives jobs free that were in hand when the one process that works on a
+// store ended. It is for stores that have no other process.
+const Orphaned = `UPDATE river_job SET state = 'available' WHERE state = 'running'`
+
 // Work runs jobs until the context ends, and lets running ones finish.
 func (q *Queue[T]) Work(ctx context.Context, w fleet.Workers) error {
 	c, err := river.NewClient(q.driver, q.config(w))

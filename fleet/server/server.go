@@ -44,6 +44,8 @@ type Config struct {
 	Answer   time.Duration // time to answer a challenge; 0 is ten minutes
 	Grace    time.Duration // after which a machine that did not come is stale; 0 is a quarter of the interval
 
+	Timeout time.Duration // of one job; 0 is six minutes, since a controller has five. What a process had in hand when it died is done by another one after twice that
+
 	Now    func() time.Time // nil is the clock
 	Random io.Reader        // nil is the system's
 }
@@ -66,7 +68,7 @@ func New(c Config) *Server {
 	if c.Random == nil {
 		c.Random = rand.Reader
 	}
-	for d, other := range map[*time.Duration]time.Duration{&c.Interval: 24 * time.Hour, &c.Answer: 10 * time.Minute} {
+	for d, other := range map[*time.Duration]time.Duration{&c.Interval: 24 * time.Hour, &c.Answer: 10 * time.Minute, &c.Timeout: 6 * time.Minute} {
 		if *d <= 0 {
 			*d = other
 		}
@@ -122,7 +124,8 @@ func (s *Server) Work(ctx context.Context, parallel int) error {
 		Handlers: map[fleet.Kind]fleet.Handler{fleet.Appraise: s.appraise, fleet.Schedule: s.schedule, fleet.Collect: s.collect, fleet.Prunes: s.prune},
 		GiveUp:   s.giveUp,
 		Queues:   map[string]int{controllerQueue: atOnce},
-		Timeout:  6 * time.Minute, // a controller has five
+		Timeout:  s.Timeout,
+		Rescue:   2 * s.Timeout,
 		Periodic: map[fleet.Kind]time.Duration{fleet.Schedule: 10 * time.Second, fleet.Prunes: time.Hour},
 	})
 }

@@ -78,7 +78,13 @@ func (s *Store) migrate(ctx context.Context) error {
 			return fmt.Errorf("migrate: %w", err)
 		}
 	}
-	return s.queue.Migrate(ctx)
+	if err := s.queue.Migrate(ctx); err != nil {
+		return err
+	}
+	if _, err := s.write.ExecContext(ctx, queue.Orphaned); err != nil {
+		return fmt.Errorf("jobs of the process before: %w", err)
+	}
+	return nil
 }
 
 // results are the tables that PostgreSQL has in partitions.

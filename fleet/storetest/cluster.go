@@ -101,6 +101,9 @@ func (c *Cluster) URL(database string) string {
 	return fmt.Sprintf("postgres://assay@127.0.0.1:%d/%s?sslmode=disable", c.port, database)
 }
 
+// Address is where the server listens.
+func (c *Cluster) Address() string { return fmt.Sprintf("127.0.0.1:%d", c.port) }
+
 // Database makes an empty database, when it is not there, and names it.
 func (c *Cluster) Database(t testing.TB, name string) string {
 	t.Helper()
