@@ -28,6 +28,7 @@ type Store interface {
 	// Work runs jobs until the context ends, then lets running ones finish. Any
 	// number of processes may work on one database.
 	Work(ctx context.Context, w Workers) error
+	Waiting(ctx context.Context) (int, error) // jobs that wait for a worker
 	// Maintain does what the database itself needs from time to time: partitions for
 	// the months that come, and without those whose results are all before a time.
 	Maintain(ctx context.Context, now, before time.Time) error
@@ -65,6 +66,8 @@ type Reader interface {
 	Exceptions() ([]Exception, error)
 	Accounts() ([]Account, error)
 	Account(name string) (*Account, error)
+	Challenge(nonce []byte) (*Challenge, error)                  // without taking it
+	Spent(name, what string, day time.Time) (n int64, err error) // of a quota
 	AuditLog(after int64, limit int) ([]auditlog.Entry, error)
 	AuditHead() (seq int64, hash string, err error) // its last line
 	// History lists results in the order in which they came, after one.
@@ -89,7 +92,8 @@ type Tx interface {
 	PutDocument(d *Document) error
 	PutException(e *Exception) error
 	PutAccount(a *Account) error
-	Append(e auditlog.Entry) (auditlog.Entry, error) // to the audit log; fills in sequence and hashes
+	Spend(name, what string, day time.Time, n int64) (spent int64, err error) // with what was spent before
+	Append(e auditlog.Entry) (auditlog.Entry, error)                          // to the audit log; fills in sequence and hashes
 	// Prune removes results before a time but never the last of a machine, what was
 	// only for them, and challenges that nobody answers any more: of each so many at
 	// most. It says how many it removed.

@@ -40,7 +40,8 @@ type serveOptions struct {
 	cert, key                 string
 	selfSigned                bool
 	interval, grace, timeout  time.Duration
-	workers                   int
+	workers, queue            int
+	enrolments                int64
 }
 
 func newFleetServeCommand(env *environment) *cobra.Command {
@@ -75,6 +76,8 @@ On an empty store the first start makes an account "admin" and prints its passwo
 	fs.DurationVar(&opt.grace, "grace", 0, "how late a machine may be before it is stale; default a quarter of the interval")
 	fs.DurationVar(&opt.timeout, "timeout", 0, "time to judge one bundle, default six minutes; what a worker had in hand when it died is done by another one after twice that")
 	fs.IntVar(&opt.workers, "workers", 0, "bundles judged at the same time; default one for each processor")
+	fs.IntVar(&opt.queue, "queue", 0, "bundles that wait, from which on none is taken in; default 50000")
+	fs.Int64Var(&opt.enrolments, "enrolments", 0, "machines that one token may enrol in a day; default 5000")
 	addTrustFlag(fs, &opt.trust)
 	fs.StringArrayVar(&opt.ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
 	return cmd
@@ -118,7 +121,7 @@ func (o *serveOptions) run(env *environment) error {
 
 // open opens the store and makes the server of it.
 func (o *serveOptions) open(ctx context.Context) (*server.Server, func(), error) {
-	cfg := server.Config{Interval: o.interval, Grace: o.grace, Timeout: o.timeout, Decoders: unpack.Decoders()}
+	cfg := server.Config{Interval: o.interval, Grace: o.grace, Timeout: o.timeout, MaxQueue: o.queue, Enrolments: o.enrolments, Decoders: unpack.Decoders()}
 	var err error
 	if cfg.EKRoots, cfg.EKBelow, err = tpmMakers(o.ekRoots); err != nil {
 		return nil, nil, err

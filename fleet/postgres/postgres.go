@@ -143,6 +143,9 @@ func again(err error) bool {
 	return ok && (e.Code == "40P01" || e.Code == "40001")
 }
 
+// Waiting is how many jobs wait for a worker.
+func (s *Store) Waiting(ctx context.Context) (int, error) { return s.queue.Waiting(ctx) }
+
 // Work runs jobs.
 func (s *Store) Work(ctx context.Context, w fleet.Workers) error { return s.queue.Work(ctx, w) }
 

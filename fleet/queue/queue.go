@@ -102,6 +102,15 @@ func options(j fleet.Job) *river.InsertOpts {
 	return o
 }
 
+// Waiting is how many jobs could run now and have no worker yet.
+func (q *Queue[T]) Waiting(ctx context.Context) (int, error) {
+	n, err := q.driver.GetExecutor().JobCountByState(ctx, &riverdriver.JobCountByStateParams{State: rivertype.JobStateAvailable})
+	if err != nil {
+		return 0, fmt.Errorf("queue: %w", err)
+	}
+	return n, nil
+}
+
 // Orphaned gives jobs free that were in hand when the one process that works on a
 // store ended. It is for stores that have no other process.
 const Orphaned = `UPDATE river_job SET state = 'available' WHERE state = 'running'`

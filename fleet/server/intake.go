@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/fleet"
@@ -16,15 +17,20 @@ import (
 // is the address that it came from, "" when it is not known.
 func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte, from string) (*fleet.Evidence, error) {
 	now := s.now()
-	b, err := evidence.OpenZip(zip, "evidence", s.Limits)
-	if err != nil {
-		return nil, refuse(Invalid, "%v", err)
+	if err := s.Room(ctx); err != nil {
+		return nil, err
 	}
-	digest, err := s.keep(ctx, host, nonce, b)
+	e := &fleet.Evidence{Host: host, Received: now, From: from, Nonce: nonce, Size: int64(len(zip)), Status: fleet.Accepted}
+	asked, err := s.asked(ctx, host, nonce, now)
 	if err != nil {
 		return nil, err
 	}
-	e := &fleet.Evidence{Digest: digest, Host: host, Received: now, From: from, Nonce: nonce, Size: int64(len(zip)), Blob: digest, Status: fleet.Accepted}
+	if asked { // nothing is looked at, and nothing kept, that nobody asked for
+		if e.Digest, err = s.unpackZip(ctx, host, nonce, zip); err != nil {
+			return nil, err
+		}
+		e.Blob = e.Digest
+	}
 	var refused error
 	err = s.Store.Update(ctx, func(tx fleet.Tx) error {
 		refused = nil
@@ -44,6 +50,8 @@ func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte, fro
 		case now.After(c.Deadline):
 			refused = refuse(Conflict, "the answer came after the deadline; ask again")
 			return nil
+		case !asked:
+			return errors.New("evidence: the challenge appeared while it was answered")
 		}
 		h, err := tx.Host(host)
 		if err != nil {
@@ -56,7 +64,7 @@ func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte, fro
 		if err := tx.PutEvidence(e); err != nil {
 			return err
 		}
-		return tx.Enqueue(fleet.Job{Kind: fleet.Appraise, Key: digest})
+		return tx.Enqueue(fleet.Job{Kind: fleet.Appraise, Key: e.Digest})
 	})
 	if errors.Is(err, fleet.ErrExists) {
 		return nil, refuse(Conflict, "this evidence was taken in before")
@@ -68,4 +76,26 @@ func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte, fro
 		return nil, refused
 	}
 	return e, nil
+}
+
+// asked reports whether a challenge waits for this machine. The transaction that
+// takes it decides; until then nobody's bytes cost anything.
+func (s *Server) asked(ctx context.Context, host string, nonce []byte, now time.Time) (yes bool, err error) {
+	err = s.Store.View(ctx, func(r fleet.Reader) error {
+		c, err := r.Challenge(nonce)
+		if errors.Is(err, fleet.ErrNotFound) {
+			return nil
+		}
+		yes = err == nil && c.Host == host && !now.After(c.Deadline)
+		return err
+	})
+	return yes, err
+}
+
+func (s *Server) unpackZip(ctx context.Context, host string, nonce, zip []byte) (string, error) {
+	b, err := evidence.OpenZip(zip, "evidence", s.Limits)
+	if err != nil {
+		return "", refuse(Invalid, "%v", err)
+	}
+	return s.keep(ctx, host, nonce, b)
 }

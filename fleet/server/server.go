@@ -44,6 +44,9 @@ type Config struct {
 	Answer   time.Duration // time to answer a challenge; 0 is ten minutes
 	Grace    time.Duration // after which a machine that did not come is stale; 0 is a quarter of the interval
 
+	Enrolments int64 // that one name may begin in a day; 0 is 5,000
+	MaxQueue   int   // jobs that wait, from which on nothing is taken in; 0 is 50,000
+
 	Timeout time.Duration // of one job; 0 is six minutes, since a controller has five. What a process had in hand when it died is done by another one after twice that
 
 	Now    func() time.Time // nil is the clock
@@ -54,6 +57,8 @@ type Config struct {
 type Server struct {
 	Config
 	library  library
+	queue    backlog
+	full     full
 	sessions struct {
 		sync.Mutex
 		key []byte
@@ -79,6 +84,12 @@ func New(c Config) *Server {
 	if c.Grace <= 0 {
 		c.Grace = c.Interval / 4
 	}
+	if c.Enrolments <= 0 {
+		c.Enrolments = 5000
+	}
+	if c.MaxQueue <= 0 {
+		c.MaxQueue = 50_000
+	}
 	return &Server{Config: c}
 }
 
@@ -87,6 +98,7 @@ func New(c Config) *Server {
 type Refusal struct {
 	Reason string
 	Status Status
+	Retry  time.Duration // after which it may go better, 0 when it will not
 }
 
 // Status is the kind of a refusal.
@@ -98,12 +110,14 @@ const (
 	Forbidden Status = "forbidden" // who asks may not
 	Unknown   Status = "unknown"   // of a machine or a challenge that is not known
 	Conflict  Status = "conflict"  // with what is known
+	TooMany   Status = "too many"  // of whoever asks
+	Busy      Status = "busy"      // for everybody
 )
 
 func (r *Refusal) Error() string { return r.Reason }
 
 func refuse(s Status, format string, args ...any) error {
-	return &Refusal{fmt.Sprintf(format, args...), s}
+	return &Refusal{Reason: fmt.Sprintf(format, args...), Status: s}
 }
 
 func (s *Server) now() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }

@@ -27,6 +27,7 @@ func (s *Session) Prune(now, before time.Time, n int) (removed int64, err error)
 		{`DELETE FROM evidence WHERE digest IN (SELECT e.digest FROM evidence e
 			WHERE e.received < $1 AND NOT EXISTS (SELECT 1 FROM judged j WHERE j.evidence = e.digest) ORDER BY e.received, e.digest LIMIT $2)`, old},
 		{`DELETE FROM challenge WHERE nonce IN (SELECT nonce FROM challenge WHERE deadline < $1 ORDER BY deadline LIMIT $2)`, micros(now.Add(-answered))},
+		{`DELETE FROM quota WHERE (name, what, day) IN (SELECT name, what, day FROM quota WHERE day < $1 ORDER BY day LIMIT $2)`, micros(now.AddDate(0, 0, -2))},
 	} {
 		gone, err := s.exec(q.sql, q.at, n)
 		if err != nil {

@@ -150,6 +150,9 @@ func (s *Store) update(ctx context.Context, f func(*sql.Tx, fleet.Tx) error) err
 	return nil
 }
 
+// Waiting is how many jobs wait for a worker.
+func (s *Store) Waiting(ctx context.Context) (int, error) { return s.queue.Waiting(ctx) }
+
 // Work runs jobs.
 func (s *Store) Work(ctx context.Context, w fleet.Workers) error { return s.queue.Work(ctx, w) }
 
