@@ -41,6 +41,7 @@ type Case struct {
 	Statements []Statement        // documents of other formats, used as manifests beside Golden
 	KnownBad   [][]byte           // lists of known-bad firmware, as signed; a built-in one is always used
 	Decoders   []firmware.Decoder // for encodings in firmware images beyond those built in
+	Makers     *Makers            // nil reads the built-in certificates and EKRoots each time
 
 	// Inventory is for evidence in which not the machine itself tells what it has
 	// but its management controller: its parts, read by the caller. nil has the
@@ -48,6 +49,12 @@ type Case struct {
 	Inventory *bom.Inventory
 
 	Inspections Inspections // records of physical inspections, from Inspected; nil is none
+}
+
+// Makers are certificates of TPM makers that were read before, the built-in ones and
+// EKRoots among them, for whoever appraises many cases.
+type Makers struct {
+	Roots, Below []*ekcert.Certificate
 }
 
 // Statement is what became of a vendor's document of another format that the
@@ -234,6 +241,9 @@ func (a *appraisal) compare() {
 // the case. One that cannot be read is listed, since a key under it cannot be
 // trusted then.
 func (a *appraisal) makers() (roots, intermediates []*ekcert.Certificate) {
+	if a.Makers != nil {
+		return a.Makers.Roots, a.Makers.Below
+	}
 	read := func(kind string, ders [][]byte, err error) []*ekcert.Certificate {
 		if err != nil {
 			a.skip(kind, err.Error())

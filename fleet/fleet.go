@@ -83,6 +83,7 @@ type Host struct {
 	Since        time.Time        `json:"since"`              // of the state
 	Level        string           `json:"level,omitempty"`    // assurance of the last result
 	Result       string           `json:"result,omitempty"`   // id of the last result
+	Judged       time.Time        `json:"judged,omitzero"`    // when the evidence of that result came
 	Profile      string           `json:"profile,omitempty"`  // of its board: machines of one profile are compared
 	Golden       string           `json:"golden,omitempty"`   // digest of the first manifest that it passed (FL-007)
 	AuditNow     time.Time        `json:"auditNow,omitzero"`  // an operator asked for evidence
@@ -194,6 +195,7 @@ type Document struct {
 	Added   time.Time `json:"added"`
 	By      string    `json:"by"`
 	Retired time.Time `json:"retired,omitzero"`
+	About   string    `json:"about,omitempty"` // key of what it is about, "" when that may be any machine
 	Raw     []byte    `json:"-"`
 }
 

@@ -28,6 +28,10 @@ type Store interface {
 	// Work runs jobs until the context ends, then lets running ones finish. Any
 	// number of processes may work on one database.
 	Work(ctx context.Context, w Workers) error
+	Waiting(ctx context.Context) (int, error) // jobs that wait for a worker
+	// Maintain does what the database itself needs from time to time: partitions for
+	// the months that come, and without those whose results are all before a time.
+	Maintain(ctx context.Context, now, before time.Time) error
 	Close() error
 }
 
@@ -38,6 +42,7 @@ type Reader interface {
 	Hosts(q HostQuery) ([]Host, error)
 	Count() (Counts, error)
 	Evidence(digest string) (*Evidence, error)
+	EvidenceBefore(t time.Time, after string, limit int) ([]Evidence, error) // by digest, after one
 	Result(id string) (*Result, error)
 	Results(host string, before time.Time, limit int) ([]Result, error)
 	Moved(since time.Time, limit int) ([]Result, error) // results with changes, the newest first
@@ -46,16 +51,23 @@ type Reader interface {
 	// still stands.
 	Began(profile string, code finding.Code, subject string, from, to time.Time, limit int) ([]string, error)
 	Sharing(kind, value string, limit int) ([]Fact, error) // who else has it
+	Shared(host string) ([]Fact, error)                    // facts of a machine that another one has too
 	Facts(host string) ([]Fact, error)
+	Profile(id string) (*Profile, error)
 	Profiles(after string, limit int) ([]Profile, error)
 	Features(profile string) ([]Feature, error)
 	HostFeatures(host string) ([]string, error)
 	HostsWith(profile, feature string, limit int) ([]string, error)
 	Documents(kind string) ([]Document, error) // those in use
 	Document(digest string) (*Document, error)
+	// InUse lists the digests of those of a kind that are about one of several
+	// things, or about any.
+	InUse(kind string, about ...string) ([]string, error)
 	Exceptions() ([]Exception, error)
 	Accounts() ([]Account, error)
 	Account(name string) (*Account, error)
+	Challenge(nonce []byte) (*Challenge, error)                  // without taking it
+	Spent(name, what string, day time.Time) (n int64, err error) // of a quota
 	AuditLog(after int64, limit int) ([]auditlog.Entry, error)
 	AuditHead() (seq int64, hash string, err error) // its last line
 	// History lists results in the order in which they came, after one.
@@ -80,8 +92,12 @@ type Tx interface {
 	PutDocument(d *Document) error
 	PutException(e *Exception) error
 	PutAccount(a *Account) error
-	Append(e auditlog.Entry) (auditlog.Entry, error)   // to the audit log; fills in sequence and hashes
-	Prune(before time.Time) (results int64, err error) // results and evidence that nothing refers to
+	Spend(name, what string, day time.Time, n int64) (spent int64, err error) // with what was spent before
+	Append(e auditlog.Entry) (auditlog.Entry, error)                          // to the audit log; fills in sequence and hashes
+	// Prune removes results before a time but never the last of a machine, what was
+	// only for them, and challenges that nobody answers any more: of each so many at
+	// most. It says how many it removed.
+	Prune(now, before time.Time, limit int) (removed int64, err error)
 	Enqueue(jobs ...Job) error
 }
 

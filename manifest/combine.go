@@ -67,7 +67,7 @@ func Combine(trusted ...*Trusted) (*Golden, []finding.Finding) {
 		c.firmware(t, use)
 		c.devices(t, use)
 		c.endorsements(t, use)
-		c.out.Known = append(c.out.Known, t.Manifest().Known...)
+		c.out.Known = append(c.out.Known, t.manifest.Known...)
 	}
 	c.sort()
 	return c.out, finding.Sort(c.found)
@@ -256,7 +256,7 @@ func (c *combiner) set(line string, t *Trusted) {
 }
 
 func (c *combiner) components(t *Trusted, use []*Trusted) {
-	for _, r := range t.Manifest().Components {
+	for _, r := range t.manifest.Components {
 		line := "component:" + r.ID
 		own := c.owner(use, string(r.Class), line, func(m *Manifest) (any, bool) {
 			i := slices.IndexFunc(m.Components, func(o bom.Reference) bool { return o.ID == r.ID })
@@ -312,7 +312,7 @@ func (c *combiner) boot(t *Trusted, use []*Trusted) {
 		return
 	}
 	use = slices.DeleteFunc(slices.Clone(use), func(o *Trusted) bool { return o.manifest.Scanner != nil })
-	for _, r := range t.Manifest().Boot {
+	for _, r := range t.manifest.Boot {
 		line := fmt.Sprintf("pcr:%d", r.PCR)
 		own := c.owner(use, bootRight(r.PCR), line, func(m *Manifest) (any, bool) {
 			var all []attest.Reference
@@ -332,7 +332,7 @@ func (c *combiner) boot(t *Trusted, use []*Trusted) {
 }
 
 func (c *combiner) firmware(t *Trusted, use []*Trusted) {
-	for _, r := range t.Manifest().Firmware {
+	for _, r := range t.manifest.Firmware {
 		line := "firmware:" + r.Name
 		own := c.owner(use, rightFirmware, line, func(m *Manifest) (any, bool) {
 			var all []firmware.Reference
@@ -353,7 +353,7 @@ func (c *combiner) firmware(t *Trusted, use []*Trusted) {
 // devices merges what devices sign of themselves; who may speak for firmware
 // may speak for it.
 func (c *combiner) devices(t *Trusted, use []*Trusted) {
-	for _, r := range t.Manifest().SPDM {
+	for _, r := range t.manifest.SPDM {
 		line := "spdm:" + r.ID
 		own := c.owner(use, rightFirmware, line, func(m *Manifest) (any, bool) {
 			i := slices.IndexFunc(m.SPDM, func(o spdm.Reference) bool { return o.ID == r.ID })
@@ -370,7 +370,7 @@ func (c *combiner) devices(t *Trusted, use []*Trusted) {
 }
 
 func (c *combiner) endorsements(t *Trusted, use []*Trusted) {
-	for _, e := range t.Manifest().Endorsements {
+	for _, e := range t.manifest.Endorsements {
 		line := "endorsement:" + e.Kind
 		own := c.owner(use, rightEndorsements, line, func(m *Manifest) (any, bool) {
 			var all []attest.Endorsement

@@ -93,21 +93,7 @@ func (t *Trusted) Signers() []string {
 // may be used. Signatures are checked over the exact bytes before these are
 // parsed. A nil trust trusts nobody.
 func Open(raw []byte, trust *Trust, now time.Time) (*Trusted, Report) {
-	if trust == nil {
-		trust = &Trust{}
-	}
-	o := &opener{trust: trust, now: now, payloadType: payloadType, subject: "manifest", report: Report{SHA256: hexSum(raw), Status: StatusUntrusted}}
-	t := o.open(raw)
-	o.tellNotes()
-	if o.fatal {
-		t = nil
-	}
-	if t != nil {
-		o.report.Status, o.report.Signers = StatusTrusted, t.Signers()
-		o.report.Findings = append(o.report.Findings, Lint(t.manifest)...)
-	}
-	o.report.Findings = finding.Sort(o.report.Findings)
-	return t, o.report
+	return Decode(raw).Open(trust, now)
 }
 
 type opener struct {
@@ -148,8 +134,8 @@ type candidate struct {
 
 func (c *candidate) voice() voice { return voice{c.path.certs, c.identity} }
 
-func (o *opener) open(raw []byte) *Trusted {
-	env, payload, ok := o.envelope(raw)
+func (o *opener) open(d *Decoded) *Trusted {
+	env, payload, ok := o.decoded(d)
 	if !ok {
 		return nil
 	}
@@ -162,12 +148,13 @@ func (o *opener) open(raw []byte) *Trusted {
 		o.refuseAll(cands)
 		return nil
 	}
-	st, err := decodeStatement(payload)
+	st, err := d.statement()
 	if err != nil {
 		o.refusePayload(err, payload)
 		return nil
 	}
-	m := &st.Predicate
+	own := st.Predicate // what the signers may not say is left out of this one
+	m := &own
 	o.report.ID, o.report.Version, o.subject = m.ID, m.Version, "manifest:"+m.ID
 	o.subjectHolds(st)
 	for _, c := range cands {
@@ -207,7 +194,10 @@ func (o *opener) trusted(m *Manifest, digest string, cands []*candidate) *Truste
 }
 
 // envelope decodes the outer document and applies its bounds.
-func (o *opener) envelope(raw []byte) (*envelope, []byte, bool) {
+func (o *opener) envelope(raw []byte) (*envelope, []byte, bool) { return o.decoded(Decode(raw)) }
+
+func (o *opener) decoded(d *Decoded) (*envelope, []byte, bool) {
+	raw := d.raw
 	if len(raw) > maxBytes {
 		o.refuse(problem{finding.InputLimit, fmt.Sprintf("at most %d bytes", maxBytes), fmt.Sprintf("%d bytes", len(raw)), "the manifest exceeds the limit"})
 		return nil, nil, false
@@ -216,12 +206,12 @@ func (o *opener) envelope(raw []byte) (*envelope, []byte, bool) {
 		o.noEnvelope(raw)
 		return nil, nil, false
 	}
-	env, payload, err := decodeEnvelope(raw)
-	if err != nil {
-		o.refusePayload(err, raw)
+	e := d.envelope()
+	if e.err != nil {
+		o.refusePayload(e.err, raw)
 		return nil, nil, false
 	}
-	switch {
+	switch env := e.env; {
 	case len(env.Signatures) == 0:
 		o.refuse(problem{finding.ManifestUnsigned, "a signature", "none", "the envelope carries no signature"})
 	case len(env.Signatures) > maxSignatures:
@@ -229,7 +219,7 @@ func (o *opener) envelope(raw []byte) (*envelope, []byte, bool) {
 	case env.PayloadType != o.payloadType:
 		o.refuse(problem{finding.ManifestType, o.payloadType, env.PayloadType, "the envelope's payload is of another type"})
 	default:
-		return env, payload, true
+		return env, e.payload, true
 	}
 	return nil, nil, false
 }
@@ -492,8 +482,8 @@ func (o *opener) narrow(t *Trusted, keys [][]*candidate) {
 		dropped[right]++
 		return false
 	}
-	m.Components = slices.DeleteFunc(m.Components, func(c bom.Reference) bool { return !keep(string(c.Class)) })
-	m.Boot = slices.DeleteFunc(m.Boot, func(r attest.Reference) bool { return !keep(bootRight(r.PCR)) })
+	m.Components = slices.DeleteFunc(slices.Clone(m.Components), func(c bom.Reference) bool { return !keep(string(c.Class)) })
+	m.Boot = slices.DeleteFunc(slices.Clone(m.Boot), func(r attest.Reference) bool { return !keep(bootRight(r.PCR)) })
 	if len(m.Firmware) > 0 && !keep(rightFirmware) {
 		m.Firmware = nil
 	}
@@ -503,6 +493,7 @@ func (o *opener) narrow(t *Trusted, keys [][]*candidate) {
 	if len(m.Endorsements) > 0 && !keep(rightEndorsements) {
 		m.Endorsements = nil
 	}
+	m.Classes = maps.Clone(m.Classes)
 	for c := range m.Classes {
 		if !keep(string(c)) {
 			delete(m.Classes, c)

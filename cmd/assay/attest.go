@@ -273,7 +273,7 @@ func tpmMakers(paths []string) (roots, intermediates []*ekcert.Certificate, err 
 		return nil, nil, err
 	}
 	intermediates, err = parse("built-in certificate", below)
-	return append(roots, more...), intermediates, err
+	return append(more, roots...), intermediates, err // in the order of an appraisal that reads them itself
 }
 
 func printAttestCheck(env *environment, out *outputOptions, a *attest.Appraisal) error {

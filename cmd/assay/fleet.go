@@ -46,8 +46,9 @@ type serveOptions struct {
 	trust, ekRoots            []string
 	cert, key                 string
 	selfSigned                bool
-	interval, grace           time.Duration
-	workers                   int
+	interval, grace, timeout  time.Duration
+	workers, queue            int
+	enrolments                int64
 	policy, controllers       string
 	signingKey                string
 }
@@ -82,10 +83,13 @@ On an empty store the first start makes an account "admin" and prints its passwo
 	fs.BoolVar(&opt.selfSigned, "tls", false, "use a key that is made and kept in --data")
 	fs.DurationVar(&opt.interval, "interval", 24*time.Hour, "time between two audits of a machine")
 	fs.DurationVar(&opt.grace, "grace", 0, "how late a machine may be before it is stale; default a quarter of the interval")
+	fs.DurationVar(&opt.timeout, "timeout", 0, "time to judge one bundle, default six minutes; what a worker had in hand when it died is done by another one after twice that")
 	fs.IntVar(&opt.workers, "workers", 0, "bundles judged at the same time; default one for each processor")
 	fs.StringVar(&opt.policy, "policy", "default", "default, strict or inventory: for machines that no signed policy is for")
 	fs.StringVar(&opt.controllers, "controllers", "", "file with names and passwords of management controllers, for machines without an agent")
 	fs.StringVar(&opt.signingKey, "signing-key", "", "key that signs results and checkpoints (default: made and kept in --data)")
+	fs.IntVar(&opt.queue, "queue", 0, "bundles that wait, from which on none is taken in; default 50000")
+	fs.Int64Var(&opt.enrolments, "enrolments", 0, "machines that one token may enrol in a day; default 5000")
 	addTrustFlag(fs, &opt.trust)
 	fs.StringArrayVar(&opt.ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
 	return cmd
@@ -129,7 +133,7 @@ func (o *serveOptions) run(env *environment) error {
 
 // open opens the store and makes the server of it.
 func (o *serveOptions) open(ctx context.Context) (*server.Server, func(), error) {
-	cfg := server.Config{Interval: o.interval, Grace: o.grace, Decoders: unpack.Decoders()}
+	cfg := server.Config{Interval: o.interval, Grace: o.grace, Timeout: o.timeout, MaxQueue: o.queue, Enrolments: o.enrolments, Decoders: unpack.Decoders()}
 	var err error
 	if cfg.EKRoots, cfg.EKBelow, err = tpmMakers(o.ekRoots); err != nil {
 		return nil, nil, err

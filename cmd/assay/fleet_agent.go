@@ -262,10 +262,14 @@ func (a *agent) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		fmt.Fprintf(a.env.stderr, "assay: %v; again in %s\n", err, pause)
+		wait := pause
+		if p := (*client.Problem)(nil); errors.As(err, &p) {
+			wait = max(wait, p.Retry)
+		}
+		fmt.Fprintf(a.env.stderr, "assay: %v; again in %s\n", err, wait)
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause + rand.N(pause)):
+		case <-time.After(wait + rand.N(wait)): // not all machines at the same time
 		}
 		pause = min(2*pause, 10*time.Minute)
 	}

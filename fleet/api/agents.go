@@ -67,7 +67,7 @@ func (a *API) agents(h huma.API) {
 			return &body[Enrolled]{Enrolled{host.ID, host.Name, host.Interval.String()}}, nil
 		})
 	huma.Register(h, huma.Operation{OperationID: "next", Method: http.MethodGet, Path: "/v1/hosts/{id}/audit", Summary: "Ask whether evidence is due, and wait for it", Security: bearer, Tags: []string{"agents"}}, a.next)
-	huma.Register(h, huma.Operation{OperationID: "send", Method: http.MethodPost, Path: "/v1/hosts/{id}/evidence", Summary: "Send a bundle", Security: bearer, MaxBodyBytes: MaxEvidence, SkipValidateBody: true, BodyReadTimeout: 10 * time.Minute, DefaultStatus: http.StatusAccepted, Tags: []string{"agents"}},
+	huma.Register(h, huma.Operation{OperationID: sending, Method: http.MethodPost, Path: "/v1/hosts/{id}/evidence", Summary: "Send a bundle", Security: bearer, MaxBodyBytes: MaxEvidence, SkipValidateBody: true, BodyReadTimeout: 10 * time.Minute, DefaultStatus: http.StatusAccepted, Tags: []string{"agents"}},
 		func(ctx context.Context, in *struct {
 			ID      string `path:"id" maxLength:"64"`
 			Nonce   string `query:"nonce" required:"true" maxLength:"128"`
@@ -113,6 +113,9 @@ func (a *API) next(ctx context.Context, in *struct {
 			return nil, problem(err)
 		}
 		if !h.NextDue.After(a.server.Now()) {
+			if err := a.server.Room(ctx); err != nil {
+				return nil, problem(err)
+			}
 			c, err := a.server.Nonce(ctx, in.ID)
 			if err != nil {
 				return nil, problem(err)

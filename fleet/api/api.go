@@ -7,15 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-	"golang.org/x/time/rate"
 
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/server"
@@ -26,6 +27,7 @@ type API struct {
 	server *server.Server
 	limits *limits
 	logins *limits
+	bytes  *bytesLimits
 	wake   *wake
 }
 
@@ -34,7 +36,7 @@ const MaxEvidence = 256 << 20
 
 // New registers the API on a mux.
 func New(mux *http.ServeMux, s *server.Server, version string) *API {
-	a := &API{server: s, limits: newLimits(perSecond, burst), logins: newLimits(loginsPerSecond, loginBurst), wake: &wake{waiting: map[string][]chan struct{}{}}}
+	a := &API{server: s, limits: newLimits(perSecond, burst), logins: newLimits(loginsPerSecond, loginBurst), bytes: newBytesLimits(), wake: &wake{waiting: map[string][]chan struct{}{}}}
 	cfg := huma.DefaultConfig("Assay fleet", version)
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "/v1/openapi", "", "/v1/schemas"
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
@@ -100,6 +102,10 @@ func (a *API) authenticate(h huma.API) func(huma.Context, func(huma.Context)) {
 		case !a.limits.allow("who:" + w.Name):
 			c.SetHeader("Retry-After", "1")
 			_ = huma.WriteErr(h, c, http.StatusTooManyRequests, "too many requests of one name")
+		case c.Operation().OperationID == sending:
+			a.bytes.pass(h, c, w.Name, func() {
+				next(huma.WithValue(huma.WithValue(c, addressKey{}, remote(c.RemoteAddr())), whoKey{}, *w))
+			})
 		default:
 			next(huma.WithValue(huma.WithValue(c, addressKey{}, remote(c.RemoteAddr())), whoKey{}, *w))
 		}
@@ -146,51 +152,20 @@ func problem(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &r):
-		return huma.NewError(map[server.Status]int{
+		out := error(huma.NewError(map[server.Status]int{
 			server.Invalid: http.StatusUnprocessableEntity, server.Forbidden: http.StatusForbidden, server.Unknown: http.StatusNotFound, server.Conflict: http.StatusConflict,
-		}[r.Status], r.Reason)
+			server.TooMany: http.StatusTooManyRequests, server.Busy: http.StatusServiceUnavailable,
+		}[r.Status], r.Reason))
+		if r.Retry > 0 {
+			out = huma.ErrorWithHeaders(out, http.Header{"Retry-After": {strconv.Itoa(int(math.Ceil(r.Retry.Seconds())))}})
+		}
+		return out
 	case errors.Is(err, fleet.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return huma.Error404NotFound("not known here")
 	case errors.Is(err, server.ErrUnknown):
 		return huma.Error401Unauthorized("the name or the password is not known here")
 	}
 	return huma.Error500InternalServerError("the server could not do it; its log says why")
-}
-
-// limits are quotas by name and by address (H15).
-type limits struct {
-	rate  rate.Limit
-	burst int
-
-	mu sync.Mutex
-	of map[string]*rate.Limiter
-}
-
-const (
-	perSecond = 50
-	burst     = 200
-
-	// A password takes long to check, and guessing should take longer.
-	loginsPerSecond = 0.5
-	loginBurst      = 20
-
-	remember = 100_000
-)
-
-func newLimits(each rate.Limit, burst int) *limits {
-	return &limits{rate: each, burst: burst, of: map[string]*rate.Limiter{}}
-}
-
-func (l *limits) allow(who string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.of) > remember {
-		clear(l.of)
-	}
-	if l.of[who] == nil {
-		l.of[who] = rate.NewLimiter(l.rate, l.burst)
-	}
-	return l.of[who].Allow()
 }
 
 // wake tells agents that wait for an audit to come at once.

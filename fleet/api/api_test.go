@@ -217,8 +217,8 @@ func TestEvidenceIsWhatWasAskedFor(t *testing.T) {
 	}
 	require.Equal(t, http.StatusConflict, send("00ff", zip), "nobody asked")
 	require.Equal(t, http.StatusUnprocessableEntity, send("nothing", zip))
-	require.Equal(t, http.StatusUnprocessableEntity, send("00ff", []byte("no zip")))
-	require.Equal(t, http.StatusRequestEntityTooLarge, send("00ff", io.LimitReader(zeros{}, MaxEvidence+1)))
+	require.Equal(t, http.StatusConflict, send("00ff", []byte("no zip")), "what nobody asked for is not looked at")
+	require.Equal(t, http.StatusLengthRequired, send("00ff", io.LimitReader(zeros{}, MaxEvidence+1)))
 
 	require.Equal(t, http.StatusOK, s.ask(s.people["otto"], http.MethodPost, "/v1/hosts/h1/audit", nil, nil))
 	var n Next

@@ -126,7 +126,8 @@ func (d *Directory) Get(_ context.Context, digest string) ([]byte, error) {
 	return data, nil
 }
 
-// Sweep removes old files that are not wanted.
+// Sweep removes old files that are not wanted. One that is stored again meanwhile
+// stays: it is put aside first, and looked at once more.
 func (d *Directory) Sweep(ctx context.Context, before time.Time, keep func(string) bool) (removed int, err error) {
 	err = filepath.WalkDir(d.root, func(p string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -135,16 +136,59 @@ func (d *Directory) Sweep(ctx context.Context, before time.Time, keep func(strin
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if strings.HasSuffix(e.Name(), aside) {
+			return d.putBack(p) // a sweep that was killed left it
+		}
 		name, ok := strings.CutSuffix(e.Name(), ".zst")
 		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // another process sweeps too
+		}
 		if err != nil || !ok || !info.ModTime().Before(before) || keep(name) {
 			return err
 		}
-		removed++
-		return os.Remove(p)
+		gone, err := d.remove(p, before)
+		if gone {
+			removed++
+		}
+		return err
 	})
 	if err != nil {
 		return removed, fmt.Errorf("blobs: %w", err)
 	}
 	return removed, nil
+}
+
+// aside ends the name of a file that is about to be removed.
+const aside = ".aside"
+
+// remove removes a file unless it became young since it was looked at.
+func (d *Directory) remove(p string, before time.Time) (gone bool, err error) {
+	if err := os.Rename(p, p+aside); err != nil {
+		return false, ignore(err)
+	}
+	info, err := os.Stat(p + aside)
+	if err != nil {
+		return false, ignore(err)
+	}
+	if !info.ModTime().Before(before) {
+		return false, d.putBack(p + aside)
+	}
+	return true, ignore(os.Remove(p + aside))
+}
+
+// putBack gives a file its name back, unless somebody has stored the bytes anew.
+func (d *Directory) putBack(p string) error {
+	if err := os.Link(p, strings.TrimSuffix(p, aside)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return ignore(err)
+	}
+	return ignore(os.Remove(p))
+}
+
+// ignore passes over what another process did in the meantime.
+func ignore(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }

@@ -81,3 +81,29 @@ func TestSweep(t *testing.T) {
 		require.NoError(t, err)
 	}
 }
+
+// What is stored again between the look at a file and its removal stays.
+func TestSweepBesidePut(t *testing.T) {
+	d, ctx := directory(t), context.Background()
+	digest, err := d.Put(ctx, []byte("stored again"))
+	require.NoError(t, err)
+	p, err := d.path(digest)
+	require.NoError(t, err)
+	past := time.Now().Add(-48 * time.Hour)
+	require.NoError(t, os.Chtimes(p, past, past))
+	n, err := d.Sweep(ctx, time.Now().Add(-24*time.Hour), func(string) bool {
+		_, err := d.Put(ctx, []byte("stored again"))
+		require.NoError(t, err)
+		return false
+	})
+	require.NoError(t, err)
+	require.Zero(t, n)
+	_, err = d.Get(ctx, digest)
+	require.NoError(t, err)
+
+	require.NoError(t, os.Rename(p, p+aside)) // a sweep that was killed half way
+	_, err = d.Sweep(ctx, past, func(string) bool { return false })
+	require.NoError(t, err)
+	_, err = d.Get(ctx, digest)
+	require.NoError(t, err)
+}

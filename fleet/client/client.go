@@ -80,8 +80,9 @@ func pinned(certs []*x509.Certificate, want []byte) error {
 
 // Problem is an answer of the server that says why not.
 type Problem struct {
-	Status int    `json:"status"`
-	Detail string `json:"detail"`
+	Status int           `json:"status"`
+	Detail string        `json:"detail"`
+	Retry  time.Duration `json:"-"` // after which it may go better, as the server says; 0 when it does not
 }
 
 func (p *Problem) Error() string {
@@ -136,6 +137,7 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 		if strings.Contains(res.Header.Get("Content-Type"), "json") {
 			_ = json.Unmarshal(raw, p) // without one the status says it
 		}
+		p.Retry = retryAfter(res.Header)
 		return p
 	}
 	if out == nil {
@@ -145,6 +147,17 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 		return fmt.Errorf("the server's answer: %w", err)
 	}
 	return nil
+}
+
+// longestRetry bounds what a server can make a machine wait.
+const longestRetry = 24 * time.Hour
+
+func retryAfter(h http.Header) time.Duration {
+	n, err := strconv.Atoi(h.Get("Retry-After"))
+	if err != nil || n <= 0 {
+		return 0
+	}
+	return min(time.Duration(min(n, 1<<20))*time.Second, longestRetry)
 }
 
 // Enrol makes a machine known: answer has its TPM open the challenge.

@@ -38,6 +38,10 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if s.queue, err = queue.New(riverpgxv5.New(pool), s.update); err == nil {
 		err = s.migrate(ctx)
 	}
+	if err == nil {
+		now := time.Now()
+		err = s.Maintain(ctx, now, time.Time{}) // none is old
+	}
 	if err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("postgres: %w", err)
@@ -76,7 +80,7 @@ func (s *Store) migrate(ctx context.Context) error {
 				return fmt.Errorf("migrate: %w", err)
 			}
 		}
-		return partitions(ctx, tx, time.Now())
+		return nil
 	})
 }
 
@@ -88,22 +92,9 @@ var results = []string{
 	`CREATE TABLE IF NOT EXISTS result (id TEXT NOT NULL, host TEXT NOT NULL, at BIGINT NOT NULL, changes INTEGER NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)`,
 	`CREATE TABLE IF NOT EXISTS result_other PARTITION OF result DEFAULT`,
 	`CREATE INDEX IF NOT EXISTS result_host ON result (host, at)`,
+	`CREATE INDEX IF NOT EXISTS result_at ON result (at, id)`,
 	`CREATE INDEX IF NOT EXISTS result_moved ON result (at) WHERE changes > 0`,
 	`CREATE TABLE IF NOT EXISTS judged (evidence TEXT PRIMARY KEY, result TEXT NOT NULL)`,
-}
-
-// partitions makes those of this month and of the next two.
-func partitions(ctx context.Context, tx pgx.Tx, now time.Time) error {
-	month := time.Date(now.UTC().Year(), now.UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
-	for range 3 {
-		next := month.AddDate(0, 1, 0)
-		q := fmt.Sprintf(`CREATE TABLE IF NOT EXISTS result_%s PARTITION OF result FOR VALUES FROM (%d) TO (%d)`, month.Format("2006_01"), month.UnixMicro(), next.UnixMicro())
-		if _, err := tx.Exec(ctx, q); err != nil {
-			return fmt.Errorf("partition: %w", err)
-		}
-		month = next
-	}
-	return nil
 }
 
 // Close lets go of the connections.
@@ -132,7 +123,11 @@ func (s *Store) update(ctx context.Context, f func(pgx.Tx, fleet.Tx) error) erro
 	for range tries {
 		err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			d := sqldb.Dialect{Lock: " FOR UPDATE", Claim: " FOR UPDATE SKIP LOCKED", Enqueue: func(ctx context.Context, jobs []fleet.Job) error { return s.queue.Enqueue(ctx, tx, jobs) }}
-			return f(tx, sqldb.NewSession(ctx, conn{tx}, d, true))
+			session := sqldb.NewSession(ctx, conn{tx}, d, true)
+			if err := f(tx, session); err != nil {
+				return err
+			}
+			return session.Flush()
 		})
 		if !again(err) {
 			return err
@@ -147,6 +142,9 @@ func again(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (e.Code == "40P01" || e.Code == "40001")
 }
+
+// Waiting is how many jobs wait for a worker.
+func (s *Store) Waiting(ctx context.Context) (int, error) { return s.queue.Waiting(ctx) }
 
 // Work runs jobs.
 func (s *Store) Work(ctx context.Context, w fleet.Workers) error { return s.queue.Work(ctx, w) }

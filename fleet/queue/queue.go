@@ -102,6 +102,19 @@ func options(j fleet.Job) *river.InsertOpts {
 	return o
 }
 
+// Waiting is how many jobs could run now and have no worker yet.
+func (q *Queue[T]) Waiting(ctx context.Context) (int, error) {
+	n, err := q.driver.GetExecutor().JobCountByState(ctx, &riverdriver.JobCountByStateParams{State: rivertype.JobStateAvailable})
+	if err != nil {
+		return 0, fmt.Errorf("queue: %w", err)
+	}
+	return n, nil
+}
+
+// Orphaned gives jobs free that were in hand when the one process that works on a
+// store ended. It is for stores that have no other process.
+const Orphaned = `UPDATE river_job SET state = 'available' WHERE state = 'running'`
+
 // Work runs jobs until the context ends, and lets running ones finish.
 func (q *Queue[T]) Work(ctx context.Context, w fleet.Workers) error {
 	c, err := river.NewClient(q.driver, q.config(w))
@@ -136,17 +149,19 @@ func (q *Queue[T]) config(w fleet.Workers) *river.Config {
 	c := &river.Config{
 		Logger: silent, Workers: river.NewWorkers(), Queues: map[string]river.QueueConfig{},
 		JobTimeout: orElse(w.Timeout, defaultTimeout), RescueStuckJobsAfter: orElse(w.Rescue, defaultRescue),
-		CompletedJobRetentionPeriod: time.Hour, FetchPollInterval: time.Second,
+		CompletedJobRetentionPeriod: time.Hour, FetchPollInterval: time.Second, FetchCooldown: 20 * time.Millisecond,
 	}
 	parallel := w.Parallel
 	if parallel <= 0 {
 		parallel = runtime.GOMAXPROCS(0)
 	}
-	c.Queues[river.QueueDefault] = river.QueueConfig{MaxWorkers: parallel}
+	c.Queues[river.QueueDefault] = river.QueueConfig{MaxWorkers: parallel * ahead}
 	for name, n := range w.Queues {
 		c.Queues[name] = river.QueueConfig{MaxWorkers: n}
 	}
+	turn := make(chan struct{}, parallel)
 	for kind, h := range w.Handlers {
+		h := inTurn(turn, h)
 		river.AddWorkerArgs(c.Workers, payload{kind: kind}, river.WorkFunc(func(ctx context.Context, j *river.Job[payload]) error {
 			return q.do(ctx, kind, h, w, j)
 		}))
@@ -157,6 +172,26 @@ func (q *Queue[T]) config(w fleet.Workers) *river.Config {
 		}, &river.PeriodicJobOpts{RunOnStart: true}))
 	}
 	return c
+}
+
+// ahead is how many jobs are fetched for each that runs: River fetches only so often.
+const ahead = 8
+
+// inTurn has so many handlers of the default queue run at the same time as turn has
+// room for. Other queues are short already, and wait for somebody else.
+func inTurn(turn chan struct{}, h fleet.Handler) fleet.Handler {
+	return func(ctx context.Context, j fleet.Job) (func(fleet.Tx) error, error) {
+		if j.Queue != river.QueueDefault {
+			return h(ctx, j)
+		}
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		defer func() { <-turn }()
+		return h(ctx, j)
+	}
 }
 
 // do runs one job. Its effects and its end are one transaction.

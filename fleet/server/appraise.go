@@ -40,8 +40,8 @@ func (s *Server) appraise(ctx context.Context, j fleet.Job) (func(fleet.Tx) erro
 	if err != nil {
 		return nil, err
 	}
-	if jd.evidence.Status != fleet.Accepted {
-		return nil, nil // it was judged before
+	if jd.result == nil {
+		return nil, nil
 	}
 	id, err := s.id("r-")
 	if err != nil {
@@ -52,9 +52,9 @@ func (s *Server) appraise(ctx context.Context, j fleet.Job) (func(fleet.Tx) erro
 
 func (s *Server) judge(ctx context.Context, digest string) (*judged, error) {
 	jd := &judged{}
-	h, c, err := s.references(ctx, jd, digest)
-	if err != nil {
-		return nil, err
+	h, c, err := s.begin(ctx, jd, digest)
+	if err != nil || jd.evidence.Status != fleet.Accepted {
+		return jd, err // it was judged before
 	}
 	b, err := s.Bundle(ctx, jd.evidence.Blob)
 	if err != nil {
@@ -65,9 +65,11 @@ func (s *Server) judge(ctx context.Context, digest string) (*judged, error) {
 		return nil, err
 	}
 	c.Evidence = b
-	c.Golden = slices.DeleteFunc(c.Golden, func(raw []byte) bool { return !about(raw, inv) })
 	if h.Mode == fleet.ByRedfish {
 		c.Inventory = inv
+	}
+	if err := s.Store.View(ctx, func(r fleet.Reader) error { return s.references(r, inv, h.Identity.Chassis, &c) }); err != nil {
+		return nil, err
 	}
 	if jd.result, err = assay.Verify(c); err != nil {
 		return nil, err
@@ -85,24 +87,15 @@ func (s *Server) judge(ctx context.Context, digest string) (*judged, error) {
 	return jd, nil
 }
 
-// references are what the evidence of a machine is held against.
-func (s *Server) references(ctx context.Context, jd *judged, digest string) (h *fleet.Host, c assay.Case, err error) {
-	c = assay.Case{Trust: s.Trust, EKRoots: s.EKDER, Decoders: s.Decoders}
+// begin finds whose evidence it is, and by which policy it is judged.
+func (s *Server) begin(ctx context.Context, jd *judged, digest string) (h *fleet.Host, c assay.Case, err error) {
+	c = assay.Case{Trust: s.Trust, EKRoots: s.EKDER, Makers: &assay.Makers{Roots: s.EKRoots, Below: s.EKBelow}, Decoders: s.Decoders}
 	err = s.Store.View(ctx, func(r fleet.Reader) (err error) {
 		if jd.evidence, err = r.Evidence(digest); err != nil {
 			return err
 		}
 		if h, err = r.Host(jd.evidence.Host); err != nil {
 			return err
-		}
-		for kind, to := range map[string]*[][]byte{"golden": &c.Golden, "known-bad": &c.KnownBad} {
-			docs, err := r.Documents(kind)
-			if err != nil {
-				return err
-			}
-			for _, d := range docs {
-				*to = append(*to, d.Raw)
-			}
 		}
 		c.Policy, err = s.policyOf(r, h, s.now())
 		return err
@@ -157,11 +150,7 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 		return err
 	}
 	now := s.now()
-	late, err := overtaken(tx, h, e)
-	if err != nil {
-		return err
-	}
-	if late { // a job that was tried again; what is known now is newer
+	if h.Judged.After(e.Received) { // a job that was tried again; what is known now is newer
 		e.Status = fleet.Appraised
 		r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, State: stateOf(jd.result.Verdict), Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob}
 		return errors.Join(s.seal(r, ""), tx.PutResult(r), tx.PutEvidence(e))
@@ -187,7 +176,7 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	if r.State != h.State {
 		h.State, h.Since = r.State, now
 	}
-	h.Result, h.Level, h.NextDue, h.AuditNow = id, r.Level, e.Received.Add(h.Interval), time.Time{}
+	h.Result, h.Judged, h.Level, h.NextDue, h.AuditNow = id, e.Received, r.Level, e.Received.Add(h.Interval), time.Time{}
 	if jd.result.Assurance.Quoted && jd.result.Assurance.KeyBound {
 		h.LastAttested = e.Received
 	}
@@ -224,22 +213,6 @@ func (s *Server) compare(tx fleet.Tx, h *fleet.Host, jd *judged, before []fleet.
 		return nil, err
 	}
 	return finding.Sort(sticky(before, slices.Concat(own, together, exchanged))), nil
-}
-
-// overtaken reports whether the machine was judged by evidence that came later.
-func overtaken(tx fleet.Tx, h *fleet.Host, e *fleet.Evidence) (bool, error) {
-	if h.Result == "" {
-		return false, nil
-	}
-	r, err := tx.Result(h.Result)
-	if err != nil {
-		return false, err
-	}
-	last, err := tx.Evidence(r.Evidence)
-	if err != nil {
-		return false, err
-	}
-	return last.Received.After(e.Received), nil
 }
 
 // worse lowers a state by what the fleet found. It never makes one better.

@@ -220,27 +220,54 @@ func (s *Server) account(ctx context.Context, name string) (a *fleet.Account, er
 	return a, nil
 }
 
-// sessionKey is one key for all processes, made by the first that needs it.
-func (s *Server) sessionKey(ctx context.Context) (key []byte, err error) {
+// sessionKey is one key for all processes, made by the first that needs it. It never
+// changes, so that each process asks for it once.
+func (s *Server) sessionKey(ctx context.Context) ([]byte, error) {
+	s.sessions.Lock()
+	defer s.sessions.Unlock()
+	if s.sessions.key != nil {
+		return s.sessions.key, nil
+	}
+	key, err := s.storedKey(ctx)
+	if errors.Is(err, fleet.ErrNotFound) {
+		key, err = s.newKey(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sessions: %w", err)
+	}
+	s.sessions.key = key
+	return key, nil
+}
+
+func (s *Server) storedKey(ctx context.Context) (key []byte, err error) {
+	err = s.Store.View(ctx, func(r fleet.Reader) error {
+		a, err := r.Account(cookieKey)
+		if err == nil {
+			key = a.Secret
+		}
+		return err
+	})
+	return key, err
+}
+
+// newKey makes a key, unless another process made one in the meantime.
+func (s *Server) newKey(ctx context.Context) (key []byte, err error) {
+	fresh := make([]byte, 32)
+	if _, err := io.ReadFull(s.Random, fresh); err != nil {
+		return nil, err
+	}
 	err = s.Store.Update(ctx, func(tx fleet.Tx) error {
 		a, err := tx.Account(cookieKey)
 		if err == nil {
 			key = a.Secret
-			return nil
 		}
 		if !errors.Is(err, fleet.ErrNotFound) {
 			return err
 		}
-		key = make([]byte, 32)
-		if _, err := io.ReadFull(s.Random, key); err != nil {
-			return err
-		}
+		key = fresh
 		return tx.PutAccount(&fleet.Account{Name: cookieKey, Secret: key, Created: s.now()})
 	})
-	if err != nil {
-		return nil, fmt.Errorf("sessions: %w", err)
-	}
-	return key, nil
+	return key, err
 }
 
 // FirstPassword makes the first account of an empty store, an approver with the

@@ -15,7 +15,7 @@ import (
 // fleetFindings are what only the fleet can see of a machine. Each costs what the
 // machine has, not what the fleet has.
 func (s *Server) fleetFindings(tx fleet.Tx, h *fleet.Host, jd *judged) ([]finding.Finding, error) {
-	out, err := duplicates(tx, h, append(hostFacts(h), jd.facts...))
+	out, err := duplicates(tx, h)
 	if err != nil {
 		return nil, err
 	}
@@ -38,9 +38,13 @@ func (s *Server) fleetFindings(tx fleet.Tx, h *fleet.Host, jd *judged) ([]findin
 }
 
 // duplicates finds numbers that another live machine has too (FL-001).
-func duplicates(tx fleet.Tx, h *fleet.Host, facts []fleet.Fact) ([]finding.Finding, error) {
+func duplicates(tx fleet.Tx, h *fleet.Host) ([]finding.Finding, error) {
+	shared, err := tx.Shared(h.ID)
+	if err != nil {
+		return nil, err
+	}
 	var out []finding.Finding
-	for _, f := range facts {
+	for _, f := range shared {
 		all, err := tx.Sharing(f.Kind, f.Value, 20)
 		if err != nil {
 			return nil, err
@@ -103,6 +107,13 @@ func oddities(r fleet.Reader, host, profile string) ([]cohort.Oddity, error) {
 	if profile == "" {
 		return nil, nil
 	}
+	p, err := r.Profile(profile)
+	if errors.Is(err, fleet.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil || p.Hosts < cohort.Least {
+		return nil, err
+	}
 	features, err := r.Features(profile)
 	if err != nil {
 		return nil, err
@@ -111,19 +122,11 @@ func oddities(r fleet.Reader, host, profile string) ([]cohort.Oddity, error) {
 	if err != nil {
 		return nil, err
 	}
-	ps, err := r.Profiles("", 10_000)
-	if err != nil {
-		return nil, err
-	}
-	i := slices.IndexFunc(ps, func(p fleet.Profile) bool { return p.ID == profile })
-	if i < 0 {
-		return nil, nil
-	}
 	counts := map[string]int{}
 	for _, f := range features {
 		counts[f.Key] = f.Hosts
 	}
-	return cohort.Odd(ps[i].Hosts, counts, has), nil
+	return cohort.Odd(p.Hosts, counts, has), nil
 }
 
 // moved compares with the first manifest that the machine passed (FL-007): small

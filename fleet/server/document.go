@@ -56,7 +56,7 @@ func (s *Server) read(d *fleet.Document, now time.Time) (*ticket.Ticket, error) 
 		if err != nil {
 			return nil, refuse(Forbidden, "%v", err)
 		}
-		d.Kind, d.Name, d.Version, d.Signers = string(t.Kind), t.Target(), t.IssuedAt.Unix(), signers
+		d.Kind, d.Name, d.Version, d.Signers, d.About = string(t.Kind), t.Target(), t.IssuedAt.Unix(), signers, t.Target()
 		return t, nil
 	}
 	if l, rep, err := knownbad.Open(d.Raw, s.Trust, now); err == nil && l != nil {
@@ -67,7 +67,7 @@ func (s *Server) read(d *fleet.Document, now time.Time) (*ticket.Ticket, error) 
 	if m == nil {
 		return nil, refuse(Forbidden, "not a document that somebody trusted signed: %s", reasons(rep.Findings))
 	}
-	d.Kind, d.Name, d.Version, d.Signers = "golden", rep.ID, rep.Version, rep.Signers
+	d.Kind, d.Name, d.Version, d.Signers, d.About = "golden", rep.ID, rep.Version, rep.Signers, about(m.Manifest().Environment)
 	return nil, nil
 }
 

@@ -40,6 +40,9 @@ type pending struct {
 // name of a token.
 func (s *Server) Begin(ctx context.Context, e Enrolment, by string) (id []byte, c *tpm.Challenge, err error) {
 	now := s.now()
+	if err := s.mayEnrol(ctx, by, now); err != nil {
+		return nil, nil, err
+	}
 	if err := tpm.Certified(e.EK, e.Certificates, s.EKRoots, s.EKBelow, now); err != nil {
 		return nil, nil, refuse(Forbidden, "%v; give the maker's certificates with --ek-roots when they are known to be good", err)
 	}
@@ -57,6 +60,9 @@ func (s *Server) Begin(ctx context.Context, e Enrolment, by string) (id []byte, 
 		return nil, nil, fmt.Errorf("enrolment: %w", err)
 	}
 	err = s.Store.Update(ctx, func(tx fleet.Tx) error {
+		if err := s.spendEnrolment(tx, by, now); err != nil {
+			return err
+		}
 		return tx.PutChallenge(fleet.Challenge{Nonce: id, Issued: now, Deadline: now.Add(s.Answer), Data: data})
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -52,14 +53,22 @@ func FuzzIntake(f *testing.F) {
 		sent, err := evidence.OpenZip(zip, "sent", s.Limits)
 		require.NoError(t, err)
 		require.Equal(t, files(sent), files(got))
+		for _, p := range files(sent) {
+			a, errA := sent.Read(p)
+			b, errB := got.Read(p)
+			require.NoError(t, errors.Join(errA, errB))
+			require.Equal(t, a, b, p)
+		}
 	})
 }
 
 // FuzzStored: a list of a bundle that somebody else wrote where evidence is stored.
 func FuzzStored(f *testing.F) {
 	s := bare(f)
-	f.Add([]byte(`{"host":"h1","nonce":"AA==","files":[{"path":"proc/uptime","sha256":"` + blob.Digest(nil) + `"}]}`))
-	f.Add([]byte(`{"files":[{"path":"../../etc/passwd","sha256":"../00"}]}`))
+	for _, l := range []string{`{"host":"h1","nonce":"AA==","packs":["` + blob.Digest(nil) + `"]}`, `{"packs":["../00"]}`, `{"cut":true}`} {
+		f.Add(pack([]file{{listName, []byte(l)}, {"proc/uptime", []byte("1.00")}, {"../../etc/passwd", nil}}))
+	}
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1})
 	_, err := s.Blobs.Put(context.Background(), nil)
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, list []byte) {

@@ -1,31 +1,14 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/auditlog"
-	"github.com/assay-hw/assay/fleet/blob"
 )
-
-// stored is a bundle in the blob store: its files by their digests. Its own digest
-// is what evidence is known by.
-type stored struct {
-	Host  string `json:"host"`
-	Nonce []byte `json:"nonce"`
-	Files []file `json:"files"` // by path
-}
-
-type file struct {
-	Path   string `json:"path"`
-	SHA256 string `json:"sha256"`
-}
 
 // Intake takes a bundle in that answers a challenge: it is safe when Intake
 // returns, and will be judged once. That the TPM signed the nonce is for the
@@ -34,15 +17,20 @@ type file struct {
 // is the address that it came from, "" when it is not known.
 func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte, from string) (*fleet.Evidence, error) {
 	now := s.now()
-	b, err := evidence.OpenZip(zip, "evidence", s.Limits)
-	if err != nil {
-		return nil, refuse(Invalid, "%v", err)
+	if err := s.Room(ctx); err != nil {
+		return nil, err
 	}
-	digest, err := s.keep(ctx, stored{Host: host, Nonce: nonce}, b)
+	e := &fleet.Evidence{Host: host, Received: now, From: from, Nonce: nonce, Size: int64(len(zip)), Status: fleet.Accepted}
+	asked, err := s.asked(ctx, host, nonce, now)
 	if err != nil {
 		return nil, err
 	}
-	e := &fleet.Evidence{Digest: digest, Host: host, Received: now, From: from, Nonce: nonce, Size: int64(len(zip)), Blob: digest, Status: fleet.Accepted}
+	if asked { // nothing is looked at, and nothing kept, that nobody asked for
+		if e.Digest, err = s.unpackZip(ctx, host, nonce, zip); err != nil {
+			return nil, err
+		}
+		e.Blob = e.Digest
+	}
 	var refused error
 	err = s.Store.Update(ctx, func(tx fleet.Tx) error {
 		refused = nil
@@ -62,19 +50,10 @@ func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte, fro
 		case now.After(c.Deadline):
 			refused = refuse(Conflict, "the answer came after the deadline; ask again")
 			return nil
+		case !asked:
+			return errors.New("evidence: the challenge appeared while it was answered")
 		}
-		h, err := tx.Host(host)
-		if err != nil {
-			return found("the machine", err)
-		}
-		h.LastSeen, h.NextDue, h.AuditNow, e.Asked = now, now.Add(h.Interval), time.Time{}, c.Issued
-		if err := tx.PutHost(h); err != nil {
-			return err
-		}
-		if err := tx.PutEvidence(e); err != nil {
-			return err
-		}
-		return tx.Enqueue(fleet.Job{Kind: fleet.Appraise, Key: digest})
+		return answered(tx, e, c)
 	})
 	if errors.Is(err, fleet.ErrExists) {
 		return nil, refuse(Conflict, "this evidence was taken in before")
@@ -88,57 +67,41 @@ func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte, fro
 	return e, nil
 }
 
-// keep stores what a bundle holds, and returns the digest of the list of it.
-func (s *Server) keep(ctx context.Context, list stored, b *evidence.Bundle) (string, error) {
-	for _, p := range files(b) {
-		data, err := b.Read(p)
-		if err != nil {
-			return "", fmt.Errorf("evidence: %s: %w", p, err)
-		}
-		digest, err := s.Blobs.Put(ctx, data)
-		if err != nil {
-			return "", fmt.Errorf("evidence: %s: %w", p, err)
-		}
-		list.Files = append(list.Files, file{p, digest})
-	}
-	raw, err := json.Marshal(list)
+// answered takes the evidence of a machine in, which is not asked again before its
+// time.
+func answered(tx fleet.Tx, e *fleet.Evidence, c *fleet.Challenge) error {
+	h, err := tx.Host(e.Host)
 	if err != nil {
-		return "", fmt.Errorf("evidence: %w", err)
+		return found("the machine", err)
 	}
-	return s.Blobs.Put(ctx, raw)
+	h.LastSeen, h.NextDue, h.AuditNow, e.Asked = e.Received, e.Received.Add(h.Interval), time.Time{}, c.Issued
+	if err := tx.PutHost(h); err != nil {
+		return err
+	}
+	if err := tx.PutEvidence(e); err != nil {
+		return err
+	}
+	return tx.Enqueue(fleet.Job{Kind: fleet.Appraise, Key: e.Digest})
 }
 
-// files are the paths of what a bundle holds, its index first.
-func files(b *evidence.Bundle) []string {
-	out := []string{}
-	if b.Sealed() {
-		out = append(out, evidence.IndexName)
-	}
-	for _, a := range b.Artifacts() {
-		if b.Has(a.Path) {
-			out = append(out, a.Path)
+// asked reports whether a challenge waits for this machine. The transaction that
+// takes it decides; until then nobody's bytes cost anything.
+func (s *Server) asked(ctx context.Context, host string, nonce []byte, now time.Time) (yes bool, err error) {
+	err = s.Store.View(ctx, func(r fleet.Reader) error {
+		c, err := r.Challenge(nonce)
+		if errors.Is(err, fleet.ErrNotFound) {
+			return nil
 		}
-	}
-	return out
+		yes = err == nil && c.Host == host && !now.After(c.Deadline)
+		return err
+	})
+	return yes, err
 }
 
-// Bundle reads evidence from the blob store.
-func (s *Server) Bundle(ctx context.Context, digest string) (*evidence.Bundle, error) {
-	raw, err := s.Blobs.Get(ctx, digest)
+func (s *Server) unpackZip(ctx context.Context, host string, nonce, zip []byte) (string, error) {
+	b, err := evidence.OpenZip(zip, "evidence", s.Limits)
 	if err != nil {
-		return nil, err
+		return "", refuse(Invalid, "%v", err)
 	}
-	var list stored
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&list); err != nil {
-		return nil, fmt.Errorf("evidence %s: %w: %w", digest, blob.ErrDamaged, err)
-	}
-	content := make(map[string][]byte, len(list.Files))
-	for _, f := range list.Files {
-		if content[f.Path], err = s.Blobs.Get(ctx, f.SHA256); err != nil {
-			return nil, fmt.Errorf("evidence %s: %s: %w", digest, f.Path, err)
-		}
-	}
-	return evidence.FromFiles(content, "evidence "+digest[:12], s.Limits)
+	return s.keep(ctx, host, nonce, b)
 }

@@ -181,7 +181,7 @@ func (s *Server) collect(ctx context.Context, j fleet.Job) (func(fleet.Tx) error
 	if _, err := io.ReadFull(s.Random, once); err != nil {
 		return nil, err
 	}
-	digest, err := s.keep(ctx, stored{Host: h.ID, Nonce: once}, b)
+	digest, err := s.keep(ctx, h.ID, once, b)
 	if err != nil {
 		return nil, err
 	}

@@ -8,18 +8,13 @@ import (
 	"time"
 
 	"github.com/assay-hw/assay"
-	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/auditlog"
 	"github.com/assay-hw/assay/fleet/ticket"
-	"github.com/assay-hw/assay/manifest"
 )
 
-const (
-	batch      = 200
-	keepResult = 400 * 24 * time.Hour
-)
+const batch = 200
 
 // schedule has controllers asked, and notices machines that did not come in time
 // (FL-005). It works in batches, each a transaction of its own.
@@ -90,13 +85,6 @@ func (s *Server) stand(tx fleet.Tx, h *fleet.Host, x finding.Finding, state flee
 	return errors.Join(tx.PutOpen(h.ID, kept), tx.PutHost(h))
 }
 
-func (s *Server) prune(context.Context, fleet.Job) (func(fleet.Tx) error, error) {
-	return func(tx fleet.Tx) error {
-		_, err := tx.Prune(s.now().Add(-keepResult))
-		return err
-	}, nil
-}
-
 // policyOf is what a machine is judged by: a policy that somebody with the right to
 // it signed, else the server's own. A signed policy that is there and does not
 // hold any more is an error, and never a weaker one.
@@ -135,20 +123,20 @@ func ownPolicy(h *fleet.Host, id string) (*assay.Policy, error) {
 
 // signedPolicy is the one for this machine, else for its kind, its site or all.
 func (s *Server) signedPolicy(r fleet.Reader, h *fleet.Host, now time.Time) (*assay.Policy, error) {
-	docs, err := r.Documents(string(ticket.Policy))
-	if err != nil {
-		return nil, err
-	}
 	targets := []string{"host:" + h.ID, "profile:" + h.Profile, "all"}
 	if h.Placed != "" { // where an agent says that it is does not choose its policy
 		targets = slices.Insert(targets, 2, "site:"+h.Site)
 	}
+	docs, err := s.library.all(r, string(ticket.Policy), targets...)
+	if err != nil {
+		return nil, err
+	}
 	for _, target := range targets {
 		for _, d := range docs {
-			if d.Name != target {
+			if d.name != target {
 				continue
 			}
-			t, _, err := ticket.Open(d.Raw, s.Trust, now)
+			t, _, err := ticket.Open(d.raw, s.Trust, now)
 			if err != nil {
 				return nil, fmt.Errorf("the policy for %s: %w", target, err)
 			}
@@ -159,24 +147,4 @@ func (s *Server) signedPolicy(r fleet.Reader, h *fleet.Host, now time.Time) (*as
 		}
 	}
 	return nil, nil
-}
-
-// about reports whether a manifest could be about a machine: by what the machine
-// says it is. One that is about another platform would only be refused by the
-// appraisal.
-func about(raw []byte, inv *bom.Inventory) bool {
-	m, err := manifest.ReadUntrusted(raw)
-	if err != nil {
-		return true // the appraisal says what is wrong with it
-	}
-	if m.Environment.Manufacturer == manifest.AnyPlatform {
-		return true
-	}
-	for i := range inv.Parts {
-		if p := &inv.Parts[i]; p.Class == bom.System {
-			serial := m.Environment.Serial
-			return (serial == "" || serial == p.Identity.Serial) && m.Environment.Model == p.Identity.Model
-		}
-	}
-	return true
 }

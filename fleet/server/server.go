@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/assay-hw/assay"
@@ -43,12 +44,26 @@ type Config struct {
 	Answer   time.Duration // time to answer a challenge; 0 is ten minutes
 	Grace    time.Duration // after which a machine that did not come is stale; 0 is a quarter of the interval
 
+	Enrolments int64 // that one name may begin in a day; 0 is 5,000
+	MaxQueue   int   // jobs that wait, from which on nothing is taken in; 0 is 50,000
+
+	Timeout time.Duration // of one job; 0 is six minutes, since a controller has five. What a process had in hand when it died is done by another one after twice that
+
 	Now    func() time.Time // nil is the clock
 	Random io.Reader        // nil is the system's
 }
 
 // Server serves one fleet.
-type Server struct{ Config }
+type Server struct {
+	Config
+	library  library
+	queue    backlog
+	full     full
+	sessions struct {
+		sync.Mutex
+		key []byte
+	}
+}
 
 // New completes a configuration.
 func New(c Config) *Server {
@@ -58,7 +73,7 @@ func New(c Config) *Server {
 	if c.Random == nil {
 		c.Random = rand.Reader
 	}
-	for d, other := range map[*time.Duration]time.Duration{&c.Interval: 24 * time.Hour, &c.Answer: 10 * time.Minute} {
+	for d, other := range map[*time.Duration]time.Duration{&c.Interval: 24 * time.Hour, &c.Answer: 10 * time.Minute, &c.Timeout: 6 * time.Minute} {
 		if *d <= 0 {
 			*d = other
 		}
@@ -69,7 +84,13 @@ func New(c Config) *Server {
 	if c.Grace <= 0 {
 		c.Grace = c.Interval / 4
 	}
-	return &Server{c}
+	if c.Enrolments <= 0 {
+		c.Enrolments = 5000
+	}
+	if c.MaxQueue <= 0 {
+		c.MaxQueue = 50_000
+	}
+	return &Server{Config: c}
 }
 
 // Refusal is why the server does not do what was asked. Its text may be shown to
@@ -77,6 +98,7 @@ func New(c Config) *Server {
 type Refusal struct {
 	Reason string
 	Status Status
+	Retry  time.Duration // after which it may go better, 0 when it will not
 }
 
 // Status is the kind of a refusal.
@@ -88,12 +110,14 @@ const (
 	Forbidden Status = "forbidden" // who asks may not
 	Unknown   Status = "unknown"   // of a machine or a challenge that is not known
 	Conflict  Status = "conflict"  // with what is known
+	TooMany   Status = "too many"  // of whoever asks
+	Busy      Status = "busy"      // for everybody
 )
 
 func (r *Refusal) Error() string { return r.Reason }
 
 func refuse(s Status, format string, args ...any) error {
-	return &Refusal{fmt.Sprintf(format, args...), s}
+	return &Refusal{Reason: fmt.Sprintf(format, args...), Status: s}
 }
 
 func (s *Server) now() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }
@@ -114,7 +138,8 @@ func (s *Server) Work(ctx context.Context, parallel int) error {
 		Handlers: map[fleet.Kind]fleet.Handler{fleet.Appraise: s.appraise, fleet.Schedule: s.schedule, fleet.Collect: s.collect, fleet.Prunes: s.prune},
 		GiveUp:   s.giveUp,
 		Queues:   map[string]int{controllerQueue: atOnce},
-		Timeout:  6 * time.Minute, // a controller has five
+		Timeout:  s.Timeout,
+		Rescue:   2 * s.Timeout,
 		Periodic: map[fleet.Kind]time.Duration{fleet.Schedule: 10 * time.Second, fleet.Prunes: time.Hour},
 	})
 }

@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -31,17 +32,40 @@ func (s *Session) facts(sql string, args ...any) ([]fleet.Fact, error) {
 	return out, nil
 }
 
-// PutFacts replaces the facts of a machine.
+// PutFacts replaces the facts of a machine. What did not change costs a read.
 func (s *Session) PutFacts(host string, facts []fleet.Fact) error {
-	if _, err := s.exec(`DELETE FROM fact WHERE host = $1`, host); err != nil {
-		return fmt.Errorf("facts of %s: %w", host, err)
+	old, err := s.Facts(host)
+	if err != nil {
+		return err
 	}
+	var gone, came [][]any
+	want := map[fleet.Fact]bool{}
 	for _, f := range facts {
-		if _, err := s.exec(`INSERT INTO fact (kind, value, host) VALUES ($1, $2, $3) ON CONFLICT (kind, value, host) DO NOTHING`, f.Kind, f.Value, host); err != nil {
-			return fmt.Errorf("facts of %s: %w", host, err)
+		f.Host = host
+		if !want[f] && !slices.Contains(old, f) {
+			came = append(came, []any{f.Kind, f.Value, host})
+		}
+		want[f] = true
+	}
+	for _, f := range old {
+		if !want[f] {
+			gone = append(gone, []any{f.Kind, f.Value, host})
 		}
 	}
+	err = s.many(`DELETE FROM fact WHERE (kind, value, host) IN (VALUES `, gone, `)`)
+	if err == nil {
+		err = s.many(`INSERT INTO fact (kind, value, host) VALUES `, came, ` ON CONFLICT (kind, value, host) DO NOTHING`)
+	}
+	if err != nil {
+		return fmt.Errorf("facts of %s: %w", host, err)
+	}
 	return nil
+}
+
+// Shared lists the facts of a machine that another one has too.
+func (s *Session) Shared(host string) ([]fleet.Fact, error) {
+	return s.facts(`SELECT kind, value, host FROM fact WHERE host = $1 AND EXISTS
+		(SELECT 1 FROM fact other WHERE other.kind = fact.kind AND other.value = fact.value AND other.host <> fact.host) ORDER BY kind, value`, host)
 }
 
 // Profiles lists a page of the kinds of machines.
@@ -61,6 +85,28 @@ func (s *Session) Profiles(after string, n int) ([]fleet.Profile, error) {
 	return out, nil
 }
 
+// Profile finds a kind of machines.
+func (s *Session) Profile(id string) (*fleet.Profile, error) {
+	var out *fleet.Profile
+	err := s.query(func(r Rows) error {
+		out = &fleet.Profile{ID: id}
+		var hosts int64
+		err := r.Scan(&out.Name, &hosts)
+		out.Hosts = int(hosts) + s.counts.profiles[id].hosts
+		return err
+	}, `SELECT name, hosts FROM profile WHERE id = $1`, id)
+	if n, ok := s.counts.profiles[id]; ok && out == nil && err == nil {
+		out = &fleet.Profile{ID: id, Name: n.name, Hosts: n.hosts}
+	}
+	if err == nil && out == nil {
+		err = fleet.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("profile %s: %w", id, err)
+	}
+	return out, nil
+}
+
 // Features lists what machines of a profile have, the rarest first.
 func (s *Session) Features(profile string) ([]fleet.Feature, error) {
 	out := []fleet.Feature{}
@@ -71,10 +117,12 @@ func (s *Session) Features(profile string) ([]fleet.Feature, error) {
 		f.Hosts = int(hosts)
 		out = append(out, f)
 		return err
-	}, `SELECT feature, hosts FROM feature WHERE profile = $1 AND hosts > 0 ORDER BY hosts, feature`, profile)
+	}, `SELECT feature, hosts FROM feature WHERE profile = $1 ORDER BY feature`, profile)
 	if err != nil {
 		return nil, fmt.Errorf("features of %s: %w", profile, err)
 	}
+	out = s.counts.on(profile, out)
+	slices.SortFunc(out, func(a, b fleet.Feature) int { return cmp.Or(cmp.Compare(a.Hosts, b.Hosts), cmp.Compare(a.Key, b.Key)) })
 	return out, nil
 }
 
@@ -97,80 +145,58 @@ func (s *Session) texts(sql string, args ...any) ([]string, error) {
 		return err
 	}, sql, args...)
 	if err != nil {
-		return nil, fmt.Errorf("features: %w", err)
+		return nil, fmt.Errorf("list: %w", err)
 	}
 	return out, nil
 }
 
 // PutFeatures replaces what a machine has, and keeps the counts of its profile,
-// and of the one that it leaves. What did not change costs a read. Counts are
-// touched in one order, so that two transactions do not wait for each other.
+// and of the one that it leaves. What did not change costs a read.
 func (s *Session) PutFeatures(host string, p fleet.Profile, keys []string) error {
-	before, err := s.profileOf(host)
-	if err != nil {
-		return err
-	}
-	old, err := s.HostFeatures(host)
+	before, old, err := s.had(host)
 	if err != nil {
 		return err
 	}
 	fresh := slices.Compact(slices.Sorted(slices.Values(keys)))
-	if before != "" && before != p.ID {
-		if err := s.recount(host, before, old, -1); err != nil {
-			return err
-		}
-		before, old = "", nil
+	if before != "" && (before != p.ID || len(fresh) == 0) {
+		s.counts.profile(before, "", -1)
 	}
-	if before == "" && len(fresh) > 0 {
-		if _, err := s.exec(`INSERT INTO profile (id, name, hosts) VALUES ($1, $2, 1) ON CONFLICT (id) DO UPDATE SET hosts = profile.hosts + 1, name = excluded.name`, p.ID, p.Name); err != nil {
-			return fmt.Errorf("profile %s: %w", p.ID, err)
-		}
+	if len(fresh) > 0 && before != p.ID {
+		s.counts.profile(p.ID, p.Name, +1)
 	}
-	var gone, came []string
+	var gone, came [][]any
 	for _, k := range old {
-		if _, ok := slices.BinarySearch(fresh, k); !ok {
-			gone = append(gone, k)
+		if _, ok := slices.BinarySearch(fresh, k); !ok || before != p.ID {
+			s.counts.feature(before, k, -1)
+			gone = append(gone, []any{host, k})
 		}
 	}
 	for _, k := range fresh {
-		if !slices.Contains(old, k) {
-			came = append(came, k)
+		if !slices.Contains(old, k) || before != p.ID {
+			s.counts.feature(p.ID, k, +1)
+			came = append(came, []any{p.ID, k, host})
 		}
 	}
-	if err := s.features(host, p.ID, gone, -1); err != nil {
-		return err
+	err = s.many(`DELETE FROM host_feature WHERE (host, feature) IN (VALUES `, gone, `)`)
+	if err == nil {
+		err = s.many(`INSERT INTO host_feature (profile, feature, host) VALUES `, came, ``)
 	}
-	return s.features(host, p.ID, came, +1)
-}
-
-func (s *Session) profileOf(host string) (profile string, err error) {
-	err = s.query(func(r Rows) error { return r.Scan(&profile) }, `SELECT profile FROM host_feature WHERE host = $1 LIMIT 1`, host)
 	if err != nil {
-		return "", fmt.Errorf("features of %s: %w", host, err)
-	}
-	return profile, nil
-}
-
-func (s *Session) recount(host, profile string, keys []string, by int) error {
-	if _, err := s.exec(`UPDATE profile SET hosts = hosts + $1 WHERE id = $2`, by, profile); err != nil {
-		return fmt.Errorf("profile %s: %w", profile, err)
-	}
-	return s.features(host, profile, keys, by)
-}
-
-func (s *Session) features(host, profile string, keys []string, by int) error {
-	for _, k := range keys {
-		sql := `INSERT INTO host_feature (profile, feature, host) VALUES ($1, $2, $3)`
-		if by < 0 {
-			sql = `DELETE FROM host_feature WHERE profile = $1 AND feature = $2 AND host = $3`
-		}
-		_, err := s.exec(sql, profile, k, host)
-		if err == nil {
-			_, err = s.exec(`INSERT INTO feature (profile, feature, hosts) VALUES ($1, $2, $3) ON CONFLICT (profile, feature) DO UPDATE SET hosts = feature.hosts + excluded.hosts`, profile, k, by)
-		}
-		if err != nil {
-			return fmt.Errorf("features of %s: %w", host, err)
-		}
+		return fmt.Errorf("features of %s: %w", host, err)
 	}
 	return nil
+}
+
+// had is the profile of a machine, and what it has.
+func (s *Session) had(host string) (profile string, features []string, err error) {
+	err = s.query(func(r Rows) error {
+		var f string
+		err := r.Scan(&profile, &f)
+		features = append(features, f)
+		return err
+	}, `SELECT profile, feature FROM host_feature WHERE host = $1`, host)
+	if err != nil {
+		return "", nil, fmt.Errorf("features of %s: %w", host, err)
+	}
+	return profile, features, nil
 }

@@ -16,6 +16,16 @@ func (s *Session) Documents(kind string) ([]fleet.Document, error) {
 	return s.documents(`SELECT doc, raw FROM document WHERE kind = $1 AND retired = 0 ORDER BY digest`, kind)
 }
 
+// InUse lists digests, in the order of Documents.
+func (s *Session) InUse(kind string, about ...string) ([]string, error) {
+	args, in := []any{kind, ""}, "$2"
+	for _, a := range about {
+		args = append(args, a)
+		in += fmt.Sprintf(", $%d", len(args))
+	}
+	return s.texts(`SELECT digest FROM document WHERE kind = $1 AND retired = 0 AND about IN (`+in+`) ORDER BY digest`, args...)
+}
+
 // Document finds one, whether it is in use or not.
 func (s *Session) Document(digest string) (*fleet.Document, error) {
 	ds, err := s.documents(`SELECT doc, raw FROM document WHERE digest = $1`, digest)
@@ -56,8 +66,8 @@ func (s *Session) PutDocument(d *fleet.Document) error {
 	}
 	doc, err := document(d)
 	if err == nil {
-		_, err = s.exec(`INSERT INTO document (digest, kind, retired, doc, raw) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO UPDATE SET retired = excluded.retired, doc = excluded.doc`,
-			d.Digest, d.Kind, micros(d.Retired), doc, d.Raw)
+		_, err = s.exec(`INSERT INTO document (digest, kind, retired, about, doc, raw) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (digest) DO UPDATE SET retired = excluded.retired, doc = excluded.doc`,
+			d.Digest, d.Kind, micros(d.Retired), d.About, doc, d.Raw)
 	}
 	if err != nil {
 		return fmt.Errorf("document %s: %w", d.Digest, err)

@@ -186,8 +186,17 @@ func (s *Session) PutChallenge(c fleet.Challenge) error {
 	return nil
 }
 
+// Challenge finds a nonce, and leaves it.
+func (s *Session) Challenge(nonce []byte) (*fleet.Challenge, error) {
+	return s.challenge(`SELECT host, issued, deadline, data FROM challenge WHERE nonce = $1`, nonce)
+}
+
 // TakeChallenge takes a nonce away, so that it is good once.
 func (s *Session) TakeChallenge(nonce []byte) (*fleet.Challenge, error) {
+	return s.challenge(`DELETE FROM challenge WHERE nonce = $1 RETURNING host, issued, deadline, data`, nonce)
+}
+
+func (s *Session) challenge(sql string, nonce []byte) (*fleet.Challenge, error) {
 	c := &fleet.Challenge{Nonce: nonce}
 	found := false
 	err := s.query(func(r Rows) error {
@@ -196,7 +205,7 @@ func (s *Session) TakeChallenge(nonce []byte) (*fleet.Challenge, error) {
 		err := r.Scan(&c.Host, &issued, &deadline, &c.Data)
 		c.Issued, c.Deadline = time.UnixMicro(issued).UTC(), time.UnixMicro(deadline).UTC()
 		return err
-	}, `DELETE FROM challenge WHERE nonce = $1 RETURNING host, issued, deadline, data`, nonce)
+	}, sql, nonce)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("challenge: %w", err)

@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -41,6 +40,11 @@ func (s *Session) PutEvidence(e *fleet.Evidence) error {
 		return fmt.Errorf("evidence %s: %w", e.Digest, err)
 	}
 	return nil
+}
+
+// EvidenceBefore lists evidence that came before a time.
+func (s *Session) EvidenceBefore(t time.Time, after string, n int) ([]fleet.Evidence, error) {
+	return list[fleet.Evidence](s, `SELECT doc FROM evidence WHERE received < $1 AND digest > $2 ORDER BY digest LIMIT $3`, micros(t), after, limit(n, 1000))
 }
 
 // Result finds a result.
@@ -136,39 +140,16 @@ func (s *Session) PutOpen(host string, open []fleet.Open) error {
 	if _, err := s.exec(`DELETE FROM finding WHERE host = $1`, host); err != nil {
 		return fmt.Errorf("findings of %s: %w", host, err)
 	}
+	var rows [][]any
 	for _, o := range open {
 		doc, err := document(o)
 		if err != nil {
 			return fmt.Errorf("findings of %s: %w", host, err)
 		}
-		_, err = s.exec(`INSERT INTO finding (host, fingerprint, code, rank, doc, subject, first_seen) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (host, fingerprint) DO NOTHING`,
-			host, o.Finding.Fingerprint, string(o.Finding.Code), slices.Index(severities, o.Finding.Severity), doc, o.Finding.Subject, micros(o.FirstSeen))
-		if err != nil {
-			return fmt.Errorf("findings of %s: %w", host, err)
-		}
+		rows = append(rows, []any{host, o.Finding.Fingerprint, string(o.Finding.Code), slices.Index(severities, o.Finding.Severity), doc, o.Finding.Subject, micros(o.FirstSeen)})
+	}
+	if err := s.many(`INSERT INTO finding (host, fingerprint, code, rank, doc, subject, first_seen) VALUES `, rows, ` ON CONFLICT (host, fingerprint) DO NOTHING`); err != nil {
+		return fmt.Errorf("findings of %s: %w", host, err)
 	}
 	return nil
-}
-
-// Prune removes results before a time, but never the last of a machine, and what
-// was only for them.
-func (s *Session) Prune(before time.Time) (int64, error) {
-	if !s.changes {
-		return 0, errors.New("prune: a view does not change anything")
-	}
-	at := micros(before)
-	n, err := s.exec(`DELETE FROM result WHERE at < $1 AND EXISTS (SELECT 1 FROM result newer WHERE newer.host = result.host AND newer.at > result.at)`, at)
-	if err != nil {
-		return 0, fmt.Errorf("prune: %w", err)
-	}
-	for _, sql := range []string{
-		`DELETE FROM judged WHERE NOT EXISTS (SELECT 1 FROM result WHERE result.id = judged.result) AND EXISTS (SELECT 1 FROM evidence WHERE evidence.digest = judged.evidence AND evidence.received < $1)`,
-		`DELETE FROM evidence WHERE received < $1 AND NOT EXISTS (SELECT 1 FROM judged WHERE judged.evidence = evidence.digest)`,
-		`DELETE FROM challenge WHERE deadline < $1`,
-	} {
-		if _, err := s.exec(sql, at); err != nil {
-			return n, fmt.Errorf("prune: %w", err)
-		}
-	}
-	return n, nil
 }

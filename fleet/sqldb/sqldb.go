@@ -45,11 +45,12 @@ type Session struct {
 	conn    Conn
 	dialect Dialect
 	changes bool
+	counts  counts
 }
 
 // NewSession reads, and changes when it may, in a transaction of the caller's.
 func NewSession(ctx context.Context, c Conn, d Dialect, changes bool) *Session {
-	return &Session{ctx, c, d, changes}
+	return &Session{ctx: ctx, conn: c, dialect: d, changes: changes}
 }
 
 // lock is for rows that the transaction reads in order to change them.

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
@@ -24,16 +26,20 @@ import (
 type Store struct {
 	write, read *sql.DB
 	queue       *queue.Queue[*sql.Tx]
+	unlock      func() error
 }
 
 // Open opens a file, makes it when it is not there, and brings its tables up to
-// date. Another process that has it open for writing makes it wait, then fail.
+// date. It is this process's alone until it is closed, or the process ends.
 func Open(ctx context.Context, path string) (*Store, error) {
 	s := &Store{}
 	var err error
+	if s.unlock, err = lock(path + ".lock"); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Dir(path), err)
+	}
 	// One writer: SQLite has no more, and waiting here is fairer than in the file.
 	if s.write, err = sql.Open("sqlite", source(path, "immediate")); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, errors.Join(err, s.Close()))
 	}
 	s.write.SetMaxOpenConns(1)
 	if s.read, err = sql.Open("sqlite", source(path, "deferred")); err != nil {
@@ -72,13 +78,20 @@ func (s *Store) migrate(ctx context.Context) error {
 			return fmt.Errorf("migrate: %w", err)
 		}
 	}
-	return s.queue.Migrate(ctx)
+	if err := s.queue.Migrate(ctx); err != nil {
+		return err
+	}
+	if _, err := s.write.ExecContext(ctx, queue.Orphaned); err != nil {
+		return fmt.Errorf("jobs of the process before: %w", err)
+	}
+	return nil
 }
 
 // results are the tables that PostgreSQL has in partitions.
 var results = []string{
 	`CREATE TABLE IF NOT EXISTS result (id TEXT NOT NULL, host TEXT NOT NULL, at BIGINT NOT NULL, changes INTEGER NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (id))`,
 	`CREATE INDEX IF NOT EXISTS result_host ON result (host, at)`,
+	`CREATE INDEX IF NOT EXISTS result_at ON result (at, id)`,
 	`CREATE INDEX IF NOT EXISTS result_moved ON result (at) WHERE changes > 0`,
 	`CREATE TABLE IF NOT EXISTS judged (evidence TEXT PRIMARY KEY, result TEXT NOT NULL)`,
 }
@@ -91,7 +104,15 @@ func (s *Store) Close() error {
 			errs = append(errs, db.Close())
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.unlock())...)
+}
+
+// Maintain has SQLite look at its indexes. There are no partitions.
+func (s *Store) Maintain(ctx context.Context, _, _ time.Time) error {
+	if _, err := s.write.ExecContext(ctx, "PRAGMA optimize"); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
 }
 
 // View reads from one consistent state.
@@ -116,7 +137,11 @@ func (s *Store) update(ctx context.Context, f func(*sql.Tx, fleet.Tx) error) err
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	d := sqldb.Dialect{Enqueue: func(ctx context.Context, jobs []fleet.Job) error { return s.queue.Enqueue(ctx, tx, jobs) }}
-	if err := f(tx, sqldb.NewSession(ctx, conn{tx}, d, true)); err != nil {
+	session := sqldb.NewSession(ctx, conn{tx}, d, true)
+	if err := f(tx, session); err != nil {
+		return err
+	}
+	if err := session.Flush(); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
@@ -124,6 +149,9 @@ func (s *Store) update(ctx context.Context, f func(*sql.Tx, fleet.Tx) error) err
 	}
 	return nil
 }
+
+// Waiting is how many jobs wait for a worker.
+func (s *Store) Waiting(ctx context.Context) (int, error) { return s.queue.Waiting(ctx) }
 
 // Work runs jobs.
 func (s *Store) Work(ctx context.Context, w fleet.Workers) error { return s.queue.Work(ctx, w) }

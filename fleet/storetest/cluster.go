@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -100,6 +101,9 @@ func (c *Cluster) URL(database string) string {
 	return fmt.Sprintf("postgres://assay@127.0.0.1:%d/%s?sslmode=disable", c.port, database)
 }
 
+// Address is where the server listens.
+func (c *Cluster) Address() string { return fmt.Sprintf("127.0.0.1:%d", c.port) }
+
 // Database makes an empty database, when it is not there, and names it.
 func (c *Cluster) Database(t testing.TB, name string) string {
 	t.Helper()
@@ -114,4 +118,47 @@ func (c *Cluster) Database(t testing.TB, name string) string {
 		require.NoError(t, err)
 	}
 	return c.URL(name)
+}
+
+// CPU is what the server and its children have used so far.
+func (c *Cluster) CPU(t testing.TB) time.Duration {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	require.NoError(t, err)
+	const ticks = 100 // a second, for whoever reads /proc
+	var sum int64
+	for _, f := range stats {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			continue // it ended
+		}
+		// After the name, which may hold anything: state, parent, group, ... (proc_pid_stat(5)).
+		_, rest, _ := strings.Cut(string(raw[strings.LastIndexByte(string(raw), ')')+1:]), " ")
+		v := strings.Fields(rest)
+		pid, first := filepath.Base(filepath.Dir(f)), strconv.Itoa(c.server.Process.Pid)
+		if len(v) < 15 || v[1] != first && pid != first {
+			continue
+		}
+		own := v[11:13]
+		if pid == first { // it adds up those that ended
+			own = v[11:15]
+		}
+		for _, x := range own {
+			n, err := strconv.ParseInt(x, 10, 64)
+			require.NoError(t, err)
+			sum += n
+		}
+	}
+	return time.Duration(sum) * time.Second / ticks
+}
+
+// Size is what a database takes on disk.
+func (c *Cluster) Size(t testing.TB, database string) (n int64) {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, c.URL("postgres"))
+	require.NoError(t, err)
+	defer conn.Close(ctx)
+	require.NoError(t, conn.QueryRow(ctx, `SELECT pg_database_size($1)`, database).Scan(&n))
+	return n
 }

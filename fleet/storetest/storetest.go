@@ -562,8 +562,11 @@ func prune(t *testing.T, s fleet.Store) {
 		})
 	}
 	var n int64
-	update(t, s, func(tx fleet.Tx) (err error) { n, err = tx.Prune(start.Add(100 * time.Hour)); return err })
-	require.EqualValues(t, 4, n, "the last result stays, however old it is")
+	update(t, s, func(tx fleet.Tx) (err error) {
+		n, err = tx.Prune(start.Add(101*time.Hour), start.Add(100*time.Hour), 1000)
+		return err
+	})
+	require.EqualValues(t, 4*3, n, "results, what says that they were judged, and evidence; the last stay, however old they are")
 	view(t, s, func(r fleet.Reader) error {
 		_, err := r.Evidence("h001-d4")
 		require.NoError(t, err)

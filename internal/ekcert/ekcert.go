@@ -57,6 +57,8 @@ type Certificate struct {
 	KeyID     []byte   // subject key identifier
 	Tolerated []string // what a strict reader would have refused
 
+	issuer, subject string // the names, folded
+
 	tbs       []byte
 	sigAlg    pkix.AlgorithmIdentifier
 	signature []byte
@@ -136,6 +138,7 @@ func Parse(nv []byte) (*Certificate, error) {
 	c := &Certificate{
 		DER: der, Issuer: t.Issuer.FullBytes, Subject: t.Subject.FullBytes, SPKI: t.SPKI.FullBytes, Tolerated: tolerated,
 		tbs: o.TBS.FullBytes, sigAlg: o.SigAlg, signature: o.Sig.RightAlign(), PathLen: -1,
+		issuer: x500.Folded(t.Issuer.FullBytes), subject: x500.Folded(t.Subject.FullBytes),
 	}
 	c.serial(t.Serial.Bytes)
 	c.validity(t.Validity.FullBytes)
@@ -455,7 +458,7 @@ func (s *search) extend(path []*Certificate) []*Certificate {
 	}
 	for i, set := range [][]*Certificate{s.roots, s.mids} {
 		for _, n := range set {
-			if !x500.Equal(last.Issuer, n.Subject) || i == 1 && !n.CA || contains(path, n) {
+			if last.issuer != n.subject || i == 1 && !n.CA || contains(path, n) {
 				continue
 			}
 			if s.left--; s.left < 0 {

@@ -5,7 +5,6 @@
 package strictjson
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,16 +61,16 @@ func Decode(b []byte, v any, opts ...Option) error {
 	if err := loneSurrogate(b); err != nil {
 		return err
 	}
-	c := checker{dec: json.NewDecoder(bytes.NewReader(b)), fields: map[reflect.Type]map[string]reflect.Type{}}
+	c := checker{tokens: tokensOf(b), fields: map[reflect.Type]map[string]reflect.Type{}}
 	for _, o := range opts {
 		c.unknownOK = c.unknownOK || o == AllowUnknown
 	}
-	c.dec.UseNumber()
-	if err := c.value(reflect.TypeOf(v), "", 0); err != nil {
+	if err := c.value(reflect.TypeOf(v), 0); err != nil {
 		return err
 	}
-	if _, err := c.dec.Token(); !errors.Is(err, io.EOF) {
-		return c.fail("", "trailing data")
+	if _, err := c.tokens.Token(); !errors.Is(err, io.EOF) {
+		c.path = nil
+		return c.fail("trailing data")
 	}
 	if err := json.Unmarshal(b, v); err != nil {
 		at := int64(0)
@@ -84,55 +83,70 @@ func Decode(b []byte, v any, opts ...Option) error {
 }
 
 type checker struct {
-	dec       *json.Decoder
+	tokens    tokens
+	path      []step // to the value
 	unknownOK bool
 	fields    map[reflect.Type]map[string]reflect.Type
 }
 
-func (c *checker) fail(key, format string, args ...any) error {
-	return &Error{At: c.dec.InputOffset(), Key: strings.TrimPrefix(key, "."), Msg: fmt.Sprintf(format, args...)}
+// step is one part of a path: a key, or a place in an array.
+type step struct {
+	key string
+	at  int // -1 for a key
 }
 
-func (c *checker) token(key string) (json.Token, error) {
-	t, err := c.dec.Token()
+func (c *checker) fail(format string, args ...any) error {
+	var key strings.Builder
+	for _, s := range c.path {
+		if s.at < 0 {
+			key.WriteString("." + clip(s.key))
+		} else {
+			fmt.Fprintf(&key, "[%d]", s.at)
+		}
+	}
+	return &Error{At: c.tokens.InputOffset(), Key: strings.TrimPrefix(key.String(), "."), Msg: fmt.Sprintf(format, args...)}
+}
+
+func (c *checker) token() (json.Token, error) {
+	t, err := c.tokens.Token()
 	if err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, c.fail(key, "%v", err)
+		return nil, c.fail("%v", err)
 	}
 	return t, nil
 }
 
 // value walks one value along the target's type. t is nil where the target
 // leaves the shape open.
-func (c *checker) value(t reflect.Type, key string, depth int) error {
+func (c *checker) value(t reflect.Type, depth int) error {
 	if depth > MaxDepth {
-		return c.fail(key, "nested deeper than %d", MaxDepth)
+		return c.fail("nested deeper than %d", MaxDepth)
 	}
 	pointer := false
 	for t != nil && t.Kind() == reflect.Pointer {
 		t, pointer = t.Elem(), depth > 0
 	}
-	tok, err := c.token(key)
+	tok, err := c.token()
 	if err != nil {
 		return err
 	}
 	switch tok := tok.(type) {
 	case json.Delim:
 		if tok == '{' {
-			return c.object(t, key, depth)
+			return c.object(t, depth)
 		}
-		return c.array(t, key, depth)
+		return c.array(t, depth)
 	case string:
-		return c.text(tok, key)
+		return c.text(tok)
 	case json.Number:
 		if strings.ContainsAny(tok.String(), ".eE") || tok.String() == "-0" {
-			return c.fail(key, "number %s is not an integer", tok)
+			return c.fail("number %s is not an integer", tok)
 		}
 	case nil:
 		if t != nil && !nullable(t.Kind()) && !pointer {
-			return c.fail(key, "is null")
+			return c.fail("is null")
 		}
 	}
 	return nil
@@ -144,49 +158,79 @@ func nullable(k reflect.Kind) bool {
 	return k == reflect.Slice || k == reflect.Map || k == reflect.Interface
 }
 
-func (c *checker) object(t reflect.Type, key string, depth int) error {
+func (c *checker) object(t reflect.Type, depth int) error {
 	fields := c.fieldTypes(t)
-	names := map[string]string{} // in lower case, to the spelling that was read
-	for c.dec.More() {
-		tok, err := c.token(key)
+	isMap := t != nil && t.Kind() == reflect.Map
+	var seen names
+	for c.tokens.More() {
+		tok, err := c.token()
 		if err != nil {
 			return err
 		}
 		name, ok := tok.(string)
 		if !ok {
-			return c.fail(key, "object key is not a string")
+			return c.fail("object key is not a string")
 		}
 		if !ascii(name) {
-			return c.fail(key, "key %+q is not printable ASCII", clip(name))
+			return c.fail("key %+q is not printable ASCII", clip(name))
 		}
-		isMap := t != nil && t.Kind() == reflect.Map
 		folded := name
 		if !isMap {
 			folded = strings.ToLower(name)
 		}
-		if other, dup := names[folded]; dup {
+		if other, dup := seen.add(folded, name); dup {
 			if other == name {
-				return c.fail(key, "key %q stands twice", clip(name))
+				return c.fail("key %q stands twice", clip(name))
 			}
-			return c.fail(key, "keys %q and %q differ in case only", clip(other), clip(name))
+			return c.fail("keys %q and %q differ in case only", clip(other), clip(name))
 		}
-		names[folded] = name
-		next, err := c.field(t, fields, name, key)
+		next, err := c.field(t, fields, name)
 		if err != nil {
 			return err
 		}
-		if err := c.value(next, key+"."+clip(name), depth+1); err != nil {
+		c.path = append(c.path, step{name, -1})
+		if err := c.value(next, depth+1); err != nil {
 			return err
 		}
+		c.path = c.path[:len(c.path)-1]
 	}
-	_, err := c.token(key)
+	_, err := c.token()
 	return err
+}
+
+// names are the keys of an object, folded, to the spelling that was read. Few are
+// looked through, many are found.
+type names struct {
+	few  [][2]string
+	many map[string]string
+}
+
+const few = 16
+
+func (n *names) add(folded, name string) (other string, dup bool) {
+	if n.many != nil {
+		other, dup = n.many[folded]
+		n.many[folded] = name
+		return other, dup
+	}
+	for _, f := range n.few {
+		if f[0] == folded {
+			return f[1], true
+		}
+	}
+	if n.few = append(n.few, [2]string{folded, name}); len(n.few) > few {
+		n.many = map[string]string{}
+		for _, f := range n.few {
+			n.many[f[0]] = f[1]
+		}
+	}
+	return "", false
 }
 
 // field finds the type behind a key. A key that differs from a known one in
 // case only is refused even where unknown keys are welcome: encoding/json would
 // take it for the known one.
-func (c *checker) field(t reflect.Type, fields map[string]reflect.Type, name, key string) (reflect.Type, error) {
+func (c *checker) field(t reflect.Type, fields map[string]reflect.Type, name string) (reflect.Type, error) {
 	if t != nil && t.Kind() == reflect.Map {
 		return t.Elem(), nil
 	}
@@ -198,11 +242,11 @@ func (c *checker) field(t reflect.Type, fields map[string]reflect.Type, name, ke
 	}
 	for f := range fields {
 		if strings.EqualFold(f, name) {
-			return nil, c.fail(key, "key %q is spelled %q here", f, name)
+			return nil, c.fail("key %q is spelled %q here", f, name)
 		}
 	}
 	if !c.unknownOK {
-		return nil, c.fail(key, "unknown key %q", clip(name))
+		return nil, c.fail("unknown key %q", clip(name))
 	}
 	return nil, nil
 }
@@ -216,27 +260,32 @@ func (c *checker) fieldTypes(t reflect.Type) map[string]reflect.Type {
 	return m
 }
 
-func (c *checker) array(t reflect.Type, key string, depth int) error {
+func (c *checker) array(t reflect.Type, depth int) error {
 	var elem reflect.Type
 	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
 		elem = t.Elem()
 	}
-	for i := 0; c.dec.More(); i++ {
-		if err := c.value(elem, fmt.Sprintf("%s[%d]", key, i), depth+1); err != nil {
+	for i := 0; c.tokens.More(); i++ {
+		c.path = append(c.path, step{at: i})
+		if err := c.value(elem, depth+1); err != nil {
 			return err
 		}
+		c.path = c.path[:len(c.path)-1]
 	}
-	_, err := c.token(key)
+	_, err := c.token()
 	return err
 }
 
-func (c *checker) text(s, key string) error {
+func (c *checker) text(s string) error {
+	if ascii(s) {
+		return nil
+	}
 	if !norm.NFC.IsNormalString(s) {
-		return c.fail(key, "text %+q is not in Unicode normal form C", clip(s))
+		return c.fail("text %+q is not in Unicode normal form C", clip(s))
 	}
 	for _, r := range s {
 		if r < 0x20 && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 {
-			return c.fail(key, "text %+q holds a control character", clip(s))
+			return c.fail("text %+q holds a control character", clip(s))
 		}
 	}
 	return nil
@@ -274,8 +323,8 @@ func fieldTypes(t reflect.Type) map[string]reflect.Type {
 }
 
 func ascii(s string) bool {
-	for _, r := range s {
-		if r < 0x20 || r > 0x7e {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
 			return false
 		}
 	}

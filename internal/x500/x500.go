@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -156,6 +157,25 @@ func Equal(a, b []byte) bool {
 	}
 	o, err := Parse(b)
 	return err == nil && n.Equal(o)
+}
+
+// Folded is a text that two DER names share just when they are Equal, for whoever
+// looks one up among many.
+func Folded(der []byte) string {
+	n, err := Parse(der)
+	if err != nil {
+		return "\x00" + string(der)
+	}
+	var b strings.Builder
+	for _, set := range n.folded() {
+		for _, v := range set {
+			b.WriteString(strconv.Itoa(len(v)))
+			b.WriteByte(':')
+			b.WriteString(v)
+		}
+		b.WriteByte(';')
+	}
+	return b.String()
 }
 
 // Equal reports whether two names are one.
