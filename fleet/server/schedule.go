@@ -80,6 +80,7 @@ func (s *Server) stand(tx fleet.Tx, h *fleet.Host, x finding.Finding, state flee
 			kept[0].FirstSeen = o.FirstSeen
 		}
 	}
+	was := h.State
 	if h.State != state {
 		if _, err := tx.Append(auditlog.Entry{At: now, Actor: "server", Action: string(state), Subject: h.ID, Detail: string(x.Code) + ", last attested " + h.LastAttested.Format(time.RFC3339)}); err != nil {
 			return err
@@ -87,7 +88,7 @@ func (s *Server) stand(tx fleet.Tx, h *fleet.Host, x finding.Finding, state flee
 		h.State, h.Since = state, now
 	}
 	h.Findings, h.Worst = weigh(kept)
-	return errors.Join(tx.PutOpen(h.ID, kept), tx.PutHost(h))
+	return errors.Join(tx.PutOpen(h.ID, kept), tx.PutHost(h), s.tell(tx, was, h, kept, false))
 }
 
 func (s *Server) prune(context.Context, fleet.Job) (func(fleet.Tx) error, error) {
