@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -114,11 +115,10 @@ func batchesClose(t *testing.T, s fleet.Store) {
 	done := map[string]bool{} // batches, and whether somebody tells them
 	tell := func() {
 		mu.Lock()
-		var ids []string
-		for id, taken := range done {
-			if !taken {
-				ids, done[id] = append(ids, id), true
-			}
+		ids := slices.Collect(maps.Keys(done))
+		ids = slices.DeleteFunc(ids, func(id string) bool { return done[id] })
+		for _, id := range ids {
+			done[id] = true
 		}
 		mu.Unlock()
 		for _, id := range ids {
@@ -142,13 +142,7 @@ func batchesClose(t *testing.T, s fleet.Store) {
 		wg.Go(func() {
 			for i := range 15 {
 				subject := fmt.Sprintf("h%d-%d", w, i)
-				var batch string
-				err := s.Update(context.Background(), func(tx fleet.Tx) (err error) {
-					if batch, err = tx.Gather("mail", "fail", "b-"+subject, start, start.Add(time.Hour)); err != nil {
-						return err
-					}
-					return tx.PutWaiting(outbox.Entry{Sink: "mail", Subject: subject, Batch: batch, At: start, Doc: []byte(`{}`)})
-				})
+				batch, err := gathered(s, subject)
 				if err != nil {
 					t.Error(err)
 					return
@@ -167,6 +161,36 @@ func batchesClose(t *testing.T, s fleet.Store) {
 	slices.Sort(told)
 	require.Len(t, told, 60, "what came into a batch that was closed is not told")
 	require.Equal(t, told, slices.Compact(slices.Clone(told)), "told twice")
+}
+
+// gathered puts something about a subject into the batch that is open.
+func gathered(s fleet.Store, subject string) (batch string, err error) {
+	err = s.Update(context.Background(), func(tx fleet.Tx) (err error) {
+		if batch, err = tx.Gather("mail", "fail", "b-"+subject, start, start.Add(time.Hour)); err != nil {
+			return err
+		}
+		return tx.PutWaiting(outbox.Entry{Sink: "mail", Subject: subject, Batch: batch, At: start, Doc: []byte(`{}`)})
+	})
+	return batch, err
+}
+
+// endsInOrder has a process told to end while a job runs: the job is finished, and
+// what it does is kept.
+func endsInOrder(t *testing.T, s fleet.Store) {
+	update(t, s, func(tx fleet.Tx) error { return tx.Enqueue(fleet.Job{Kind: fleet.Appraise, Key: "x"}) })
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	require.NoError(t, s.Work(ctx, fleet.Workers{Handlers: map[fleet.Kind]fleet.Handler{fleet.Appraise: func(job context.Context, _ fleet.Job) (func(fleet.Tx) error, error) {
+		end()
+		if job.Err() != nil {
+			return nil, job.Err()
+		}
+		return func(tx fleet.Tx) error { return tx.PutHost(host(1)) }, nil
+	}}}))
+	require.Equal(t, "node-001", get(t, s, "h001").Name)
+	n, err := s.Jobs(context.Background())
+	require.NoError(t, err)
+	require.Empty(t, n, "nothing is left to do")
 }
 
 func jobsCounted(t *testing.T, s fleet.Store) {
