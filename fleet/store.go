@@ -8,6 +8,7 @@ import (
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet/auditlog"
+	"github.com/assay-hw/assay/fleet/outbox"
 )
 
 // ErrNotFound is wrapped where a store does not have what was asked for.
@@ -32,6 +33,9 @@ type Store interface {
 	// Maintain does what the database itself needs from time to time: partitions for
 	// the months that come, and without those whose results are all before a time.
 	Maintain(ctx context.Context, now, before time.Time) error
+	// Jobs counts what is not done yet by kind and status: "waiting", "running",
+	// "failed" (and will be tried again) and "given up".
+	Jobs(ctx context.Context) (map[Kind]map[string]int64, error)
 	Close() error
 }
 
@@ -77,6 +81,7 @@ type Reader interface {
 // Tx changes a store.
 type Tx interface {
 	Reader
+	outbox.Box             // what waits to be told, and what was
 	PutHost(h *Host) error // inserts, or replaces the one with this id
 	// Due claims machines whose time has come and which nobody else claimed, the
 	// longest overdue first, and sets their next time to until: who does not come
@@ -145,6 +150,8 @@ const (
 	Schedule Kind = "schedule" // periodic: who is due, who is late
 	Collect  Kind = "collect"  // Key: id of a machine without an agent
 	Prunes   Kind = "prune"    // periodic: what is older than it must be
+	Alert    Kind = "alert"    // Key: a batch of what waits to be told to a sink
+	Remind   Kind = "remind"   // periodic: what was told long ago and still stands
 )
 
 // Job is something to do later.
@@ -154,6 +161,7 @@ type Job struct {
 	Data  []byte // JSON, small
 	Queue string // "" is "default"
 	After time.Time
+	Tries int // how often it is tried at most; 0 is six, about a quarter of an hour
 }
 
 // Handler does a job. What it returns is run in the transaction that ends the

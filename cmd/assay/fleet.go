@@ -27,6 +27,7 @@ import (
 	"github.com/assay-hw/assay/fleet/auditlog"
 	"github.com/assay-hw/assay/fleet/blob"
 	"github.com/assay-hw/assay/fleet/controllers"
+	"github.com/assay-hw/assay/fleet/monitor"
 	"github.com/assay-hw/assay/fleet/postgres"
 	"github.com/assay-hw/assay/fleet/server"
 	"github.com/assay-hw/assay/fleet/sqlite"
@@ -37,7 +38,7 @@ func newFleetCommand(env *environment) *cobra.Command {
 		"  assay fleet serve --data /var/lib/assay --trust roots/\n  assay fleet enroll --server https://assay.example:8443 --token-file token --pin ...",
 		newFleetServeCommand(env), newFleetEnrollCommand(env), newFleetAgentCommand(env), newFleetAuditCommand(env), newFleetStatusCommand(env), newFleetOutliersCommand(env),
 		newFleetExportCommand(env), newFleetImportCommand(env), newFleetTicketCommand(env), newFleetDocumentsCommand(env), newFleetMachineCommand(env), newFleetExceptionCommand(env),
-		newFleetLogCommand(env), newFleetLoginCommand(env), newFleetPeopleCommand(env), newFleetTokenCommand(env))
+		newFleetLogCommand(env), newFleetLoginCommand(env), newFleetPeopleCommand(env), newFleetTokenCommand(env), newFleetAlertsCommand(env))
 }
 
 // serveOptions are the flags of fleet serve.
@@ -51,6 +52,10 @@ type serveOptions struct {
 	enrolments                int64
 	policy, controllers       string
 	signingKey                string
+	alerts, metrics           string
+	drain                     time.Duration
+
+	monitor *monitor.Monitor
 }
 
 func newFleetServeCommand(env *environment) *cobra.Command {
@@ -92,6 +97,9 @@ On an empty store the first start makes an account "admin" and prints its passwo
 	fs.Int64Var(&opt.enrolments, "enrolments", 0, "machines that one token may enrol in a day; default 5000")
 	addTrustFlag(fs, &opt.trust)
 	fs.StringArrayVar(&opt.ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
+	fs.StringVar(&opt.alerts, "alerts", "", "file that says who is told what moved (YAML); the same for all processes")
+	fs.StringVar(&opt.metrics, "metrics", "", "address to serve /metrics, /healthz and /readyz on without a password, such as 127.0.0.1:9440")
+	fs.DurationVar(&opt.drain, "drain", 2*time.Second, "time between saying that it is not ready and accepting nothing new, when it is told to end")
 	return cmd
 }
 
@@ -104,7 +112,7 @@ func (o *serveOptions) run(env *environment) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	s, closeStore, err := o.open(ctx)
+	s, closeStore, err := o.open(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -113,13 +121,17 @@ func (o *serveOptions) run(env *environment) error {
 		return &exitError{exitIO, err}
 	}
 	var wg sync.WaitGroup
-	errs := make(chan error, 2)
+	errs := make(chan error, 3)
 	if o.role != "api" {
 		wg.Go(func() { errs <- s.Work(ctx, o.workers); stop() })
 	}
 	if o.role == "api" || o.role == "all" {
 		wg.Go(func() { errs <- o.listenAndServe(ctx, env, s); stop() })
 	}
+	if o.metrics != "" {
+		wg.Go(func() { errs <- o.serveMetrics(ctx, env, o.monitor); stop() })
+	}
+	wg.Go(func() { <-ctx.Done(); o.monitor.Stop() })
 	wg.Wait()
 	close(errs)
 	for e := range errs {
@@ -132,7 +144,7 @@ func (o *serveOptions) run(env *environment) error {
 }
 
 // open opens the store and makes the server of it.
-func (o *serveOptions) open(ctx context.Context) (*server.Server, func(), error) {
+func (o *serveOptions) open(ctx context.Context, env *environment) (*server.Server, func(), error) {
 	cfg := server.Config{Interval: o.interval, Grace: o.grace, Timeout: o.timeout, MaxQueue: o.queue, Enrolments: o.enrolments, Decoders: unpack.Decoders()}
 	var err error
 	if cfg.EKRoots, cfg.EKBelow, err = tpmMakers(o.ekRoots); err != nil {
@@ -142,6 +154,9 @@ func (o *serveOptions) open(ctx context.Context) (*server.Server, func(), error)
 		return nil, nil, err
 	}
 	if cfg.Trust, err = loadTrust(o.trust); err != nil {
+		return nil, nil, err
+	}
+	if cfg.Alerts, err = openAlerts(env, o.alerts); err != nil {
 		return nil, nil, err
 	}
 	if err := os.MkdirAll(o.data, 0o700); err != nil {
@@ -159,6 +174,11 @@ func (o *serveOptions) open(ctx context.Context) (*server.Server, func(), error)
 	}
 	if err != nil {
 		return nil, nil, &exitError{exitIO, err}
+	}
+	o.monitor = monitor.New(cfg.Store, version, env.now)
+	cfg.Store = o.monitor.Store()
+	if cfg.Alerts != nil {
+		cfg.Alerts.Count = o.monitor.Alert
 	}
 	if err := o.more(&cfg); err != nil {
 		return nil, nil, err
@@ -265,21 +285,16 @@ func (o *serveOptions) listenAndServe(ctx context.Context, env *environment, s *
 		return fmt.Errorf("--listen %s: without TLS only this machine may ask; use --tls, or --tls-cert and --tls-key", o.listen)
 	}
 	mux := http.NewServeMux()
-	api.New(mux, s, version)
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return ctx }}
+	a := api.New(mux, s, version)
+	a.Ready = o.monitor.Ready
+	srv := &http.Server{Handler: o.monitor.Count(mux), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	fmt.Fprintf(env.stdout, "serving on %s://%s\n", scheme, l.Addr())
 	if pin != "" {
 		fmt.Fprintf(env.stdout, "pin for agents: %s\n", pin)
 	}
-	done := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
-		defer cancel()
-		done <- srv.Shutdown(last)
-	}()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return <-done
+	return serveUntil(ctx, srv, l, func() {
+		o.monitor.Stop()
+		time.Sleep(o.drain) // who sends requests here hears of it, and goes elsewhere
+		a.Drain()
+	})
 }

@@ -128,6 +128,8 @@ func (a *API) next(ctx context.Context, in *struct {
 		}
 		select {
 		case <-called:
+		case <-a.draining:
+			return &body[Next]{Next{Due: h.NextDue}}, nil
 		case <-time.After(max(left, 10*time.Millisecond)):
 		case <-ctx.Done():
 			return nil, ctx.Err()

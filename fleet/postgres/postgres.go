@@ -149,6 +149,25 @@ func (s *Store) Waiting(ctx context.Context) (int, error) { return s.queue.Waiti
 // Work runs jobs.
 func (s *Store) Work(ctx context.Context, w fleet.Workers) error { return s.queue.Work(ctx, w) }
 
+// Jobs counts what is not done yet.
+func (s *Store) Jobs(ctx context.Context) (map[fleet.Kind]map[string]int64, error) {
+	rows, err := s.pool.Query(ctx, queue.Counting)
+	if err != nil {
+		return nil, fmt.Errorf("jobs: %w", err)
+	}
+	defer rows.Close()
+	out := map[fleet.Kind]map[string]int64{}
+	for rows.Next() {
+		var kind, state string
+		var n int64
+		if err := rows.Scan(&kind, &state, &n); err != nil {
+			return nil, fmt.Errorf("jobs: %w", err)
+		}
+		queue.Count(out, kind, state, n)
+	}
+	return out, rows.Err()
+}
+
 // conn runs statements in a transaction.
 type conn struct{ tx pgx.Tx }
 

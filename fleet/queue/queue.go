@@ -96,6 +96,9 @@ func (q *Queue[T]) Enqueue(ctx context.Context, tx T, jobs []fleet.Job) error {
 
 func options(j fleet.Job) *river.InsertOpts {
 	o := &river.InsertOpts{Queue: j.Queue, ScheduledAt: j.After, MaxAttempts: attempts}
+	if j.Tries > 0 {
+		o.MaxAttempts = j.Tries
+	}
 	o.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
 		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateRetryable, rivertype.JobStateScheduled,
 	}}
@@ -114,6 +117,31 @@ func (q *Queue[T]) Waiting(ctx context.Context) (int, error) {
 // Orphaned gives jobs free that were in hand when the one process that works on a
 // store ended. It is for stores that have no other process.
 const Orphaned = `UPDATE river_job SET state = 'available' WHERE state = 'running'`
+
+// Counting is the query for how many jobs of a kind are in one of River's states.
+// Jobs that were done are left out: there are many, and an index finds the others.
+const Counting = `SELECT kind, state, count(*) FROM river_job WHERE state <> 'completed' GROUP BY kind, state`
+
+// Count adds jobs in a state of River's under what it means to a fleet.
+func Count(to map[fleet.Kind]map[string]int64, kind, state string, n int64) {
+	k := fleet.Kind(kind)
+	if to[k] == nil {
+		to[k] = map[string]int64{}
+	}
+	to[k][status(state)] += n
+}
+
+func status(state string) string {
+	switch rivertype.JobState(state) {
+	case rivertype.JobStateRunning:
+		return "running"
+	case rivertype.JobStateRetryable:
+		return "failed"
+	case rivertype.JobStateDiscarded, rivertype.JobStateCancelled:
+		return "given up"
+	}
+	return "waiting"
+}
 
 // Work runs jobs until the context ends, and lets running ones finish.
 func (q *Queue[T]) Work(ctx context.Context, w fleet.Workers) error {
@@ -199,7 +227,7 @@ func (q *Queue[T]) do(ctx context.Context, kind fleet.Kind, h fleet.Handler, w f
 	job := fleet.Job{Kind: kind, Key: j.Args.Key, Data: j.Args.Data, Queue: j.Queue}
 	effect, err := guarded(ctx, h, job)
 	if err != nil {
-		if j.Attempt < attempts || w.GiveUp == nil {
+		if j.Attempt < j.MaxAttempts || w.GiveUp == nil {
 			return err
 		}
 		effect = w.GiveUp(job, err)

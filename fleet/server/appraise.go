@@ -173,6 +173,7 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	if err := s.seal(r, h.Result); err != nil {
 		return err
 	}
+	was := h.State
 	if r.State != h.State {
 		h.State, h.Since = r.State, now
 	}
@@ -191,7 +192,7 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 		h.Golden = jd.goldens[0]
 	}
 	e.Status = fleet.Appraised
-	return errors.Join(tx.PutResult(r), tx.PutOpen(h.ID, open), tx.PutHost(h), tx.PutEvidence(e))
+	return errors.Join(tx.PutResult(r), tx.PutOpen(h.ID, open), tx.PutHost(h), tx.PutEvidence(e), s.tell(tx, was, h, open, true))
 }
 
 // compare keeps what a machine has, and holds it against what others have.
@@ -300,6 +301,9 @@ func (s *Server) giveUp(j fleet.Job, cause error) func(fleet.Tx) error {
 		if _, err := tx.Append(auditlog.Entry{At: now, Actor: "server", Action: "job given up", Subject: string(j.Kind) + " " + j.Key, Detail: cause.Error()}); err != nil {
 			return err
 		}
+		if j.Kind == fleet.Alert {
+			return s.Alerts.GaveUp(tx, j)
+		}
 		if j.Kind != fleet.Appraise {
 			return nil
 		}
@@ -314,11 +318,13 @@ func (s *Server) giveUp(j fleet.Job, cause error) func(fleet.Tx) error {
 		if err != nil {
 			return err
 		}
+		was := h.State
 		if h.State != fleet.Error {
 			h.State, h.Since = fleet.Error, now
 		}
 		e.Status, e.Reason = fleet.Refused, cause.Error()
 		h.NextDue = e.Received.Add(h.Interval)
-		return errors.Join(tx.PutHost(h), tx.PutEvidence(e))
+		open, err := tx.OpenFindings(fleet.FindingQuery{Host: h.ID})
+		return errors.Join(err, tx.PutHost(h), tx.PutEvidence(e), s.tell(tx, was, h, open, false))
 	}
 }

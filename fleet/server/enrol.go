@@ -120,6 +120,7 @@ func (s *Server) finish(tx fleet.Tx, c *fleet.Challenge, a *tpm.Answer) (h *flee
 			return h, nil, err
 		}
 		_, err = tx.Append(auditlog.Entry{At: now, Actor: p.By, Action: "enrolment refused", Subject: p.Enrolment.Name, Detail: string(finding.RebindAttempt) + ": " + conflict})
+		err = errors.Join(err, s.refusedIdentity(tx, p, identity, conflict))
 		return nil, refuse(Conflict, "%s: %s. A machine is bound anew by a signed ticket (assay fleet ticket rebind); if nobody changed it, look at who asks. The TPM that asks has the endorsement key %s.", finding.RebindAttempt, conflict, identity.EKSHA256), err
 	}
 	return s.create(tx, identity, p, now)

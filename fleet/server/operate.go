@@ -47,12 +47,12 @@ func (s *Server) Retire(ctx context.Context, by Who, host, reason string) error 
 		if err != nil {
 			return found("the machine", err)
 		}
-		now := s.now()
+		now, was := s.now(), h.State
 		h.State, h.Since = fleet.Retired, now
 		if _, err := tx.Append(auditlog.Entry{At: now, Actor: by.Name, Action: "retire", Subject: host, Detail: reason}); err != nil {
 			return err
 		}
-		return errors.Join(tx.PutHost(h), tx.PutOpen(host, nil), tx.PutFeatures(host, fleet.Profile{}, nil))
+		return errors.Join(tx.PutHost(h), tx.PutOpen(host, nil), tx.PutFeatures(host, fleet.Profile{}, nil), s.tell(tx, was, h, nil, true))
 	})
 }
 

@@ -75,6 +75,7 @@ func (s *Server) stand(tx fleet.Tx, h *fleet.Host, x finding.Finding, state flee
 			kept[0].FirstSeen = o.FirstSeen
 		}
 	}
+	was := h.State
 	if h.State != state {
 		if _, err := tx.Append(auditlog.Entry{At: now, Actor: "server", Action: string(state), Subject: h.ID, Detail: string(x.Code) + ", last attested " + h.LastAttested.Format(time.RFC3339)}); err != nil {
 			return err
@@ -82,7 +83,7 @@ func (s *Server) stand(tx fleet.Tx, h *fleet.Host, x finding.Finding, state flee
 		h.State, h.Since = state, now
 	}
 	h.Findings, h.Worst = weigh(kept)
-	return errors.Join(tx.PutOpen(h.ID, kept), tx.PutHost(h))
+	return errors.Join(tx.PutOpen(h.ID, kept), tx.PutHost(h), s.tell(tx, was, h, kept, false))
 }
 
 // policyOf is what a machine is judged by: a policy that somebody with the right to

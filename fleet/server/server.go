@@ -17,6 +17,7 @@ import (
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/fleet"
+	"github.com/assay-hw/assay/fleet/alert"
 	"github.com/assay-hw/assay/fleet/auditlog"
 	"github.com/assay-hw/assay/fleet/blob"
 	"github.com/assay-hw/assay/internal/ekcert"
@@ -33,6 +34,7 @@ type Config struct {
 	EKDER    [][]byte              // the same, for appraisals
 	Limits   evidence.Limits
 	Decoders []firmware.Decoder
+	Alerts   *alert.Alerts // nil tells nobody
 	Key      *auditlog.Key // signs results and checkpoints of the audit log; nil signs none
 	Policy   string        // built-in policy of machines for which there is no signed one; "" is "default"
 
@@ -133,7 +135,7 @@ func (s *Server) id(prefix string) (string, error) {
 
 // Work does jobs until the context ends.
 func (s *Server) Work(ctx context.Context, parallel int) error {
-	return s.Store.Work(ctx, fleet.Workers{
+	w := fleet.Workers{
 		Parallel: parallel,
 		Handlers: map[fleet.Kind]fleet.Handler{fleet.Appraise: s.appraise, fleet.Schedule: s.schedule, fleet.Collect: s.collect, fleet.Prunes: s.prune},
 		GiveUp:   s.giveUp,
@@ -141,7 +143,9 @@ func (s *Server) Work(ctx context.Context, parallel int) error {
 		Timeout:  s.Timeout,
 		Rescue:   2 * s.Timeout,
 		Periodic: map[fleet.Kind]time.Duration{fleet.Schedule: 10 * time.Second, fleet.Prunes: time.Hour},
-	})
+	}
+	s.Alerts.Work(s.Store, &w)
+	return s.Store.Work(ctx, w)
 }
 
 // found turns a store's answer into a refusal.
