@@ -37,6 +37,7 @@ type Reader interface {
 	HostByEK(sha256 string) (*Host, error)
 	Hosts(q HostQuery) ([]Host, error)
 	Count() (Counts, error)
+	Trend(since time.Time) ([]Counts, error) // what PutCounts kept, a line for each day, the oldest first
 	Evidence(digest string) (*Evidence, error)
 	Result(id string) (*Result, error)
 	Results(host string, before time.Time, limit int) ([]Result, error)
@@ -53,6 +54,7 @@ type Reader interface {
 	HostsWith(profile, feature string, limit int) ([]string, error)
 	Documents(kind string) ([]Document, error) // those in use
 	Document(digest string) (*Document, error)
+	Library(limit int) ([]Document, error) // all that ever were here, the newest first, without their bytes
 	Exceptions() ([]Exception, error)
 	Accounts() ([]Account, error)
 	Account(name string) (*Account, error)
@@ -74,6 +76,7 @@ type Tx interface {
 	TakeChallenge(nonce []byte) (*Challenge, error) // once: the second time it is not found
 	PutEvidence(e *Evidence) error                  // ErrExists when its digest is known
 	PutResult(r *Result) error
+	PutCounts(c Counts) error               // replaces those of the day of c.At, UTC
 	PutOpen(host string, open []Open) error // replaces those of the machine
 	PutFacts(host string, facts []Fact) error
 	PutFeatures(host string, p Profile, keys []string) error // and counts them
@@ -92,7 +95,9 @@ type HostQuery struct {
 	Profile string
 	Text    string // part of name, serial number or product
 	Overdue time.Time
+	Live    bool   // without those that were retired
 	Sort    string // "name" (default), "state", "lastAttested", "since"
+	Desc    bool   // the other way round
 	After   string // key of the last machine of the page before (Key)
 	Limit   int
 }
@@ -108,6 +113,7 @@ type FindingQuery struct {
 
 // Counts is the fleet in figures.
 type Counts struct {
+	At      time.Time       `json:"at,omitzero"` // of a day that is past
 	Hosts   int64           `json:"hosts"`
 	ByState map[State]int64 `json:"byState"`
 	Oldest  time.Time       `json:"oldest"` // the machine that was attested the longest ago

@@ -90,9 +90,21 @@ func (s *Server) stand(tx fleet.Tx, h *fleet.Host, x finding.Finding, state flee
 	return errors.Join(tx.PutOpen(h.ID, kept), tx.PutHost(h))
 }
 
+// prune removes what is older than it must be, and keeps what the fleet was like
+// this day.
 func (s *Server) prune(context.Context, fleet.Job) (func(fleet.Tx) error, error) {
 	return func(tx fleet.Tx) error {
-		_, err := tx.Prune(s.now().Add(-keepResult))
+		now := s.now()
+		c, err := tx.Count()
+		if err != nil {
+			return err
+		}
+		if c.At = now; c.Hosts > 0 { // nothing is no point of a trend
+			if err := tx.PutCounts(c); err != nil {
+				return err
+			}
+		}
+		_, err = tx.Prune(now.Add(-keepResult))
 		return err
 	}, nil
 }
