@@ -30,6 +30,7 @@ import (
 	"github.com/assay-hw/assay/fleet/postgres"
 	"github.com/assay-hw/assay/fleet/server"
 	"github.com/assay-hw/assay/fleet/sqlite"
+	"github.com/assay-hw/assay/fleet/web"
 )
 
 func newFleetCommand(env *environment) *cobra.Command {
@@ -261,7 +262,9 @@ func (o *serveOptions) listenAndServe(ctx context.Context, env *environment, s *
 		return fmt.Errorf("--listen %s: without TLS only this machine may ask; use --tls, or --tls-cert and --tls-key", o.listen)
 	}
 	mux := http.NewServeMux()
-	api.New(mux, s, version)
+	if err := web.Handle(ctx, mux, s, api.New(mux, s, version), version); err != nil {
+		return err
+	}
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return ctx }}
 	fmt.Fprintf(env.stdout, "serving on %s://%s\n", scheme, l.Addr())
 	if pin != "" {
