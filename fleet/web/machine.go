@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -29,7 +30,7 @@ type machinePage struct {
 	Report     *assay.Result // what the last appraisal found; nil when there is none
 	Unread     string        // why it cannot be shown
 	History    []fleet.Result
-	Older      string // the query of older results
+	Older      template.URL // the query of older results
 	Newest     bool
 	Timeline   *timeline
 	Exceptions []fleet.Exception
@@ -40,7 +41,7 @@ type openFinding struct {
 	fleet.Open
 	Place     string
 	Exception *fleet.Exception // that covers it
-	Ask       string           // the query of the form to ask for one
+	Ask       template.URL     // the query of the form to ask for one
 }
 
 const (
@@ -82,7 +83,7 @@ func (p *pages) machine(q *request) error {
 		return err
 	}
 	if len(b.History) == historySize {
-		b.Older = "before=" + url.QueryEscape(b.History[historySize-1].At.Format(time.RFC3339Nano))
+		b.Older = query(map[string]string{"before": b.History[historySize-1].At.Format(time.RFC3339Nano)})
 	}
 	slices.Reverse(b.History)
 	b.Timeline = newTimeline(b.History)
@@ -137,7 +138,7 @@ func (b *machinePage) stand(open []fleet.Open, all []fleet.Exception) {
 				f.Exception = &all[i]
 			}
 		}
-		f.Ask = url.Values{"host": {b.Host.ID}, "code": {string(o.Finding.Code)}, "subject": {o.Finding.Subject}}.Encode()
+		f.Ask = query(map[string]string{"host": b.Host.ID, "code": string(o.Finding.Code), "subject": o.Finding.Subject})
 		b.Open = append(b.Open, f)
 		if f.Place != "" && o.Finding.Severity >= finding.Medium {
 			b.Places = append(b.Places, f)

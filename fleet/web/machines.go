@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"net/url"
 	"slices"
 	"strings"
@@ -21,9 +22,9 @@ type machinesPage struct {
 	Profiles []fleet.Profile
 	Names    map[string]string // of profiles
 	Hosts    []fleet.Host
-	Next     string // the query of the page that follows
-	First    string // the query of the first page, when this is another
-	Total    int64  // of the state, or of the fleet, -1 when nobody counted
+	Next     template.URL // the query of the page that follows
+	First    template.URL // the query of the first page, when this is another
+	Total    int64        // of the state, or of the fleet, -1 when nobody counted
 }
 
 // filter is what the list was asked for.
@@ -132,14 +133,19 @@ func (f *filter) check() error {
 	return nil
 }
 
-func (f filter) query(after string) string {
+func (f filter) query(after string) template.URL {
+	return query(map[string]string{"state": f.State, "site": f.Site, "profile": f.Profile, "text": f.Text, "sort": f.Sort, "after": after})
+}
+
+// query is that of a link, which a template would take for one value.
+func query(fields map[string]string) template.URL {
 	v := url.Values{}
-	for k, s := range map[string]string{"state": f.State, "site": f.Site, "profile": f.Profile, "text": f.Text, "sort": f.Sort, "after": after} {
+	for k, s := range fields {
 		if s != "" {
 			v.Set(k, s)
 		}
 	}
-	return v.Encode()
+	return template.URL(v.Encode()) //nolint:gosec // every value in it is escaped
 }
 
 // list reads a page, and after which key the next one begins.

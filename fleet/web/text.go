@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"html/template"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -105,7 +104,6 @@ func (p *pages) functions() template.FuncMap {
 		"count":     count,
 		"int":       func(n int64) int { return int(n) },
 		"short":     func(s string) string { return report.Plain(s[:min(len(s), 12)]) },
-		"query":     url.QueryEscape,
 		"join":      func(s []string) string { return strings.Join(s, "; ") },
 		"pair":      func(a, b any) [2]any { return [2]any{a, b} },
 		"cutName":   func(s string) string { return shorten(s, 22) },
