@@ -1,8 +1,14 @@
 package storetest
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,4 +103,64 @@ func library(t *testing.T, s fleet.Store) {
 		require.Equal(t, log[2].Hash, hash)
 		return nil
 	})
+}
+
+// What waits and what failed is shown, and no secret of it, and nothing is changed.
+func jobPages(t *testing.T, s fleet.Store) {
+	update(t, s, func(tx fleet.Tx) error {
+		return tx.Enqueue(fleet.Job{Kind: fleet.Appraise, Key: "digest-1", Data: json.RawMessage(`{"token":"SECRET"}`)})
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan bool, 1)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.Work(ctx, fleet.Workers{Parallel: 1, Handlers: map[fleet.Kind]fleet.Handler{fleet.Appraise: func(context.Context, fleet.Job) (func(fleet.Tx) error, error) {
+			failed <- true
+			return nil, errors.New(`Post "https://hooks.example/SECRET": refused`)
+		}}})
+	}()
+	<-failed
+	cancel()
+	require.NoError(t, <-ended)
+
+	pages, err := s.(interface {
+		Jobs(ctx context.Context, prefix string) (http.Handler, error)
+	}).Jobs(t.Context(), "/jobs")
+	require.NoError(t, err)
+	ask := func(method, path, accept string) (int, string) {
+		r := httptest.NewRequestWithContext(t.Context(), method, path, nil)
+		r.Header.Set("Accept", accept)
+		w := httptest.NewRecorder()
+		pages.ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	code, body := ask(http.MethodGet, "/jobs/", "text/html")
+	require.Equal(t, http.StatusOK, code)
+	require.Contains(t, body, "<title>River</title>")
+	var list struct {
+		Data []struct {
+			ID   json.RawMessage
+			Args string
+		}
+	}
+	for _, state := range []string{"retryable", "available"} { // as long as it has to wait
+		code, body = ask(http.MethodGet, "/jobs/api/jobs?limit=10&state="+state, "application/json")
+		require.Equal(t, http.StatusOK, code, body)
+		require.NoError(t, json.Unmarshal([]byte(body), &list), body)
+		if len(list.Data) > 0 {
+			break
+		}
+	}
+	require.Len(t, list.Data, 1, body)
+	require.JSONEq(t, `{"key":"digest-1"}`, list.Data[0].Args)
+	id := strings.Trim(string(list.Data[0].ID), `"`)
+	code, one := ask(http.MethodGet, "/jobs/api/jobs/"+id, "application/json")
+	require.Equal(t, http.StatusOK, code, one)
+	require.Contains(t, one, "refused", "why it failed")
+	require.NotContains(t, body+one, "SECRET")
+	for _, change := range []string{"POST /jobs/api/jobs/delete", "POST /jobs/api/jobs/cancel", "PUT /jobs/api/queues/default/pause"} {
+		method, path, _ := strings.Cut(change, " ")
+		code, _ = ask(method, path, "application/json")
+		require.Equal(t, http.StatusMethodNotAllowed, code, change)
+	}
 }

@@ -188,6 +188,10 @@ func TestPagesInABrowser(t *testing.T) {
 		b.shot(name + "-print")
 	}
 	b.emulate("", "light", 1280)
+	b.open("/jobs/")
+	b.until(`document.body.innerText.includes("Jobs")`)
+	b.shot("jobs")
+	require.Empty(t, b.problems)
 	b.filter()
 	b.keyboard()
 	b.askAndApprove()

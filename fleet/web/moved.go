@@ -32,6 +32,7 @@ type moveLine struct {
 	Code     string
 	Text     string
 	Subject  string
+	Also     int    // how many other subjects it is true of
 	Where    string // on the board, where the evidence tells
 	Severity finding.Severity
 }
@@ -210,11 +211,28 @@ func place(r fleet.Reader, all []move) error {
 			}
 			return cmp.Compare(b.Severity, a.Severity)
 		})
+		m.Lines = fold(m.Lines)
 		m.More = max(0, len(m.Lines)-maxLines)
 		m.Lines = m.Lines[:len(m.Lines)-m.More]
 		slices.SortFunc(m.Hosts, func(a, b machineRef) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	}
 	return nil
+}
+
+// fold makes one line of those that say the same of several subjects in no place
+// that one could look at.
+func fold(lines []moveLine) (out []moveLine) {
+	for _, l := range lines {
+		i := slices.IndexFunc(out, func(o moveLine) bool {
+			return o.Gone == l.Gone && o.Code == l.Code && o.Text == l.Text && o.Severity == l.Severity && o.Where == l.Where
+		})
+		if i < 0 {
+			out = append(out, l)
+		} else {
+			out[i].Also++
+		}
+	}
+	return out
 }
 
 func (l *moveLine) find(open []fleet.Open) {

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -163,9 +164,14 @@ func (s *site) golden() {
 	require.NoError(t, err)
 	m, _, err := assay.Draft([]*evidence.Bundle{b}, assay.DraftOptions{Now: labTime, Scope: assay.Machine})
 	require.NoError(t, err)
-	for version, last := range map[int64]bool{1: false, 2: true} {
-		m.Version = version
-		m.Components[3].Identity.Firmware = map[bool]string{true: m.Components[3].Identity.Firmware, false: "0.9"}[last]
+	now := m.Components
+	for version := int64(1); version <= 2; version++ {
+		last := version == 2
+		m.Version, m.Components = version, now
+		if !last { // the older one knew a part less, and another version of one
+			m.Components = slices.Clone(now[:len(now)-1])
+			m.Components[2].Identity.Firmware = "0.9"
+		}
 		raw, err := manifest.Encode(m)
 		require.NoError(t, err)
 		signed, err := manifest.Sign(raw, key, []*x509.Certificate{cert})

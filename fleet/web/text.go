@@ -59,6 +59,18 @@ func count(n int, noun string) string {
 	return thousands(int64(n)) + " " + noun + "s"
 }
 
+// every is a duration as people say it: 24h, not 24h0m0s.
+func every(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
 // thousands groups the digits of a number.
 func thousands(n int64) string {
 	s := fmt.Sprint(n)
@@ -72,7 +84,7 @@ func thousands(n int64) string {
 var worstFirst = []fleet.State{fleet.Fail, fleet.Error, fleet.Stale, fleet.Inconclusive, fleet.Review, fleet.Enrolled, fleet.Pass, fleet.Retired}
 
 // marks are told apart without colours.
-var marks = map[fleet.State]string{fleet.Fail: "\u2715", fleet.Error: "!", fleet.Stale: "\u29d6", fleet.Inconclusive: "?", fleet.Review: "\u25d0", fleet.Enrolled: "\u25cb", fleet.Pass: "\u2713", fleet.Retired: "\u2013"}
+var marks = map[fleet.State]string{fleet.Fail: "\u2715", fleet.Error: "!", fleet.Stale: "\u2026", fleet.Inconclusive: "?", fleet.Review: "\u2022", fleet.Enrolled: "\u25cb", fleet.Pass: "\u2713", fleet.Retired: "\u2013"}
 
 // means says in a few words what a state means.
 var means = map[fleet.State]string{
@@ -108,6 +120,7 @@ func (p *pages) functions() template.FuncMap {
 		"pair":      func(a, b any) [2]any { return [2]any{a, b} },
 		"cutName":   func(s string) string { return shorten(s, 22) },
 		"isHost":    func(s string) bool { return strings.HasPrefix(s, "h-") && !strings.ContainsFunc(s, notPlain) },
+		"every":     every,
 		"plotText":  func(f float64) string { return fmt.Sprintf("%.1f", f) },
 	}
 }
