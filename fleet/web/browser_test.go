@@ -178,8 +178,10 @@ func TestPagesInABrowser(t *testing.T) {
 		b.emulate("", "light", 1280)
 		b.open(pages[name])
 		require.Empty(t, run(b, chromedp.Evaluate[[]string](sound)), name)
+		b.axe(name + ", light")
 		b.shot(name + "-light")
 		b.emulate("", "dark", 1280)
+		b.axe(name + ", dark")
 		b.shot(name + "-dark")
 		b.emulate("", "light", 390)
 		require.Empty(t, run(b, chromedp.Evaluate[[]string](wide)), "%s does not fit a narrow screen", name)
@@ -196,6 +198,22 @@ func TestPagesInABrowser(t *testing.T) {
 	b.keyboard()
 	b.askAndApprove()
 	require.Empty(t, b.problems)
+}
+
+// axe asks axe-core, too large to keep here, where ASSAY_AXE names its file:
+// axe.min.js of the package axe-core.
+func (b *tab) axe(name string) {
+	t := b.s.t
+	t.Helper()
+	file := os.Getenv("ASSAY_AXE")
+	if file == "" {
+		return
+	}
+	source, err := os.ReadFile(file)
+	require.NoError(t, err)
+	run(b, chromedp.Evaluate[bool](string(source)+";true"))
+	found := run(b, chromedp.Evaluate[[]string](`axe.run().then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.html.slice(0, 200) + " " + n.failureSummary)))`, chromedp.EvalAwaitPromise))
+	require.Empty(t, found, name)
 }
 
 // sound lists what a screen reader or a keyboard stumbles over.

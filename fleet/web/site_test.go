@@ -51,7 +51,10 @@ type site struct {
 	t      *testing.T
 	server *server.Server
 	url    string
-	clock  atomic.Int64 // seconds after labTime
+	file   string                    // of the store
+	blobs  string                    // directory
+	in     map[string][]*http.Cookie // who logged in: logins are few
+	clock  atomic.Int64              // seconds after labTime
 }
 
 func (s *site) now() time.Time { return labTime.Add(time.Duration(s.clock.Load()) * time.Second) }
@@ -61,12 +64,12 @@ func (s *site) later(d time.Duration) { s.clock.Add(int64(d / time.Second)) }
 // newSite serves an empty fleet with people of each role.
 func newSite(t *testing.T) *site {
 	t.Helper()
-	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "fleet.db"))
+	s := &site{t: t, in: map[string][]*http.Cookie{}, file: filepath.Join(t.TempDir(), "fleet.db"), blobs: filepath.Join(t.TempDir(), "blobs")}
+	st, err := sqlite.Open(t.Context(), s.file)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = st.Close() })
-	blobs, err := blob.OpenDirectory(filepath.Join(t.TempDir(), "blobs"))
+	blobs, err := blob.OpenDirectory(s.blobs)
 	require.NoError(t, err)
-	s := &site{t: t}
 	cfg := server.Config{Store: st, Blobs: blobs, Now: s.now, Interval: 24 * time.Hour}
 	for _, n := range []string{"root-ca.pem", "issuer-ca.pem"} {
 		raw, err := os.ReadFile(filepath.Join("..", "..", "testdata", "tpm", n))
@@ -224,7 +227,7 @@ func (s *site) audit(host, name string, change ...func(map[string][]byte)) {
 	s.update(func(tx fleet.Tx) error { // recordings share their nonce
 		return tx.PutChallenge(fleet.Challenge{Nonce: nonce, Host: host, Issued: s.now(), Deadline: s.now().Add(time.Minute)})
 	})
-	e, err := s.server.Intake(t.Context(), host, nonce, zip)
+	e, err := s.server.Intake(t.Context(), host, nonce, zip, "")
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		status := fleet.Accepted
@@ -298,10 +301,11 @@ func (s *site) as(name string) *browser {
 	s.t.Helper()
 	jar := &cookies{}
 	b := &browser{s, &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
-	if name != "" {
+	if jar.all = s.in[name]; name != "" && jar.all == nil {
 		code, _, head := b.post("/login", url.Values{"name": {name}, "password": {password}})
 		require.Equal(s.t, http.StatusSeeOther, code)
 		require.Equal(s.t, "/", head.Get("Location"))
+		s.in[name] = jar.all
 	}
 	return b
 }
