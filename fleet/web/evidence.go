@@ -202,11 +202,11 @@ func (p *pages) boot(q *request) error {
 	return p.show(q, "boot", "machines", report.Plain(r.Host.Name)+", boot", b)
 }
 
-// Digest is the strongest that an event has, with its bank.
+// Digest is the beginning of the strongest that an event has, with its bank.
 func (bootPage) Digest(e attest.Event) string {
 	for _, bank := range []string{"sha512", "sha384", "sha256", "sha1"} {
 		if d := e.Digests[bank]; d != "" {
-			return bank + ":" + d
+			return bank + ":" + shorten(d, 33)
 		}
 	}
 	return ""

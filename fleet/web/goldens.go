@@ -165,15 +165,15 @@ func (b *comparePage) explain(fresh *manifest.Manifest) error {
 	return err
 }
 
-// Sign of a change, as a difference of texts has it.
+// Sign of a change, as a difference of texts has it, where its kinds do not say so.
 func (comparePage) Sign(c revision.Change) string {
 	switch {
-	case c.Old == "":
-		return "added"
-	case c.New == "":
-		return "removed"
+	case c.Old == "" && !slices.Contains(c.Kinds, revision.Added):
+		return "(the line is new)"
+	case c.New == "" && !slices.Contains(c.Kinds, revision.Removed):
+		return "(the line is gone)"
 	}
-	return "changed"
+	return ""
 }
 
 // Kinds are what a change means, the gravest first.

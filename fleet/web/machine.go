@@ -29,11 +29,18 @@ type machinePage struct {
 	Last       *fleet.Result
 	Report     *assay.Result // what the last appraisal found; nil when there is none
 	Unread     string        // why it cannot be shown
-	History    []fleet.Result
+	History    []pastResult
+	Doubtful   bool         // a result of the history is not as the server wrote it
 	Older      template.URL // the query of older results
 	Newest     bool
 	Timeline   *timeline
 	Exceptions []fleet.Exception
+}
+
+// pastResult is a result, and why it should not be believed.
+type pastResult struct {
+	fleet.Result
+	Doubt string
 }
 
 // openFinding is a finding that stands.
@@ -42,6 +49,7 @@ type openFinding struct {
 	Place     string
 	Exception *fleet.Exception // that covers it
 	Ask       template.URL     // the query of the form to ask for one
+	Folded    bool             // the fourth and more of one code, and in no place
 }
 
 const (
@@ -76,22 +84,59 @@ func (p *pages) machine(q *request) error {
 		if b.Profile, err = profileOf(r, b.Host.Profile); err != nil {
 			return err
 		}
-		b.History, err = r.Results(b.Host.ID, before, historySize)
+		history, err := r.Results(b.Host.ID, before, historySize)
+		if err != nil {
+			return err
+		}
+		b.Timeline = newTimeline(history)
+		b.History, err = p.past(r, history)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	for _, r := range b.History {
+		b.Doubtful = b.Doubtful || r.Doubt != ""
+	}
 	if len(b.History) == historySize {
 		b.Older = query(map[string]string{"before": b.History[historySize-1].At.Format(time.RFC3339Nano)})
 	}
-	slices.Reverse(b.History)
-	b.Timeline = newTimeline(b.History)
-	slices.Reverse(b.History)
 	if b.Last != nil {
 		b.Report, b.Unread = p.appraisal(q, b.Last)
 	}
 	return p.show(q, "machine", "machines", report.Plain(b.Host.Name), b)
+}
+
+// past looks at results as at the audit log: whether the server signed them, and
+// whether one between them is missing.
+func (p *pages) past(r fleet.Reader, history []fleet.Result) ([]pastResult, error) {
+	here := map[string]bool{}
+	for _, x := range history {
+		here[x.ID] = true
+	}
+	out := make([]pastResult, len(history))
+	for i, x := range history {
+		out[i] = pastResult{x, p.doubt(&x)}
+		if x.Prev == "" || here[x.Prev] || out[i].Doubt != "" {
+			continue
+		}
+		_, err := r.Result(x.Prev)
+		switch {
+		case notFound(err):
+			out[i].Doubt = "the result before it is not here: removed, or older than results are kept"
+		case err != nil:
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// doubt says why a result is not what the server wrote, where it signs results.
+func (p *pages) doubt(r *fleet.Result) string {
+	if p.server.Key == nil {
+		return ""
+	}
+	return server.Unsealed(p.server.Key.Public, r)
 }
 
 // earlier reads the end of a page of history.
@@ -130,6 +175,7 @@ func (b *machinePage) stand(open []fleet.Open, all []fleet.Exception) {
 			b.Exceptions = append(b.Exceptions, *x)
 		}
 	}
+	of := map[finding.Code]int{}
 	b.MoreOpen = max(0, len(open)-maxOpen)
 	for _, o := range open[:len(open)-b.MoreOpen] {
 		f := openFinding{Open: o, Place: report.Place(o.Finding)}
@@ -139,6 +185,8 @@ func (b *machinePage) stand(open []fleet.Open, all []fleet.Exception) {
 			}
 		}
 		f.Ask = query(map[string]string{"host": b.Host.ID, "code": string(o.Finding.Code), "subject": o.Finding.Subject})
+		of[o.Finding.Code]++
+		f.Folded = f.Place == "" && of[o.Finding.Code] > 3
 		b.Open = append(b.Open, f)
 		if f.Place != "" && o.Finding.Severity >= finding.Medium {
 			b.Places = append(b.Places, f)
@@ -186,6 +234,7 @@ type resultPage struct {
 	Evidence *fleet.Evidence // nil when it was removed
 	Report   *assay.Result
 	Unread   string
+	Doubt    string
 }
 
 // Observed are the places of the board, for who does not see the picture.
@@ -216,6 +265,7 @@ func (p *pages) result(q *request) error {
 		return err
 	}
 	b.Report, b.Unread = p.appraisal(q, b.Result)
+	b.Doubt = p.doubt(b.Result)
 	title := fmt.Sprintf("%s, result of %s", report.Plain(b.Host.Name), moment{b.Result.At, q.now}.Text())
 	return p.show(q, "result", "machines", title, b)
 }

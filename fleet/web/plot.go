@@ -134,11 +134,13 @@ const (
 	laneStep = 26.0
 )
 
-// newTimeline draws results, the oldest first.
+// newTimeline draws results, which come the newest first.
 func newTimeline(results []fleet.Result) *timeline {
 	if len(results) == 0 {
 		return nil
 	}
+	results = slices.Clone(results)
+	slices.Reverse(results)
 	t := &timeline{Width: 720, From: results[0].At, To: results[len(results)-1].At}
 	at := map[fleet.State]float64{}
 	for _, s := range worstFirst {

@@ -30,6 +30,7 @@ import (
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/api"
+	"github.com/assay-hw/assay/fleet/auditlog"
 	"github.com/assay-hw/assay/fleet/blob"
 	"github.com/assay-hw/assay/fleet/server"
 	"github.com/assay-hw/assay/fleet/sqlite"
@@ -80,6 +81,10 @@ func newSite(t *testing.T) *site {
 		require.NoError(t, err)
 		cfg.EKRoots = append(cfg.EKRoots, c)
 	}
+	secret, err := auditlog.NewKey(rand.Reader, "fleet.test")
+	require.NoError(t, err)
+	cfg.Key, err = auditlog.ReadKey(secret)
+	require.NoError(t, err)
 	s.server = server.New(cfg)
 	for name, role := range map[string]fleet.Role{"vera": fleet.Viewer, "otto": fleet.Operator, "anna": fleet.Approver, "axel": fleet.Approver} {
 		require.NoError(t, s.server.AddPerson(t.Context(), "test", name, role, password))

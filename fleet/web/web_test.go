@@ -42,6 +42,7 @@ func TestPages(t *testing.T) {
 	t.Run("other sites", func(t *testing.T) { otherSites(t, s) })
 	t.Run("links", func(t *testing.T) { links(t, s) })
 	t.Run("log", func(t *testing.T) { logHolds(t, s) }) // changes the log under the server
+	t.Run("results", func(t *testing.T) { resultsHold(t, s) })
 	t.Run("damaged", func(t *testing.T) { damaged(t, s) })
 }
 
@@ -288,7 +289,7 @@ func logHolds(t *testing.T, s *site) {
 		}
 	}
 	require.GreaterOrEqual(t, pages, 3)
-	db, err := sql.Open("sqlite", "file:"+s.file)
+	db, err := sql.Open("sqlite", "file:"+s.file+"?_pragma=busy_timeout(10000)")
 	require.NoError(t, err)
 	defer db.Close()
 	for what, statement := range map[string]string{
@@ -303,6 +304,29 @@ func logHolds(t *testing.T, s *site) {
 		broken := strings.Contains(b.page("/log"), "does not hold") || strings.Contains(b.page(fmt.Sprint("/log?before=", head-99)), "does not hold")
 		require.True(t, broken, what)
 	}
+}
+
+// A result that somebody made better in the store, and one that somebody removed,
+// are told of.
+func resultsHold(t *testing.T, s *site) {
+	b := s.as("vera")
+	id := s.resultOf("h-1")
+	require.NotContains(t, b.page("/machines/h-1"), "what the server wrote")
+	require.NotContains(t, b.page("/results/"+id), "what the server wrote")
+	db, err := sql.Open("sqlite", "file:"+s.file+"?_pragma=busy_timeout(10000)")
+	require.NoError(t, err)
+	defer db.Close()
+	var doc string
+	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT doc FROM result WHERE id = $1`, id).Scan(&doc))
+	_, err = db.ExecContext(t.Context(), `UPDATE result SET doc = replace(doc, '"state":"fail"', '"state":"pass"') WHERE id = $1`, id)
+	require.NoError(t, err)
+	require.Contains(t, b.page("/machines/h-1"), "its signature does not fit")
+	require.Contains(t, b.page("/results/"+id), "This is not what the server wrote:")
+	_, err = db.ExecContext(t.Context(), `UPDATE result SET doc = $1 WHERE id = $2`, doc, id)
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), `DELETE FROM result WHERE host = 'h-1' AND at = (SELECT min(at) FROM result WHERE host = 'h-1')`)
+	require.NoError(t, err)
+	require.Contains(t, b.page("/machines/h-1"), "the result before it is not here")
 }
 
 // What somebody changed in the store is not shown as evidence, and does not hide
