@@ -45,6 +45,7 @@ type Reader interface {
 	HostByEK(sha256 string) (*Host, error)
 	Hosts(q HostQuery) ([]Host, error)
 	Count() (Counts, error)
+	Trend(since time.Time) ([]Counts, error) // what PutCounts kept, a line for each day, the oldest first
 	Evidence(digest string) (*Evidence, error)
 	EvidenceBefore(t time.Time, after string, limit int) ([]Evidence, error) // by digest, after one
 	Result(id string) (*Result, error)
@@ -67,6 +68,7 @@ type Reader interface {
 	// InUse lists the digests of those of a kind that are about one of several
 	// things, or about any.
 	InUse(kind string, about ...string) ([]string, error)
+	Library(limit int) ([]Document, error) // all that ever were here, the newest first, without their bytes
 	Exceptions() ([]Exception, error)
 	Accounts() ([]Account, error)
 	Account(name string) (*Account, error)
@@ -91,6 +93,7 @@ type Tx interface {
 	TakeChallenge(nonce []byte) (*Challenge, error) // once: the second time it is not found
 	PutEvidence(e *Evidence) error                  // ErrExists when its digest is known
 	PutResult(r *Result) error
+	PutCounts(c Counts) error               // replaces those of the day of c.At, UTC
 	PutOpen(host string, open []Open) error // replaces those of the machine
 	PutFacts(host string, facts []Fact) error
 	PutFeatures(host string, p Profile, keys []string) error // and counts them
@@ -113,7 +116,9 @@ type HostQuery struct {
 	Profile string
 	Text    string // part of name, serial number or product
 	Overdue time.Time
+	Live    bool   // without those that were retired
 	Sort    string // "name" (default), "state", "lastAttested", "since"
+	Desc    bool   // the other way round
 	After   string // key of the last machine of the page before (Key)
 	Limit   int
 }
@@ -129,6 +134,7 @@ type FindingQuery struct {
 
 // Counts is the fleet in figures.
 type Counts struct {
+	At      time.Time       `json:"at,omitzero"` // of a day that is past
 	Hosts   int64           `json:"hosts"`
 	ByState map[State]int64 `json:"byState"`
 	Oldest  time.Time       `json:"oldest"` // the machine that was attested the longest ago

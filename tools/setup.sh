@@ -23,6 +23,7 @@ need openssl openssl
 need softhsm2-util softhsm2
 need gcc gcc # for assay-pkcs11, the only program with C in it
 file /usr/include/stdlib.h libc6-dev
+need chromium chromium # looks at the pages of a fleet
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql) # tests start servers of their own
 if [ "$what" = e2e ]; then
 	need qemu-system-x86_64 qemu-system-x86

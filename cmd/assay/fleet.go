@@ -31,6 +31,7 @@ import (
 	"github.com/assay-hw/assay/fleet/postgres"
 	"github.com/assay-hw/assay/fleet/server"
 	"github.com/assay-hw/assay/fleet/sqlite"
+	"github.com/assay-hw/assay/fleet/web"
 )
 
 func newFleetCommand(env *environment) *cobra.Command {
@@ -287,6 +288,9 @@ func (o *serveOptions) listenAndServe(ctx context.Context, env *environment, s *
 	mux := http.NewServeMux()
 	a := api.New(mux, s, version)
 	a.Ready = o.monitor.Ready
+	if err := web.Handle(ctx, mux, s, a, version); err != nil {
+		return err
+	}
 	srv := &http.Server{Handler: o.monitor.Count(mux), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	fmt.Fprintf(env.stdout, "serving on %s://%s\n", scheme, l.Addr())
 	if pin != "" {

@@ -145,9 +145,7 @@ func (a *API) operators(h huma.API) {
 	})
 	post := http.MethodPost
 	register(h, fleet.Operator, post, "audit-now", "/v1/hosts/{id}/audit", "Ask a machine for evidence at once", func(ctx context.Context, w server.Who, in *ByID) (none, error) {
-		err := a.server.AuditNow(ctx, w, in.ID)
-		a.wake.call(in.ID)
-		return none{}, err
+		return none{}, a.AuditNow(ctx, w, in.ID)
 	})
 	register(h, fleet.Operator, post, "retire", "/v1/hosts/{id}/retire", "Take a machine out of the fleet", func(ctx context.Context, w server.Who, in *struct {
 		ByID

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -178,4 +179,9 @@ func (c conn) Exec(ctx context.Context, q string, args ...any) (int64, error) {
 
 func (c conn) Query(ctx context.Context, q string, args ...any) (sqldb.Rows, error) {
 	return c.tx.Query(ctx, q, args...)
+}
+
+// JobPages shows the jobs as pages under a prefix, to whomever the caller lets in.
+func (s *Store) JobPages(ctx context.Context, prefix string) (http.Handler, error) {
+	return s.queue.Pages(ctx, prefix)
 }

@@ -42,11 +42,34 @@ func (s *Server) Outliers(ctx context.Context, limit int) ([]Outlier, error) {
 		}
 		return nil
 	})
-	slices.SortFunc(out, func(a, b Outlier) int { return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Host, b.Host)) })
+	slices.SortFunc(out, oddest)
 	if limit > 0 && len(out) > limit {
 		out = out[:limit]
 	}
 	return out, err
+}
+
+// OutliersOf lists those of one board, the oddest first.
+func (s *Server) OutliersOf(ctx context.Context, profile string) (out []Outlier, err error) {
+	err = s.Store.View(ctx, func(r fleet.Reader) error {
+		profiles, err := r.Profiles("", 0)
+		if err != nil {
+			return err
+		}
+		for _, p := range profiles {
+			if p.ID == profile {
+				out, err = outliersOf(r, p)
+				return err
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(out, oddest)
+	return out, err
+}
+
+func oddest(a, b Outlier) int {
+	return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Host, b.Host))
 }
 
 func outliersOf(r fleet.Reader, p fleet.Profile) ([]Outlier, error) {

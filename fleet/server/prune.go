@@ -24,6 +24,9 @@ const (
 // the last of a machine, and the bytes that nothing else names.
 func (s *Server) prune(ctx context.Context, _ fleet.Job) (func(fleet.Tx) error, error) {
 	now := s.now()
+	if err := s.Store.Update(ctx, func(tx fleet.Tx) error { return remember(tx, now) }); err != nil {
+		return nil, err
+	}
 	before := now.Add(-keepResult)
 	if err := s.Store.Maintain(ctx, now, before); err != nil {
 		return nil, err
@@ -42,6 +45,18 @@ func (s *Server) prune(ctx context.Context, _ fleet.Job) (func(fleet.Tx) error, 
 		}
 	}
 	return nil, nil
+}
+
+// remember keeps what the fleet was like this day.
+func remember(tx fleet.Tx, now time.Time) error {
+	c, err := tx.Count()
+	if err != nil {
+		return err
+	}
+	if c.At = now; c.Hosts == 0 { // nothing is no point of a trend
+		return nil
+	}
+	return tx.PutCounts(c)
 }
 
 // sweep removes bytes that were stored, and stored again, for the last time before

@@ -64,15 +64,22 @@ func (s *Session) Hosts(q fleet.HostQuery) ([]fleet.Host, error) {
 		w.add("next_due < $?", micros(q.Overdue))
 		w.parts = append(w.parts, "state <> 'retired'")
 	}
+	if q.Live && q.State == "" {
+		w.parts = append(w.parts, "state <> 'retired'")
+	}
+	than, order := ">", ""
+	if q.Desc {
+		than, order = "<", " DESC"
+	}
 	if q.After != "" {
 		key, id, err := after(column, q.After)
 		if err != nil {
 			return nil, err
 		}
-		w.add("("+column+", id) > ($?, $?)", key, id)
+		w.add("("+column+", id) "+than+" ($?, $?)", key, id)
 	}
 	w.args = append(w.args, limit(q.Limit, 10_000))
-	return list[fleet.Host](s, fmt.Sprintf(`SELECT doc FROM host%s ORDER BY %s, id LIMIT $%d`, w.sql(), column, len(w.args)), w.args...)
+	return list[fleet.Host](s, fmt.Sprintf(`SELECT doc FROM host%s ORDER BY %s%s, id%s LIMIT $%d`, w.sql(), column, order, order, len(w.args)), w.args...)
 }
 
 var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")

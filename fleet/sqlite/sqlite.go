@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -199,3 +200,8 @@ func (c conn) Query(ctx context.Context, q string, args ...any) (sqldb.Rows, err
 type rows struct{ *sql.Rows }
 
 func (r rows) Close() { _ = r.Rows.Close() } // Err tells of what went wrong
+
+// JobPages shows the jobs as pages under a prefix, to whomever the caller lets in.
+func (s *Store) JobPages(ctx context.Context, prefix string) (http.Handler, error) {
+	return s.queue.Pages(ctx, prefix)
+}

@@ -31,6 +31,7 @@ func Run(t *testing.T, open Open) {
 		"hosts": hosts, "pages": pages, "due": due, "challenges": challenges, "evidence": evidence, "results": results, "findings": findings, "onsets": onsets, "facts": facts, "features": features,
 		"documents": documents, "exceptions and accounts": people, "audit log": auditLog, "rollback": rollback, "prune": prune, "jobs": jobs, "jobs fail": failing, "jobs at once": atOnce, "counts stay right": countsStayRight,
 		"outbox": outboxKeeps, "batches": batches, "batches close": batchesClose, "jobs counted": jobsCounted, "jobs end in order": endsInOrder,
+		"pages backwards": pagesBackwards, "trend": trend, "library": library, "pages of jobs": jobPages,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

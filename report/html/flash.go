@@ -29,12 +29,44 @@ type Flash struct {
 // WriteFlash draws each image to scale, who owns which bytes, with the changes
 // highlighted, and lists the parts and the changes.
 func WriteFlash(w io.Writer, f Flash) error {
+	t, err := f.templates()
+	if err != nil {
+		return err
+	}
+	if err := t.Execute(w, f); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+// Map draws one image as a piece of a page that has more: to scale, who owns which
+// bytes, and its parts.
+func Map(m *firmware.Image) (template.HTML, error) {
+	t, err := Only(m).templates()
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	if err := t.ExecuteTemplate(&b, "flash", oneImage{m, false}); err != nil {
+		return "", fmt.Errorf("report: %w", err)
+	}
+	return template.HTML(b.String()), nil //nolint:gosec // a template escaped every text in it
+}
+
+// oneImage is what the template of one image takes.
+type oneImage struct {
+	Image    *firmware.Image
+	Compared bool
+}
+
+func (f Flash) templates() (*template.Template, error) {
 	touched := map[*firmware.Image]map[string]bool{}
 	for _, m := range f.Images {
 		touched[m] = f.touched(m)
 	}
-	t, err := template.New("flash").Funcs(template.FuncMap{
+	t, err := template.New("page").Funcs(template.FuncMap{
 		"plain": report.Plain,
+		"one":   func(m *firmware.Image) oneImage { return oneImage{m, f.Compared} },
 		"map":   func(m *firmware.Image) template.HTML { return flashSVG(m, touched[m]) },
 		"own":   func(m *firmware.Image) []owner { return owners(m, touched[m]) },
 		"tree":  func(m *firmware.Image) template.HTML { return tree(m, touched[m]) },
@@ -44,12 +76,9 @@ func WriteFlash(w io.Writer, f Flash) error {
 		"join":  func(s []string) string { return strings.Join(s, ", ") },
 	}).Parse(flashSource)
 	if err != nil {
-		return fmt.Errorf("report: %w", err)
+		return nil, fmt.Errorf("report: %w", err)
 	}
-	if err := t.Execute(w, f); err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	return nil
+	return t, nil
 }
 
 // touched returns the top leaves of an image in which a change lies, by path.

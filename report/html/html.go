@@ -18,10 +18,31 @@ import (
 //go:embed report.html.tmpl
 var htmlSource string
 
+//go:embed pieces.html.tmpl
+var pieceSource string
+
 // Write writes the result as one self-contained file: no script, nothing
 // fetched, and a layout that prints.
 func Write(w io.Writer, r *assay.Result) error {
-	t, err := template.New("report").Funcs(template.FuncMap{
+	t, err := Pieces()
+	if err == nil {
+		t, err = t.New("report").Parse(htmlSource)
+	}
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if err := t.Execute(w, r); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+// Pieces are the sections of a report as templates over a result, for pages that
+// have more: incidents, board, findings, required, coverage, unchecked, notes and
+// inputs. Their functions make text from evidence safe; what a page adds has to do
+// so too (plain).
+func Pieces() (*template.Template, error) {
+	t, err := template.New("pieces").Funcs(template.FuncMap{
 		"plain":    report.Plain,
 		"place":    report.Place,
 		"upper":    func(v assay.Verdict) string { return strings.ToUpper(string(v)) },
@@ -33,12 +54,9 @@ func Write(w io.Writer, r *assay.Result) error {
 		"looked":   report.InspectionLine,
 		"join":     func(s []string) string { return strings.Join(s, "; ") },
 		"notable":  func(f finding.Finding) bool { return f.Severity > finding.Info },
-	}).Parse(htmlSource)
+	}).Parse(pieceSource)
 	if err != nil {
-		return fmt.Errorf("report: %w", err)
+		return nil, fmt.Errorf("report: %w", err)
 	}
-	if err := t.Execute(w, r); err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	return nil
+	return t, nil
 }
