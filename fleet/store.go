@@ -62,6 +62,7 @@ type Reader interface {
 	Profiles(after string, limit int) ([]Profile, error)
 	Features(profile string) ([]Feature, error)
 	HostFeatures(host string) ([]string, error)
+	Lot(profile, lot string) (*Profile, []Feature, error) // one lot of a profile, counted by itself
 	HostsWith(profile, feature string, limit int) ([]string, error)
 	Documents(kind string) ([]Document, error) // those in use
 	Document(digest string) (*Document, error)
@@ -143,7 +144,8 @@ type Counts struct {
 // Profile is a kind of machine: those of one board, compared with each other.
 type Profile struct {
 	ID    string `json:"id"`
-	Name  string `json:"name"` // manufacturer, product
+	Name  string `json:"name"`          // manufacturer, product
+	Lot   string `json:"lot,omitempty"` // of a machine in it, where the supplier's lot is known
 	Hosts int    `json:"hosts"`
 }
 

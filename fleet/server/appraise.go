@@ -167,7 +167,7 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	if err != nil {
 		return err
 	}
-	r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob, Fleet: own, Incidents: cloned(own)}
+	r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob, Fleet: own, Incidents: append(cloned(own), batches(h, own)...)}
 	r.State = worse(stateOf(r.Verdict), open)
 	r.Changes = changes(h, r, before, open)
 	if err := s.seal(r, h.Result); err != nil {
@@ -201,6 +201,7 @@ func (s *Server) compare(tx fleet.Tx, h *fleet.Host, jd *judged, before []fleet.
 	if err := tx.PutFacts(h.ID, append(hostFacts(h), jd.facts...)); err != nil {
 		return nil, err
 	}
+	jd.profile.Lot = h.Lot
 	if err := tx.PutFeatures(h.ID, jd.profile, jd.features); err != nil {
 		return nil, err
 	}

@@ -23,7 +23,11 @@ func (s *Server) fleetFindings(tx fleet.Tx, h *fleet.Host, jd *judged) ([]findin
 	if err != nil {
 		return nil, err
 	}
-	out = append(out, odd...)
+	lots, err := lotDeviations(tx, h, jd.features)
+	if err != nil {
+		return nil, err
+	}
+	out = slices.Concat(out, odd, lots)
 	if x := whereabouts(h, jd.evidence.From); x != nil {
 		out = append(out, *x)
 	}

@@ -78,7 +78,7 @@ func (s *Session) Profiles(after string, n int) ([]fleet.Profile, error) {
 		p.Hosts = int(hosts)
 		out = append(out, p)
 		return err
-	}, `SELECT id, name, hosts FROM profile WHERE id > $1 AND hosts > 0 ORDER BY id LIMIT $2`, after, limit(n, 10_000))
+	}, `SELECT id, name, hosts FROM profile WHERE id > $1 AND hosts > 0 AND id NOT LIKE '%@%' ORDER BY id LIMIT $2`, after, limit(n, 10_000))
 	if err != nil {
 		return nil, fmt.Errorf("profiles: %w", err)
 	}
@@ -150,36 +150,40 @@ func (s *Session) texts(sql string, args ...any) ([]string, error) {
 	return out, nil
 }
 
-// PutFeatures replaces what a machine has, and keeps the counts of its profile,
-// and of the one that it leaves. What did not change costs a read.
+// inLot is under which id the counts of one lot of a profile are kept.
+func inLot(profile, lot string) string { return profile + "@" + lot }
+
+// PutFeatures replaces what a machine has, and keeps the counts of its profile and
+// its lot, and of those that it leaves. What did not change costs a read.
 func (s *Session) PutFeatures(host string, p fleet.Profile, keys []string) error {
-	before, old, err := s.had(host)
+	before, lot, old, err := s.had(host)
 	if err != nil {
 		return err
 	}
 	fresh := slices.Compact(slices.Sorted(slices.Values(keys)))
-	if before != "" && (before != p.ID || len(fresh) == 0) {
-		s.counts.profile(before, "", -1)
+	moved := before != p.ID || lot != p.Lot
+	if before != "" && (moved || len(fresh) == 0) {
+		s.member(before, "", lot, -1)
 	}
-	if len(fresh) > 0 && before != p.ID {
-		s.counts.profile(p.ID, p.Name, +1)
+	if len(fresh) > 0 && (moved || before == "") {
+		s.member(p.ID, p.Name, p.Lot, +1)
 	}
 	var gone, came [][]any
 	for _, k := range old {
-		if _, ok := slices.BinarySearch(fresh, k); !ok || before != p.ID {
-			s.counts.feature(before, k, -1)
+		if _, ok := slices.BinarySearch(fresh, k); !ok || moved {
+			s.has(before, lot, k, -1)
 			gone = append(gone, []any{host, k})
 		}
 	}
 	for _, k := range fresh {
-		if !slices.Contains(old, k) || before != p.ID {
-			s.counts.feature(p.ID, k, +1)
-			came = append(came, []any{p.ID, k, host})
+		if !slices.Contains(old, k) || moved {
+			s.has(p.ID, p.Lot, k, +1)
+			came = append(came, []any{p.ID, k, host, p.Lot})
 		}
 	}
 	err = s.many(`DELETE FROM host_feature WHERE (host, feature) IN (VALUES `, gone, `)`)
 	if err == nil {
-		err = s.many(`INSERT INTO host_feature (profile, feature, host) VALUES `, came, ``)
+		err = s.many(`INSERT INTO host_feature (profile, feature, host, lot) VALUES `, came, ``)
 	}
 	if err != nil {
 		return fmt.Errorf("features of %s: %w", host, err)
@@ -187,16 +191,41 @@ func (s *Session) PutFeatures(host string, p fleet.Profile, keys []string) error
 	return nil
 }
 
-// had is the profile of a machine, and what it has.
-func (s *Session) had(host string) (profile string, features []string, err error) {
+func (s *Session) member(profile, name, lot string, by int) {
+	s.counts.profile(profile, name, by)
+	if lot != "" {
+		s.counts.profile(inLot(profile, lot), name, by)
+	}
+}
+
+func (s *Session) has(profile, lot, feature string, by int) {
+	s.counts.feature(profile, feature, by)
+	if lot != "" {
+		s.counts.feature(inLot(profile, lot), feature, by)
+	}
+}
+
+// Lot is one lot of a profile, and what its machines have.
+func (s *Session) Lot(profile, lot string) (*fleet.Profile, []fleet.Feature, error) {
+	p, err := s.Profile(inLot(profile, lot))
+	if err != nil {
+		return nil, nil, err
+	}
+	fs, err := s.Features(p.ID)
+	p.Lot = lot
+	return p, fs, err
+}
+
+// had is the profile and the lot of a machine, and what it has.
+func (s *Session) had(host string) (profile, lot string, features []string, err error) {
 	err = s.query(func(r Rows) error {
 		var f string
-		err := r.Scan(&profile, &f)
+		err := r.Scan(&profile, &lot, &f)
 		features = append(features, f)
 		return err
-	}, `SELECT profile, feature FROM host_feature WHERE host = $1`, host)
+	}, `SELECT profile, lot, feature FROM host_feature WHERE host = $1`, host)
 	if err != nil {
-		return "", nil, fmt.Errorf("features of %s: %w", host, err)
+		return "", "", nil, fmt.Errorf("features of %s: %w", host, err)
 	}
-	return profile, features, nil
+	return profile, lot, features, nil
 }
