@@ -45,6 +45,7 @@ func newFleetCommand(env *environment) *cobra.Command {
 // serveOptions are the flags of fleet serve.
 type serveOptions struct {
 	listen, data, store, role string
+	blobs                     string
 	trust, ekRoots            []string
 	cert, key                 string
 	selfSigned                bool
@@ -83,6 +84,7 @@ On an empty store the first start makes an account "admin" and prints its passwo
 	fs.StringVar(&opt.listen, "listen", "127.0.0.1:8440", "address to listen on")
 	fs.StringVar(&opt.data, "data", "assay-fleet", "directory of the store and of evidence")
 	fs.StringVar(&opt.store, "store", "", "postgres://... instead of a file in --data")
+	fs.StringVar(&opt.blobs, "blobs", "", "s3://BUCKET/PREFIX?endpoint=https://HOST&region=REGION for evidence, instead of a directory in --data; credentials as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 	fs.StringVar(&opt.role, "role", "all", "api, worker (judges, and one of all that run schedules; scheduler is the same) or all")
 	fs.StringVar(&opt.cert, "tls-cert", "", "certificate chain of the server, PEM")
 	fs.StringVar(&opt.key, "tls-key", "", "private key of the server, PEM")
@@ -163,7 +165,12 @@ func (o *serveOptions) open(ctx context.Context, env *environment) (*server.Serv
 	if err := os.MkdirAll(o.data, 0o700); err != nil {
 		return nil, nil, &exitError{exitIO, err}
 	}
-	if cfg.Blobs, err = blob.OpenDirectory(filepath.Join(o.data, "evidence")); err != nil {
+	if o.blobs != "" {
+		cfg.Blobs, err = blob.OpenS3(ctx, o.blobs)
+	} else {
+		cfg.Blobs, err = blob.OpenDirectory(filepath.Join(o.data, "evidence"))
+	}
+	if err != nil {
 		return nil, nil, &exitError{exitIO, err}
 	}
 	if strings.HasPrefix(o.store, "postgres://") || strings.HasPrefix(o.store, "postgresql://") {

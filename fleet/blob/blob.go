@@ -37,11 +37,54 @@ type Store interface {
 // MaxBytes bounds one blob, expanded.
 const MaxBytes = 64 << 20
 
-// Directory keeps each blob in a file.
-type Directory struct {
-	root    string
+// codec is how bytes are kept, and how they are read back: bounded and checked.
+type codec struct {
 	encoder *zstd.Encoder
 	decoder *zstd.Decoder
+}
+
+func newCodec() (codec, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return codec{}, fmt.Errorf("blobs: %w", err)
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(MaxBytes))
+	if err != nil {
+		return codec{}, fmt.Errorf("blobs: %w", err)
+	}
+	return codec{enc, dec}, nil
+}
+
+// unpack reads what was kept under a digest.
+func (c codec) unpack(digest string, r io.Reader) ([]byte, error) {
+	packed, err := io.ReadAll(io.LimitReader(r, MaxBytes+1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("blobs: %w", err)
+	}
+	data, err := c.decoder.DecodeAll(packed, nil)
+	if err != nil {
+		return nil, fmt.Errorf("blobs: %s: %w: %w", digest, ErrDamaged, err)
+	}
+	if Digest(data) != digest {
+		return nil, fmt.Errorf("blobs: %s: %w", digest, ErrDamaged)
+	}
+	return data, nil
+}
+
+// nameOf is under which name a digest is kept, below the root.
+func nameOf(digest string) (string, error) {
+	if b, err := hex.DecodeString(digest); err != nil || len(b) != sha256.Size || hex.EncodeToString(b) != digest {
+		return "", fmt.Errorf("blobs: %.80q is no digest", digest)
+	}
+	return digest[:2] + "/" + digest + ending, nil
+}
+
+const ending = ".zst"
+
+// Directory keeps each blob in a file.
+type Directory struct {
+	codec
+	root string
 }
 
 // OpenDirectory makes a directory, when it is not there.
@@ -49,15 +92,8 @@ func OpenDirectory(path string) (*Directory, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("blobs: %w", err)
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return nil, fmt.Errorf("blobs: %w", err)
-	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(MaxBytes))
-	if err != nil {
-		return nil, fmt.Errorf("blobs: %w", err)
-	}
-	return &Directory{path, enc, dec}, nil
+	c, err := newCodec()
+	return &Directory{c, path}, err
 }
 
 // Digest is the name of bytes.
@@ -67,10 +103,8 @@ func Digest(data []byte) string {
 }
 
 func (d *Directory) path(digest string) (string, error) {
-	if b, err := hex.DecodeString(digest); err != nil || len(b) != sha256.Size || hex.EncodeToString(b) != digest {
-		return "", fmt.Errorf("blobs: %.80q is no digest", digest)
-	}
-	return filepath.Join(d.root, digest[:2], digest+".zst"), nil
+	name, err := nameOf(digest)
+	return filepath.Join(d.root, filepath.FromSlash(name)), err
 }
 
 // Put stores bytes. A file that is there already is made young, so that Sweep
@@ -112,18 +146,7 @@ func (d *Directory) Get(_ context.Context, digest string) ([]byte, error) {
 		return nil, fmt.Errorf("blobs: %w", err)
 	}
 	defer f.Close()
-	packed, err := io.ReadAll(io.LimitReader(f, MaxBytes+1<<20))
-	if err != nil {
-		return nil, fmt.Errorf("blobs: %w", err)
-	}
-	data, err := d.decoder.DecodeAll(packed, nil)
-	if err != nil {
-		return nil, fmt.Errorf("blobs: %s: %w: %w", digest, ErrDamaged, err)
-	}
-	if Digest(data) != digest {
-		return nil, fmt.Errorf("blobs: %s: %w", digest, ErrDamaged)
-	}
-	return data, nil
+	return d.unpack(digest, f)
 }
 
 // Sweep removes old files that are not wanted. One that is stored again meanwhile
@@ -139,7 +162,7 @@ func (d *Directory) Sweep(ctx context.Context, before time.Time, keep func(strin
 		if strings.HasSuffix(e.Name(), aside) {
 			return d.putBack(p) // a sweep that was killed left it
 		}
-		name, ok := strings.CutSuffix(e.Name(), ".zst")
+		name, ok := strings.CutSuffix(e.Name(), ending)
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // another process sweeps too
