@@ -24,7 +24,7 @@ const module = "github.com/assay-hw/assay"
 var layers = [][]string{
 	{"cmd/assay", "cmd/assay-pkcs11", "cmd/scanner", "cmd/sender", "demo/unpack", "lab", "fleet/load"},
 	{"fleet/client", "fleet/storetest"},
-	{"fleet/web"},
+	{"fleet/web", "fleet/oidc"},
 	{"fleet/api", "fleet/controllers", "fleet/monitor"},
 	{"fleet/server"},
 	{"fleet/alert"},

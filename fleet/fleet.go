@@ -229,8 +229,9 @@ const (
 // Account is a person, or an enrolment token, which gives no asset identity.
 type Account struct {
 	Name     string    `json:"name"`
-	Role     Role      `json:"role"` // "" for an enrolment token
-	Secret   []byte    `json:"-"`    // hash of the password or the token
+	Role     Role      `json:"role"`              // "" for an enrolment token
+	Subject  string    `json:"subject,omitempty"` // by which a provider of identities knows the person
+	Secret   []byte    `json:"-"`                 // hash of the password or the token
 	Created  time.Time `json:"created"`
 	Expires  time.Time `json:"expires,omitzero"`
 	Disabled bool      `json:"disabled"`

@@ -28,6 +28,7 @@ import (
 	"github.com/assay-hw/assay/fleet/blob"
 	"github.com/assay-hw/assay/fleet/controllers"
 	"github.com/assay-hw/assay/fleet/monitor"
+	"github.com/assay-hw/assay/fleet/oidc"
 	"github.com/assay-hw/assay/fleet/postgres"
 	"github.com/assay-hw/assay/fleet/server"
 	"github.com/assay-hw/assay/fleet/sqlite"
@@ -53,7 +54,7 @@ type serveOptions struct {
 	workers, queue            int
 	enrolments                int64
 	policy, controllers       string
-	signingKey                string
+	signingKey, oidc          string
 	alerts, metrics           string
 	drain                     time.Duration
 
@@ -95,6 +96,7 @@ On an empty store the first start makes an account "admin" and prints its passwo
 	fs.IntVar(&opt.workers, "workers", 0, "bundles judged at the same time; default one for each processor")
 	fs.StringVar(&opt.policy, "policy", "default", "default, strict or inventory: for machines that no signed policy is for")
 	fs.StringVar(&opt.controllers, "controllers", "", "file with names and passwords of management controllers, for machines without an agent")
+	fs.StringVar(&opt.oidc, "oidc", "", "file that names a provider of identities (OpenID Connect), for people to log in to the pages")
 	fs.StringVar(&opt.signingKey, "signing-key", "", "key that signs results and checkpoints (default: made and kept in --data)")
 	fs.IntVar(&opt.queue, "queue", 0, "bundles that wait, from which on none is taken in; default 50000")
 	fs.Int64Var(&opt.enrolments, "enrolments", 0, "machines that one token may enrol in a day; default 5000")
@@ -297,6 +299,15 @@ func (o *serveOptions) listenAndServe(ctx context.Context, env *environment, s *
 	a.Ready = o.monitor.Ready
 	if err := web.Handle(ctx, mux, s, a, version); err != nil {
 		return err
+	}
+	if o.oidc != "" {
+		provider, err := oidc.Read(o.oidc)
+		if err != nil {
+			return err
+		}
+		if err := oidc.Handle(ctx, mux, s, provider); err != nil {
+			return err
+		}
 	}
 	srv := &http.Server{Handler: o.monitor.Count(mux), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	fmt.Fprintf(env.stdout, "serving on %s://%s\n", scheme, l.Addr())
