@@ -116,8 +116,8 @@ func (p *pages) parts(q *request) error {
 	if err != nil {
 		return err
 	}
+	defer leave()
 	inv := bom.Read(bundle)
-	leave()
 	b := partsPage{resultPage: r, Virtual: inv.Virtual}
 	for _, x := range inv.Parts {
 		if n := len(b.Classes); n == 0 || b.Classes[n-1].Name != string(x.Class) {
@@ -186,8 +186,8 @@ func (p *pages) boot(q *request) error {
 	if err != nil {
 		return err
 	}
+	defer leave()
 	log := attest.Observe(bundle).Log()
-	leave()
 	b := bootPage{resultPage: r}
 	if log == nil {
 		b.Problem = "The evidence has no event log that can be read."
