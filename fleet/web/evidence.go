@@ -206,7 +206,7 @@ func (p *pages) boot(q *request) error {
 func (bootPage) Digest(e attest.Event) string {
 	for _, bank := range []string{"sha512", "sha384", "sha256", "sha1"} {
 		if d := e.Digests[bank]; d != "" {
-			return bank + ":" + shorten(d, 33)
+			return bank + ":" + shorten(d, 17)
 		}
 	}
 	return ""
