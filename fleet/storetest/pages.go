@@ -116,7 +116,7 @@ func jobPages(t *testing.T, s fleet.Store) {
 	go func() {
 		ended <- s.Work(ctx, fleet.Workers{Parallel: 1, Handlers: map[fleet.Kind]fleet.Handler{fleet.Appraise: func(context.Context, fleet.Job) (func(fleet.Tx) error, error) {
 			failed <- true
-			return nil, errors.New(`Post "https://hooks.example/SECRET": refused`)
+			return nil, errors.New(`asking "https://hooks.example/SECRET": refused`)
 		}}})
 	}()
 	<-failed

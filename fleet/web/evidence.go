@@ -116,8 +116,8 @@ func (p *pages) parts(q *request) error {
 	if err != nil {
 		return err
 	}
+	defer leave()
 	inv := bom.Read(bundle)
-	leave()
 	b := partsPage{resultPage: r, Virtual: inv.Virtual}
 	for _, x := range inv.Parts {
 		if n := len(b.Classes); n == 0 || b.Classes[n-1].Name != string(x.Class) {
@@ -186,8 +186,8 @@ func (p *pages) boot(q *request) error {
 	if err != nil {
 		return err
 	}
+	defer leave()
 	log := attest.Observe(bundle).Log()
-	leave()
 	b := bootPage{resultPage: r}
 	if log == nil {
 		b.Problem = "The evidence has no event log that can be read."
@@ -206,7 +206,7 @@ func (p *pages) boot(q *request) error {
 func (bootPage) Digest(e attest.Event) string {
 	for _, bank := range []string{"sha512", "sha384", "sha256", "sha1"} {
 		if d := e.Digests[bank]; d != "" {
-			return bank + ":" + shorten(d, 33)
+			return bank + ":" + shorten(d, 17)
 		}
 	}
 	return ""

@@ -141,9 +141,10 @@ func goldensTell(t *testing.T, s *site) {
 // Nobody reads or changes anything without a login; and nothing but the form comes.
 func withoutLogin(t *testing.T, s *site) {
 	b := s.as("")
-	code, page, head := b.get("/")
+	code, page, _ := b.get("/")
 	require.Equal(t, http.StatusOK, code)
 	require.Contains(t, page, `name="password"`)
+	var head http.Header
 	require.NotContains(t, page, "node-1")
 	for _, path := range s.all() {
 		if path == "/" {
