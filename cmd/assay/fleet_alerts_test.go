@@ -304,6 +304,7 @@ func TestServeEndsInOrder(t *testing.T) {
 	require.Equal(t, http.StatusOK, code)
 	token := agentToken(t, srv, login(t, srv))
 
+	const first, rest = "half of a bundle, ", "and the rest"
 	body, write := io.Pipe()
 	answered := make(chan int, 1)
 	go func() {
@@ -311,6 +312,7 @@ func TestServeEndsInOrder(t *testing.T) {
 		if err == nil {
 			req.Header.Set("Authorization", "Bearer "+token)
 			req.Header.Set("Content-Type", "application/zip")
+			req.ContentLength = int64(len(first) + len(rest))
 		}
 		var res *http.Response
 		if err == nil {
@@ -324,14 +326,14 @@ func TestServeEndsInOrder(t *testing.T) {
 		defer res.Body.Close()
 		answered <- res.StatusCode
 	}()
-	_, err = io.WriteString(write, "half of a bundle, ") // returns when the client has sent it
+	_, err = io.WriteString(write, first) // returns when the client has sent it
 	require.NoError(t, err)
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.Eventually(t, ready(http.StatusServiceUnavailable), 5*time.Second, 20*time.Millisecond, "it does not say that it ends")
 	code, _ = fetched(t, srv.url+"/healthz")
 	require.Equal(t, http.StatusOK, code, "it lives, and serves")
 	require.Eventually(t, ready(0), time.Minute, 50*time.Millisecond, "it accepts nothing new in the end")
-	_, err = io.WriteString(write, "and the rest")
+	_, err = io.WriteString(write, rest)
 	require.NoError(t, err)
 	require.NoError(t, write.Close())
 	require.Equal(t, http.StatusUnprocessableEntity, <-answered, "what was under way is answered")
