@@ -336,6 +336,6 @@ func TestServeEndsInOrder(t *testing.T) {
 	_, err = io.WriteString(write, rest)
 	require.NoError(t, err)
 	require.NoError(t, write.Close())
-	require.Equal(t, http.StatusUnprocessableEntity, <-answered, "what was under way is answered")
+	require.Equal(t, http.StatusConflict, <-answered, "what was under way is answered: nobody asked for it")
 	require.NoError(t, cmd.Wait())
 }
