@@ -152,7 +152,7 @@ func (m *message) link(e *Event) string {
 	if m.url == "" || e.Kind == Refused || e.Kind == Test {
 		return ""
 	}
-	return strings.TrimSuffix(m.url, "/") + "/hosts/" + e.Subject
+	return strings.TrimSuffix(m.url, "/") + "/machines/" + e.Subject
 }
 
 func (m *message) severity() (worst finding.Severity) {

@@ -321,7 +321,7 @@ func TestEmail(t *testing.T) {
 			body, err := io.ReadAll(m.Body)
 			require.NoError(t, err)
 			require.Contains(t, string(body), "HW-001")
-			require.Contains(t, string(body), "assay.example/hosts/h-1")
+			require.Contains(t, string(body), "assay.example/machines/h-1")
 
 			conf.CAFile = ""
 			s, err = conf.open()

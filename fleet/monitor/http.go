@@ -12,7 +12,7 @@ const evidenceRoute = "POST /v1/hosts/{id}/evidence"
 // outcomes are what the statuses of that route mean.
 var outcomes = map[int]string{
 	http.StatusAccepted: "accepted", http.StatusUnauthorized: "unknown sender", http.StatusForbidden: "forbidden", http.StatusNotFound: "unknown machine", http.StatusConflict: "conflict",
-	http.StatusRequestEntityTooLarge: "too large", http.StatusUnprocessableEntity: "invalid", http.StatusTooManyRequests: "too many",
+	http.StatusLengthRequired: "invalid", http.StatusServiceUnavailable: "busy", http.StatusRequestEntityTooLarge: "too large", http.StatusUnprocessableEntity: "invalid", http.StatusTooManyRequests: "too many",
 }
 
 // Count counts requests by the route that served them, and never by what was asked.

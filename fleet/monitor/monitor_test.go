@@ -6,11 +6,15 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-hw/assay"
@@ -221,4 +225,32 @@ func TestAlertsAreCounted(t *testing.T) {
 	s.Alert("duty", "sent")
 	s.Alert("duty", "sent")
 	require.Contains(t, s.metrics(), `assay_alerts_total{outcome="sent",sink="duty"} 2`)
+}
+
+// The rules that are shipped ask for figures that there are.
+func TestRulesNameFiguresThatExist(t *testing.T) {
+	s := newSite(t)
+	rules := filepath.Join("..", "..", "deploy", "prometheus", "assay.rules.yml")
+	raw, err := os.ReadFile(rules)
+	require.NoError(t, err)
+	descs := make(chan *prometheus.Desc, 1000)
+	s.registry.Describe(descs)
+	close(descs)
+	known := map[string]bool{}
+	for d := range descs {
+		_, rest, _ := strings.Cut(d.String(), `fqName: "`)
+		name, _, _ := strings.Cut(rest, `"`)
+		known[name] = true
+	}
+	names := regexp.MustCompile(`assay_[a-z_]+`).FindAllString(string(raw), -1)
+	require.NotEmpty(t, names)
+	for _, n := range names {
+		require.True(t, known[n], "%s: there is no %s", rules, n)
+	}
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		return // the names are what a reader of the rules relies on most
+	}
+	out, err := exec.Command(promtool, "check", "rules", rules).CombinedOutput()
+	require.NoError(t, err, "%s", out)
 }
