@@ -73,7 +73,7 @@ type plan int
 // kind once.
 func planFor(machines int) plan {
 	if machines < 100*int(kinds) {
-		return 25
+		return 20
 	}
 	return 100
 }

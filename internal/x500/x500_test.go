@@ -34,6 +34,7 @@ func TestNamesAreComparedByMeaning(t *testing.T) {
 		name([3]any{6, 19, "US"}, [3]any{10, 30, "\x00I\x00n\x00t\x00e\x00l\x00 \x00C\x00o\x00r\x00p\x00o\x00r\x00a\x00t\x00i\x00o\x00n"}, [3]any{3, 20, "K\xf6ln"}),
 	} {
 		require.True(t, Equal(a, same))
+		require.Equal(t, Folded(a), Folded(same))
 		n, err := Parse(same)
 		require.NoError(t, err)
 		require.Equal(t, Fold(String(a)), Fold(n.String()))
@@ -48,6 +49,7 @@ func TestNamesAreComparedByMeaning(t *testing.T) {
 		{0x31, 0},
 	} {
 		require.False(t, Equal(a, other))
+		require.NotEqual(t, Folded(a), Folded(other))
 	}
 }
 
