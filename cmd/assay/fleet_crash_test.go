@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-hw/assay/fleet"
@@ -336,6 +337,18 @@ func TestCrashPostgreSQL(t *testing.T) {
 	s.wait(15)
 	s.end()
 	s.settled(func() (map[string]int, error) { return tally(t.Context(), st) })
+	shared(t, db)
+}
+
+// shared checks that more than one worker judged.
+func shared(t *testing.T, url string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	var n int
+	require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(DISTINCT who) FROM river_job, unnest(attempted_by) who WHERE kind = $1`, string(fleet.Appraise)).Scan(&n))
+	require.Greater(t, n, 1, "one worker did all")
 }
 
 // TestCutOff has a worker on another host, whose link goes down while it judges and
@@ -401,6 +414,7 @@ func TestCutOff(t *testing.T) {
 	s.wait(30)
 	s.end()
 	s.settled(func() (map[string]int, error) { return tally(t.Context(), st) })
+	shared(t, db)
 }
 
 // relay passes connections on from an address to another one.
