@@ -264,7 +264,9 @@ func numbers(n int) [][2]string {
 		out = append(out, [2]string{string([]byte{byte(port)}) + "\x42\x00\xff\xff\x6b\x1f\xac", string([]byte{b[2], b[1], b[0]}) + "\xff\xff\x6b\x1f\xac"})
 	}
 	m := mac(0) // of the card that was added in a recording
-	return append(out, [2]string{"ac:1f:6b:00:66:66", "ac:1f:6b:" + m[:2] + ":" + m[2:4] + ":" + m[4:]})
+	b := hexed(m)
+	return append(out, [2]string{"ac:1f:6b:00:66:66", "ac:1f:6b:" + m[:2] + ":" + m[2:4] + ":" + m[4:]},
+		[2]string{"\x66\x66\x00\xff\xff\x6b\x1f\xac", string([]byte{b[2], b[1], b[0]}) + "\xff\xff\x6b\x1f\xac"})
 }
 
 // sums makes the checksums of a FRU's areas right again (IPMI FRU 1.3, 8 to 12).
