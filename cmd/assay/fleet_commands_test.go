@@ -116,6 +116,7 @@ func agents(d *desk, units []*unit) {
 	out := d.run(0, "audit", "node-0", "node-1", "--wait", "3m")
 	require.Contains(t, out, "2 machines  pass 2")
 	require.Contains(t, out, "2 of 2 audited")
+	require.Contains(t, d.run(1, "status", "--watch"), "3 of 3 audited", "and one fails")
 	require.Contains(t, d.run(3, "audit", "node-2", "--wait", "1ms"), "did not answer", "silence is no pass")
 	d.run(64, "audit")
 	d.run(64, "audit", "nobody")

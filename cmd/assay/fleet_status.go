@@ -7,12 +7,17 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/api"
+	"github.com/assay-hw/assay/fleet/client"
 	"github.com/assay-hw/assay/report"
 )
 
@@ -26,10 +31,11 @@ func newFleetStatusCommand(env *environment) *cobra.Command {
 	var r reach
 	var out outputOptions
 	var state string
+	var watch bool
 	cmd := &cobra.Command{
 		Use:     "status",
 		Short:   "The fleet in figures, and its machines, the worst first",
-		Long:    "Prints how many machines are in which state and lists them. Exits 1 when one fails, 3 when one is stale, in error or inconclusive, 2 when one is for review, 0 when all pass.",
+		Long:    "Prints how many machines are in which state and lists them. Exits 1 when one fails, 3 when one is stale, in error or inconclusive, 2 when one is for review, 0 when all pass. With --watch it first shows how far an audit run is, until no machine is due any more.",
 		Example: "  ASSAY_TOKEN=... assay fleet status\n  assay fleet status --state fail --format json",
 		Args:    exactly(0),
 	}
@@ -42,6 +48,11 @@ func newFleetStatusCommand(env *environment) *cobra.Command {
 			return err
 		}
 		ctx := context.Background()
+		if watch {
+			if err := watchRun(ctx, env, c, out.quiet); err != nil {
+				return err
+			}
+		}
 		s := fleetStatus{Hosts: []fleet.Host{}}
 		if err := c.Do(ctx, http.MethodGet, "/v1/counts", nil, nil, &s.Counts); err != nil {
 			return asked(err)
@@ -74,8 +85,45 @@ func newFleetStatusCommand(env *environment) *cobra.Command {
 	}
 	r.addFlags(cmd.Flags())
 	cmd.Flags().StringVar(&state, "state", "", "machines in this state only")
+	cmd.Flags().BoolVar(&watch, "watch", false, "show the progress of an audit run first")
 	out.addFlags(cmd.Flags(), "text", "json")
 	return cmd
+}
+
+// watchRun shows how many machines are due and how many have answered, until none is
+// due or somebody ends it.
+func watchRun(ctx context.Context, env *environment, c *client.Client, quiet bool) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var show *progress
+	for {
+		hosts, err := allHosts(ctx, c, url.Values{})
+		if err != nil {
+			return err
+		}
+		hosts = slices.DeleteFunc(hosts, func(h fleet.Host) bool { return h.State == fleet.Retired })
+		states, due := map[fleet.State]int64{}, 0
+		for _, h := range hosts {
+			states[h.State]++
+			if !h.NextDue.After(env.now()) {
+				due++
+			}
+		}
+		if show == nil {
+			show = newProgress(env.stderr, quiet, len(hosts))
+		}
+		show.at(len(hosts)-due, states)
+		if due == 0 {
+			show.end()
+			return nil
+		}
+		select {
+		case <-time.After(2 * lookEvery):
+		case <-ctx.Done():
+			show.end()
+			return nil
+		}
+	}
 }
 
 func (s fleetStatus) exit() error {

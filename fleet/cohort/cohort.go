@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 )
 
 // Least is how many machines a kind needs before one of them can be odd.
@@ -24,12 +25,15 @@ type Oddity struct {
 	Lacks   bool    `json:"lacks"` // the others have it
 	Hosts   int     `json:"hosts"` // how many have it
 	Of      int     `json:"of"`
-	Bits    float64 `json:"bits"` // how surprising: the binary logarithm of the inverse of its share
+	Bits    float64 `json:"bits"` // how surprising: the binary logarithm of the inverse of the share of machines that have something of their own in this respect
 }
 
 // Odd lists what sets a machine apart from the others of its kind, the most
 // surprising first. counts says how many of the machines have a feature, the
-// machine itself included.
+// machine itself included. Where many machines have something of their own in one
+// respect, as memory that was bought over the years, that is what they have in
+// common, and no surprise: a feature's first two words say in which respect it is
+// one.
 func Odd(machines int, counts map[string]int, has []string) []Oddity {
 	if machines < Least {
 		return nil
@@ -39,18 +43,58 @@ func Odd(machines int, counts map[string]int, has []string) []Oddity {
 		mine[f] = true
 	}
 	var out []Oddity
+	others := map[respect]int{} // other machines that are odd in the same respect, at most
 	for f, n := range counts {
 		switch {
-		case mine[f] && Few(n, machines):
-			out = append(out, Oddity{f, false, n, machines, bits(n, machines)})
-		case !mine[f] && n < machines && Few(machines-n, machines):
-			out = append(out, Oddity{f, true, n, machines, bits(machines-n, machines)})
+		case Few(n, machines):
+			if mine[f] {
+				n--
+				out = append(out, Oddity{Feature: f, Hosts: n + 1, Of: machines})
+			}
+			others[respect{respectOf(f), false}] += n
+		case n < machines && Few(machines-n, machines):
+			lack := machines - n
+			if !mine[f] {
+				lack--
+				out = append(out, Oddity{Feature: f, Lacks: true, Hosts: n, Of: machines})
+			}
+			others[respect{respectOf(f), true}] += lack
 		}
 	}
+	out = slices.DeleteFunc(out, func(o Oddity) bool { return usual(1+others[respect{respectOf(o.Feature), o.Lacks}], machines) })
+	for i := range out {
+		out[i].Bits = bits(1+others[respect{respectOf(out[i].Feature), out[i].Lacks}], machines)
+	}
 	slices.SortFunc(out, func(a, b Oddity) int {
-		return cmp.Or(cmp.Compare(b.Bits, a.Bits), cmp.Compare(a.Feature, b.Feature))
+		return cmp.Or(cmp.Compare(b.Bits, a.Bits), first(a.Lacks, b.Lacks), cmp.Compare(a.Feature, b.Feature))
 	})
 	return out
+}
+
+// respect is in which respect machines differ.
+type respect struct {
+	what  string
+	lacks bool
+}
+
+func respectOf(feature string) string {
+	words := strings.SplitN(feature, " ", 3)
+	return strings.Join(words[:min(2, len(words))], " ")
+}
+
+// usual says when so many machines have something of their own that one more is no
+// surprise.
+func usual(n, of int) bool { return n > 2 && n > of/10 }
+
+// first puts what a machine has before what it lacks: the one can be looked at.
+func first(aLacks, bLacks bool) int {
+	switch {
+	case aLacks == bLacks:
+		return 0
+	case bLacks:
+		return -1
+	}
+	return 1
 }
 
 // Few says what is rare: one machine, or at most one in twenty.

@@ -1,6 +1,7 @@
 package cohort
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -16,11 +17,28 @@ func TestOdd(t *testing.T) {
 	for _, o := range got {
 		names = append(names, o.Feature)
 	}
-	require.Equal(t, []string{"implant", "raid", "bios 1", "bios 2"}, names, "what one machine has comes first")
+	require.Equal(t, []string{"implant", "raid", "bios 2", "bios 1"}, names, "what one machine has comes first")
 	require.True(t, got[1].Lacks)
 	require.InDelta(t, math.Log2(40), got[0].Bits, 1e-9)
 	require.Empty(t, Odd(4, map[string]int{"implant": 1}, []string{"implant"}), "four machines are no fleet")
 	require.Empty(t, Odd(40, map[string]int{"serial 1": 20, "serial 2": 20}, []string{"serial 1"}), "two halves have no outlier")
+}
+
+// Memory that each machine has of its own is what they have in common; a function
+// that one has is not.
+func TestVarietyIsNoOddity(t *testing.T) {
+	counts := map[string]int{"part pci 1d6a:00b1 x1": 1, "part pci 8086:1533 x2": 30}
+	for i := range 30 {
+		counts[fmt.Sprintf("part memory M%d x2", i)] = 1
+	}
+	got := Odd(30, counts, []string{"part memory M3 x2", "part pci 1d6a:00b1 x1", "part pci 8086:1533 x2"})
+	require.Len(t, got, 1)
+	require.Equal(t, "part pci 1d6a:00b1 x1", got[0].Feature)
+	require.Empty(t, Odd(30, counts, []string{"part memory M4 x2", "part pci 8086:1533 x2"}))
+	// Two machines that differ, each in its own way, are both odd.
+	counts = map[string]int{"part pci a x1": 1, "part pci b x1": 1}
+	require.Len(t, Odd(10, counts, []string{"part pci a x1"}), 1)
+	require.Len(t, Odd(10, counts, []string{"part pci b x1"}), 1)
 }
 
 // The values of the lady tasting tea and of a table in R's fisher.test
