@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -99,6 +100,32 @@ func TestG18NobodyElseLearnsThePassword(t *testing.T) {
 	_, _, err = a.Ask(t.Context(), &fleet.Host{Address: c.URL})
 	require.Error(t, err, "a controller that does not answer is no empty machine")
 	require.NotErrorIs(t, err, server.ErrOtherController)
+}
+
+// G17: a controller that answers with anything else than its tree is no machine, and
+// takes nobody elsewhere.
+func TestG17HostileController(t *testing.T) {
+	reached := false
+	elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+	t.Cleanup(elsewhere.Close)
+	for name, answer := range map[string]http.HandlerFunc{
+		"a redirect":   func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) },
+		"no JSON":      func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+		"a large body": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(bytes.Repeat([]byte("["), 8<<20)) },
+		"an error":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) },
+	} {
+		c := httptest.NewTLSServer(answer)
+		c.Config.ErrorLog = nil
+		a, err := accounts(t, "accounts:\n- addresses: [127.0.0.0/8]\n")
+		require.NoError(t, err)
+		b, _, err := a.Ask(t.Context(), &fleet.Host{Address: c.URL})
+		if err == nil { // it is kept as it came, and no machine can be read of it
+			_, err = redfish.Inventory(b, "")
+		}
+		require.Error(t, err, name)
+		c.Close()
+	}
+	require.False(t, reached)
 }
 
 func TestAccountsThatAreWrong(t *testing.T) {

@@ -10,8 +10,9 @@ import (
 	"github.com/assay-hw/assay/fleet"
 )
 
-// IC-17: what all machines of one lot have, and none of the others, is no chance.
-func TestLotDeviation(t *testing.T) {
+// G14, IC-17: a batch that was altered alike has no outlier, but deviates from other
+// lots, which is no chance.
+func TestG14LotDeviation(t *testing.T) {
 	s := newSite(t)
 	p := fleet.Profile{ID: "board", Name: "Example R1"}
 	features := func(i int) []string {

@@ -169,12 +169,17 @@ func (s *site) host() *fleet.Host {
 
 // audit has a recorded machine answer, and judges what it sent.
 func (s *site) audit(host, name string) (*fleet.Host, *fleet.Result) {
+	s.t.Helper()
+	return s.answer(host, zipped(s.t, name, fmt.Sprintf("%d.00 1.00\n", 1000+s.clock.Sub(labTime)/time.Second)))
+}
+
+func (s *site) answer(host string, zip []byte) (*fleet.Host, *fleet.Result) {
 	t := s.t
 	t.Helper()
 	s.update(func(tx fleet.Tx) error { // recordings share their nonce
 		return tx.PutChallenge(fleet.Challenge{Nonce: nonce, Host: host, Issued: s.clock, Deadline: s.clock.Add(time.Minute)})
 	})
-	e, err := s.Intake(t.Context(), host, nonce, zipped(t, name, fmt.Sprintf("%d.00 1.00\n", 1000+s.clock.Sub(labTime)/time.Second)), s.from)
+	e, err := s.Intake(t.Context(), host, nonce, zip, s.from)
 	require.NoError(t, err)
 	effect, err := s.appraise(t.Context(), fleet.Job{Kind: fleet.Appraise, Key: e.Digest})
 	require.NoError(t, err)
