@@ -20,8 +20,8 @@ const (
 )
 
 // saveEvery is how far a TPM's clock may fall back when it loses power without
-// notice: the longest interval at which it saves it, 2^22 ms (TPM 2.0 part 1,
-// 36.3.2).
+// notice: the longest interval at which it saves it, 2^22 ms (TPM 2.0 Library part
+// 1, on Clock among the timing components).
 const saveEvery = 1 << 22
 
 // clockOf reads the TPM's clock from a quote that was verified.
@@ -50,9 +50,9 @@ func clockOrder(before, now *fleet.Clock, e, last *fleet.Evidence) *finding.Find
 	}
 	var got string
 	switch {
-	case now.Resets < before.Resets:
+	case less(now.Resets, before.Resets):
 		got = fmt.Sprintf("%d resets after %d", now.Resets, before.Resets)
-	case now.Resets == before.Resets && now.Restarts < before.Restarts:
+	case now.Resets == before.Resets && less(now.Restarts, before.Restarts):
 		got = fmt.Sprintf("%d restarts after %d, and no reset between", now.Restarts, before.Restarts)
 	case now.Resets == before.Resets && now.Millis < before.Millis:
 		got = fmt.Sprintf("a clock of %s after %s, and no reset between", hours(now.Millis), hours(before.Millis))
@@ -72,6 +72,11 @@ func clockOrder(before, now *fleet.Clock, e, last *fleet.Evidence) *finding.Find
 	}
 	return &x
 }
+
+// less orders counters as they grow, over their end too: for a key outside of the
+// endorsement hierarchy a TPM adds a secret number to them, which stays until it is
+// cleared (TPM 2.0 Library part 1, on obfuscation).
+func less(a, b uint32) bool { return int32(a-b) < 0 }
 
 func hours(millis uint64) string {
 	return (time.Duration(min(millis, 1<<52)) * time.Millisecond).Round(time.Second).String()

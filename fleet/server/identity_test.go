@@ -45,6 +45,9 @@ func TestClockOrder(t *testing.T) {
 		require.Equal(t, c.want, x.Severity, name)
 		require.Len(t, cloned([]finding.Finding{*x}), 1, name)
 	}
+	high := &fleet.Clock{Millis: 1000 * hour, Resets: 1<<32 - 1, Restarts: 1<<32 - 1} // as a TPM hides them
+	require.Nil(t, clockOrder(high, &fleet.Clock{Millis: 1001 * hour, Resets: 0, Restarts: 1 << 31}, next, last))
+	require.NotNil(t, clockOrder(&fleet.Clock{Millis: 1000 * hour}, high, next, last))
 	behind := fleet.Clock{Millis: 999 * hour, Resets: 10}
 	require.Nil(t, clockOrder(before, &behind, &fleet.Evidence{Asked: labTime.Add(-time.Minute), Received: next.Received}, last), "asked before the other came: the order of the quotes is not known")
 	require.Nil(t, clockOrder(nil, &behind, next, last))
