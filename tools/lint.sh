@@ -12,6 +12,7 @@ if [ -n "$unformatted" ]; then
 fi
 echo "gofumpt: ok"
 go vet ./...
+go vet -tags otel ./cmd/assay # what few build
 echo "vet: ok"
 tool staticcheck ./...
 echo "staticcheck: ok"

@@ -59,6 +59,7 @@ type serveOptions struct {
 	drain                     time.Duration
 
 	monitor *monitor.Monitor
+	wrap    func(http.Handler) http.Handler // traces requests
 }
 
 func newFleetServeCommand(env *environment) *cobra.Command {
@@ -122,6 +123,14 @@ func (o *serveOptions) run(env *environment) error {
 		return err
 	}
 	defer closeStore()
+	wrap, span, flush, err := tracing(ctx)
+	if err != nil {
+		return &exitError{exitIO, err}
+	}
+	if flush != nil {
+		o.wrap, s.Span = wrap, span
+		defer func() { _ = flush(context.WithoutCancel(ctx)) }() // spans that nobody takes are lost
+	}
 	if err := firstAccount(ctx, env, s); err != nil {
 		return &exitError{exitIO, err}
 	}
@@ -309,7 +318,11 @@ func (o *serveOptions) listenAndServe(ctx context.Context, env *environment, s *
 			return err
 		}
 	}
-	srv := &http.Server{Handler: o.monitor.Count(mux), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	handler := o.monitor.Count(mux)
+	if o.wrap != nil {
+		handler = o.wrap(handler)
+	}
+	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	fmt.Fprintf(env.stdout, "serving on %s://%s\n", scheme, l.Addr())
 	if pin != "" {
 		fmt.Fprintf(env.stdout, "pin for agents: %s\n", pin)

@@ -69,25 +69,28 @@ func newFleetStatusCommand(env *environment) *cobra.Command {
 			}
 			q.Set("after", p.After)
 		}
-		var b bytes.Buffer
-		if out.format == "json" {
-			err = asJSON(&b, s)
-		} else {
-			s.text(&b)
-		}
-		if err != nil {
-			return err
-		}
-		if err := out.write(env, b.Bytes()); err != nil {
-			return err
-		}
-		return s.exit()
+		return s.write(env, &out)
 	}
 	r.addFlags(cmd.Flags())
 	cmd.Flags().StringVar(&state, "state", "", "machines in this state only")
 	cmd.Flags().BoolVar(&watch, "watch", false, "show the progress of an audit run first")
 	out.addFlags(cmd.Flags(), "text", "json")
 	return cmd
+}
+
+func (s fleetStatus) write(env *environment, out *outputOptions) error {
+	var b bytes.Buffer
+	if out.format == "json" {
+		if err := asJSON(&b, s); err != nil {
+			return err
+		}
+	} else {
+		s.text(&b)
+	}
+	if err := out.write(env, b.Bytes()); err != nil {
+		return err
+	}
+	return s.exit()
 }
 
 // watchRun shows how many machines are due and how many have answered, until none is

@@ -42,6 +42,9 @@ type Config struct {
 	// and gives the SHA-256 of its certificate at first contact; nil asks none.
 	AskController func(ctx context.Context, h *fleet.Host) (b *evidence.Bundle, pin string, err error)
 
+	// Span begins a span of a job, and gives what ends it; nil traces nothing.
+	Span func(ctx context.Context, name string) (context.Context, func(error))
+
 	Interval time.Duration // between two audits of a machine; 0 is a day
 	Answer   time.Duration // time to answer a challenge; 0 is ten minutes
 	Grace    time.Duration // after which a machine that did not come is stale; 0 is a quarter of the interval
@@ -145,7 +148,23 @@ func (s *Server) Work(ctx context.Context, parallel int) error {
 		Periodic: map[fleet.Kind]time.Duration{fleet.Schedule: 10 * time.Second, fleet.Prunes: time.Hour},
 	}
 	s.Alerts.Work(s.Store, &w)
+	for kind, h := range w.Handlers {
+		w.Handlers[kind] = s.traced(kind, h)
+	}
 	return s.Store.Work(ctx, w)
+}
+
+// traced is a handler within a span of its kind.
+func (s *Server) traced(kind fleet.Kind, h fleet.Handler) fleet.Handler {
+	if s.Span == nil {
+		return h
+	}
+	return func(ctx context.Context, j fleet.Job) (func(fleet.Tx) error, error) {
+		ctx, end := s.Span(ctx, "job "+string(kind))
+		effect, err := h(ctx, j)
+		end(err)
+		return effect, err
+	}
 }
 
 // found turns a store's answer into a refusal.
