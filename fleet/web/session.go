@@ -47,12 +47,24 @@ func (p *pages) signedIn(ctx context.Context, w http.ResponseWriter, r *http.Req
 // loginForm is what the page for logging in shows.
 type loginForm struct {
 	Next, Name, Problem string
+	Provider            string // where people of the organisation log in; "" when there is no provider
 }
 
 func (p *pages) form(w http.ResponseWriter, r *http.Request, status int, f loginForm) {
+	f.Provider = p.provider()
 	if err := p.write(w, status, "login", page{Title: "Log in", Now: p.server.Now().UTC(), Body: f}); err != nil {
 		slog.ErrorContext(r.Context(), "page", "path", r.URL.Path, "error", err)
 	}
+}
+
+// provider is the way in through a provider of identities, when the server has one.
+func (p *pages) provider() string {
+	const in = "/login/oidc"
+	r := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: in}}
+	if _, pattern := p.mux.Handler(r); strings.HasSuffix(pattern, in) {
+		return in
+	}
+	return ""
 }
 
 func (p *pages) loginPage(w http.ResponseWriter, r *http.Request) {

@@ -47,6 +47,7 @@ type pages struct {
 	server  *server.Server
 	api     *api.API
 	version string
+	mux     *http.ServeMux
 	assets  map[string]asset
 	bodies  map[string]*template.Template
 	reading chan struct{}
@@ -56,7 +57,7 @@ type pages struct {
 // Handle registers the pages on the mux of an API. What runs beside them ends with
 // the context.
 func Handle(ctx context.Context, mux *http.ServeMux, s *server.Server, a *api.API, version string) error {
-	p := &pages{server: s, api: a, version: version, reading: make(chan struct{}, readers)}
+	p := &pages{server: s, api: a, version: version, mux: mux, reading: make(chan struct{}, readers)}
 	var err error
 	if p.assets, err = loadAssets(); err != nil {
 		return fmt.Errorf("pages: %w", err)

@@ -397,6 +397,21 @@ func TestLogin(t *testing.T) {
 	require.Contains(t, res.Header.Get("Set-Cookie"), "Secure")
 }
 
+// A server with a provider of identities shows the way there.
+func TestLoginByProvider(t *testing.T) {
+	s := newSite(t)
+	for _, there := range []bool{false, true} {
+		mux := http.NewServeMux()
+		require.NoError(t, Handle(t.Context(), mux, s.server, api.New(mux, s.server, "test"), "test"))
+		if there {
+			mux.HandleFunc("GET /login/oidc", http.NotFound)
+		}
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/login", nil))
+		require.Equal(t, there, strings.Contains(w.Body.String(), `href="/login/oidc"`))
+	}
+}
+
 // A session ends with its account, for pages too.
 func TestSessionEndsWithItsAccount(t *testing.T) {
 	s := newSite(t)
