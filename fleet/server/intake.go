@@ -7,7 +7,6 @@ import (
 
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/fleet"
-	"github.com/assay-hw/assay/fleet/auditlog"
 )
 
 // Intake takes a bundle in that answers a challenge: it is safe when Intake
@@ -45,8 +44,7 @@ func (s *Server) Intake(ctx context.Context, host string, nonce, zip []byte, fro
 		switch {
 		case c.Host != host:
 			refused = refuse(Forbidden, "the nonce was given to another machine")
-			_, err = tx.Append(auditlog.Entry{At: now, Actor: host, Action: "evidence refused", Subject: c.Host, Detail: "EV-002: the nonce of another machine"})
-			return err
+			return s.splicedEvidence(tx, c.Host, host)
 		case now.After(c.Deadline):
 			refused = refuse(Conflict, "the answer came after the deadline; ask again")
 			return nil
