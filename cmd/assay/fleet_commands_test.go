@@ -21,7 +21,6 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/internal/swtpm"
 )
 
@@ -186,24 +185,13 @@ func rebinding(d *desk, u *unit, maker *swtpm.Maker) {
 	require.NotZero(t, code)
 	ek := regexp.MustCompile(`endorsement key ([0-9a-f]{64})`).FindStringSubmatch(out)[1]
 
-	var st fleetStatus
-	shown, _ := assayed(t, d.env, append([]string{"fleet", "status", "--format", "json"}, d.reach...)...)
-	require.NoError(t, json.Unmarshal([]byte(shown), &st))
-	var h fleet.Host
-	for _, x := range st.Hosts {
-		if x.Name == "node-1" {
-			h = x
-		}
-	}
 	ticket := filepath.Join(d.dir, "rebind.json")
-	c := h.Identity.Chassis
-	out, code = assayed(t, nil, "fleet", "ticket", "rebind", h.ID, "--ek", ek, "--manufacturer", c.Manufacturer, "--product", c.Product, "--serial", c.Serial, "--uuid", c.UUID,
-		"--id", "CHG-17", "--reason", "TPM replaced", "--key", filepath.Join(d.dir, "ops.key"), "--cert", filepath.Join(d.dir, "ops.pem"), "-o", ticket)
-	require.Zero(t, code, out)
-	require.Contains(t, d.run(0, "documents", "add", ticket), "rebind host:"+h.ID)
+	d.run(0, "ticket", "rebind", "node-1", "--ek", ek, "--id", "CHG-17", "--reason", "TPM replaced", "--key", filepath.Join(d.dir, "ops.key"), "--cert", filepath.Join(d.dir, "ops.pem"), "-o", ticket)
+	added := d.run(0, "documents", "add", ticket)
+	id := regexp.MustCompile(`rebind host:(h-[0-9a-f]+)`).FindStringSubmatch(added)[1]
 	out, code = enrol()
 	require.Zero(t, code, out)
-	require.Contains(t, out, h.ID, "it is the machine that it was")
+	require.Contains(t, out, id, "it is the machine that it was")
 	d.run(0, "machine", "retire", "node-1", "--reason", "end of the test")
 }
 

@@ -155,7 +155,7 @@ func (o *ticketOptions) write(ctx context.Context, env *environment) error {
 
 func newFleetTicketCommand(env *environment) *cobra.Command {
 	return group("ticket", "Write tickets: decisions about machines that somebody signs",
-		"  assay fleet ticket rebind h-5f0c... --ek 1c2d... --from machine.json --id CHG-17 --reason 'TPM replaced' --key ops.key --cert ops.pem -o ticket.json\n"+
+		"  assay fleet ticket rebind node-17 --ek 1c2d... --token-file session --id CHG-17 --reason 'TPM replaced' --key ops.key --cert ops.pem -o ticket.json\n"+
 			"  assay fleet documents add ticket.json",
 		newFleetTicketRebindCommand(env), newFleetTicketPlaceCommand(env), newFleetTicketPolicyCommand(env))
 }
@@ -168,23 +168,36 @@ manufacturers ["*"] and the class ticket, or ticket:KIND.`
 
 func newFleetTicketRebindCommand(env *environment) *cobra.Command {
 	var o ticketOptions
+	var r reach
 	var i ticket.Identity
 	cmd := &cobra.Command{
 		Use:   "rebind HOST",
 		Short: "Bind a known machine to another TPM or another chassis",
 		Long: `After a TPM or a main board was replaced the machine is refused (FL-004), until a ticket
 says that this machine is to have this endorsement key in this chassis. --ek is the
-SHA-256 that the server's refusal or assay fleet agent's machine shows; the chassis is
-what the machine will say it is.` + ticketHelp,
-		Example: "  assay fleet ticket rebind h-5f0c... --ek 1c2d... --manufacturer Example --product R1 --serial S-17 --uuid ... \\\n      --id CHG-17 --reason 'TPM replaced' --key ops.key --cert ops.pem -o ticket.json",
+SHA-256 that the server's refusal shows. The chassis is what the machine will say it
+is; without flags about it the server is asked, and it stays what it was.` + ticketHelp,
+		Example: "  assay fleet ticket rebind node-17 --ek 1c2d... --token-file session \\\n      --id CHG-17 --reason 'TPM replaced' --key ops.key --cert ops.pem -o ticket.json",
 		Args:    exactly(1),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o.t.Kind, o.t.Host, o.t.Identity = ticket.Rebind, args[0], &i
+		if i.Chassis == (fleet.Chassis{}) {
+			c, err := r.client()
+			if err != nil {
+				return err
+			}
+			h, err := hostNamed(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			o.t.Host, i.Chassis = h.ID, h.Identity.Chassis
+		}
 		return o.write(cmd.Context(), env)
 	}
 	fs := cmd.Flags()
 	o.addFlags(fs)
+	r.addFlags(fs)
 	fs.StringVar(&i.EKSHA256, "ek", "", "SHA-256 of the endorsement key's public key")
 	fs.StringVar(&i.Chassis.Manufacturer, "manufacturer", "", "of the chassis, as the machine says it")
 	fs.StringVar(&i.Chassis.Product, "product", "", "of the chassis")
