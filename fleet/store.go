@@ -115,6 +115,7 @@ type HostQuery struct {
 	State   State
 	Site    string
 	Profile string
+	Serial  string // of the chassis, whole
 	Text    string // part of name, serial number or product
 	Overdue time.Time
 	Live    bool   // without those that were retired

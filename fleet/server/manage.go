@@ -129,13 +129,13 @@ func sharing(tx fleet.Tx, kind, v string) ([]fleet.Fact, error) {
 	if kind != "serial" {
 		return tx.Sharing(kind, v, 20)
 	}
-	hosts, err := tx.Hosts(fleet.HostQuery{Text: v, Limit: 100})
+	hosts, err := tx.Hosts(fleet.HostQuery{Serial: v, Limit: 100})
 	if err != nil {
 		return nil, err
 	}
 	var out []fleet.Fact
 	for _, h := range hosts {
-		if strings.EqualFold(h.Identity.Serial, v) && h.State != fleet.Retired {
+		if h.State != fleet.Retired {
 			out = append(out, fleet.Fact{Kind: kind, Value: v, Host: h.ID})
 		}
 	}

@@ -33,11 +33,11 @@ func (s *Session) PutHost(h *fleet.Host) error {
 		return fmt.Errorf("host %s: %w", h.ID, err)
 	}
 	search := strings.ToLower(strings.Join([]string{h.Name, h.ID, h.Identity.Serial, h.Identity.Manufacturer, h.Identity.Product, h.Identity.UUID}, " "))
-	_, err = s.exec(`INSERT INTO host (id, ek, name, site, state, mode, profile, search, next_due, last_attested, since, doc)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+	_, err = s.exec(`INSERT INTO host (id, ek, name, site, state, mode, profile, search, next_due, last_attested, since, doc, serial)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 		ON CONFLICT (id) DO UPDATE SET ek = excluded.ek, name = excluded.name, site = excluded.site, state = excluded.state, mode = excluded.mode, profile = excluded.profile,
-			search = excluded.search, next_due = excluded.next_due, last_attested = excluded.last_attested, since = excluded.since, doc = excluded.doc`,
-		h.ID, h.Identity.EKSHA256, h.Name, h.Site, string(h.State), string(h.Mode), h.Profile, search, micros(h.NextDue), micros(h.LastAttested), micros(h.Since), doc)
+			search = excluded.search, next_due = excluded.next_due, last_attested = excluded.last_attested, since = excluded.since, doc = excluded.doc, serial = excluded.serial`,
+		h.ID, h.Identity.EKSHA256, h.Name, h.Site, string(h.State), string(h.Mode), h.Profile, search, micros(h.NextDue), micros(h.LastAttested), micros(h.Since), doc, strings.ToUpper(strings.TrimSpace(h.Identity.Serial)))
 	if err != nil {
 		return fmt.Errorf("host %s: %w", h.ID, err)
 	}
@@ -57,6 +57,10 @@ func (s *Session) Hosts(q fleet.HostQuery) ([]fleet.Host, error) {
 	w.equal("state", string(q.State))
 	w.equal("site", q.Site)
 	w.equal("profile", q.Profile)
+	w.equal("serial", strings.ToUpper(strings.TrimSpace(q.Serial)))
+	if q.Serial != "" {
+		w.parts = append(w.parts, "serial <> ''") // as the index has it
+	}
 	if q.Text != "" {
 		w.add(`search LIKE $? ESCAPE '!'`, "%"+likeEscaper.Replace(strings.ToLower(q.Text))+"%")
 	}

@@ -144,7 +144,7 @@ func pages(t *testing.T, s fleet.Store) {
 	}
 	view(t, s, func(r fleet.Reader) error {
 		for q, want := range map[fleet.HostQuery]int{
-			{State: fleet.Fail}: 5, {Site: "fra"}: 5, {Site: "fra", State: fleet.Enrolled}: 0, {Text: "S-01"}: 10, {Text: "node-0%"}: 0, {Text: "r1"}: 25, {Overdue: start.Add(10 * time.Minute)}: 10,
+			{State: fleet.Fail}: 5, {Site: "fra"}: 5, {Site: "fra", State: fleet.Enrolled}: 0, {Text: "S-01"}: 10, {Serial: "s-007"}: 1, {Serial: "S-00"}: 0, {Text: "node-0%"}: 0, {Text: "r1"}: 25, {Overdue: start.Add(10 * time.Minute)}: 10,
 		} {
 			hs, err := r.Hosts(q)
 			require.NoError(t, err)
