@@ -34,8 +34,12 @@ func TestImport(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, []Imported{
-		{Host: "a"}, {Why: "no machine has this serial number or UUID"}, {Why: "2 machines have this serial number or UUID"},
-		{Why: "a signed ticket says that the machine is at north"}, {Host: "b"}, {Why: "no machine has this id"},
+		{Host: "a"},
+		{Why: "no machine has this serial number or UUID"},
+		{Why: "2 machines have this serial number or UUID"},
+		{Why: "a signed ticket says that the machine is at north"},
+		{Host: "b"},
+		{Why: "no machine has this id"},
 	}, got)
 	require.NoError(t, s.Store.View(t.Context(), func(r fleet.Reader) error {
 		a, err := r.Host("a")
