@@ -11,6 +11,12 @@ if [ -n "$unformatted" ]; then
 	exit 1
 fi
 echo "gofumpt: ok"
+large=$(git ls-files -z 2>/dev/null | xargs -0 -r stat -c '%s %n' | awk '$1 > 2 * 1024 * 1024')
+if [ -n "$large" ]; then
+	echo "more than 2 MiB, a program that was built here?" >&2
+	echo "$large" >&2
+	exit 1
+fi
 go vet ./...
 go vet -tags otel ./cmd/assay # what few build
 echo "vet: ok"

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/assay-hw/assay/finding"
@@ -71,23 +72,29 @@ func (s *Server) read(d *fleet.Document, now time.Time) (*ticket.Ticket, error) 
 	return nil, nil
 }
 
-// supersede refuses what is older than what is known. A newer policy replaces the
-// one before; manifests stay, since a delta needs what it is based on.
+// supersede refuses what is older than what is known, and takes out of use what a
+// document replaces: an older one beside it would be a finding on each machine
+// (MF-006). What a delta changes stays, since the delta needs it.
 func supersede(tx fleet.Tx, d *fleet.Document, now time.Time) error {
 	all, err := tx.Documents(d.Kind)
 	if err != nil {
 		return err
 	}
+	replaces, err := replaced(d)
+	if err != nil {
+		return err
+	}
 	for i := range all {
 		o := &all[i]
+		same := o.Name == d.Name
 		switch {
-		case o.Name != d.Name || o.Digest == d.Digest:
+		case o.Digest == d.Digest:
 			continue
-		case o.Version > d.Version:
+		case same && o.Version > d.Version:
 			return refuse(Conflict, "%s: version %d of %s is here, and this is version %d", finding.ManifestRollback, o.Version, o.Name, d.Version)
-		case o.Version == d.Version && d.Kind == string(ticket.Policy):
-			return refuse(Conflict, "%s: another policy for %s was issued in the same second", finding.ManifestRollback, o.Name)
-		case d.Kind == string(ticket.Policy) || d.Kind == string(ticket.Place) || d.Kind == string(ticket.Rebind):
+		case same && o.Version == d.Version:
+			return refuse(Conflict, "%s: another document for %s is here, of the same version %d", finding.ManifestContradiction, o.Name, o.Version)
+		case replaces(o):
 			o.Retired = now
 			if err := tx.PutDocument(o); err != nil {
 				return err
@@ -95,6 +102,26 @@ func supersede(tx fleet.Tx, d *fleet.Document, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// replaced says which documents of its kind one replaces: older versions of itself,
+// and manifests of its own signer that it names.
+func replaced(d *fleet.Document) (func(o *fleet.Document) bool, error) {
+	older := func(o *fleet.Document) bool { return o.Name == d.Name }
+	if d.Kind != "golden" {
+		return older, nil
+	}
+	m, err := manifest.ReadUntrusted(d.Raw) // it was opened before
+	if err != nil {
+		return nil, refuse(Invalid, "%v", err)
+	}
+	if m.Delta != nil {
+		return func(*fleet.Document) bool { return false }, nil
+	}
+	return func(o *fleet.Document) bool {
+		mine := slices.ContainsFunc(o.Signers, func(s string) bool { return slices.Contains(d.Signers, s) })
+		return older(o) || mine && slices.Contains(m.Supersedes, o.Name)
+	}, nil
 }
 
 // place notes where a machine stands.

@@ -31,12 +31,15 @@ type Controller struct {
 }
 
 // controllerPolicy is how machines without an agent are judged where no signed
-// policy says so: every declared part has to be listed as declared, and nothing
-// else in the classes that are closed. A controller cannot show that it lists
-// everything, so that this is not asked; the level L1 of the results says what
-// they rest on.
+// policy says so: every declared part has to be listed as declared, and whatever
+// else the manifest declares, boot and firmware, has to be shown as for any
+// machine, which a controller cannot. That it lists everything it cannot show
+// either, so that this is not asked; the level L1 of the results says what they
+// rest on.
 func controllerPolicy() *assay.Policy {
-	return &assay.Policy{ID: "controller", Require: []assay.Requirement{assay.RequireManifest}}
+	return &assay.Policy{ID: "controller", Require: []assay.Requirement{
+		assay.RequireManifest, assay.RequireParts, assay.RequireQuote, assay.RequireLog, assay.RequireFirmware,
+	}}
 }
 
 const controllerFact = "controller"

@@ -129,7 +129,15 @@ func TestMachineWithoutAnAgent(t *testing.T) {
 	require.True(t, h.LastAttested.IsZero(), "nothing was attested")
 	require.Equal(t, s.clock.Add(s.Interval), h.NextDue)
 
-	s.goldenOf(c)
+	s.goldenOf(c, func(m *manifest.Manifest) {
+		m.Components = append(m.Components, bom.Reference{ID: "ssd", Class: bom.Storage, Subject: "storage:1", Quantity: 1, Identity: bom.Identity{Maker: "Example", Model: "SSD-1"}})
+	})
+	s.clock = s.clock.Add(24 * time.Hour)
+	h, r = s.collected(h.ID)
+	require.Equal(t, fleet.Inconclusive, h.State, "a declared part that no controller lists is no pass")
+	require.Contains(t, s.result(r), "not shown: 1 of 1 of storage")
+
+	s.goldenOf(c, func(m *manifest.Manifest) { m.Version = 2 })
 	s.clock = s.clock.Add(24 * time.Hour)
 	h, r = s.collected(h.ID)
 	require.Equal(t, fleet.Pass, h.State, s.result(r))
@@ -152,7 +160,7 @@ func TestMachineWithoutAnAgent(t *testing.T) {
 }
 
 // goldenOf drafts a manifest from what a controller tells, and signs it.
-func (s *site) goldenOf(c *bmc) {
+func (s *site) goldenOf(c *bmc, edit func(*manifest.Manifest)) {
 	t := s.t
 	t.Helper()
 	h := &fleet.Host{Address: bmcAddress, Mode: fleet.ByRedfish}
@@ -167,6 +175,7 @@ func (s *site) goldenOf(c *bmc) {
 		ID: "r1", Version: 1, IssuedAt: labTime, Components: refs, Classes: closures,
 		Environment: manifest.Environment{Manufacturer: system.Identity.Maker, Model: system.Identity.Model},
 	}
+	edit(m)
 	raw, err := manifest.Encode(m)
 	require.NoError(t, err)
 	s.give(s.signed(raw))
