@@ -9,6 +9,7 @@ package evidence
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -90,7 +91,7 @@ type Bundle struct {
 	artifacts []Artifact
 	status    map[string]Artifact
 	index     *Index
-	rawIndex  []byte
+	head      []byte // of the index, canonical; of a tree without one the empty object
 }
 
 // Open reads a directory or a zip file. An error means that the tree is not
@@ -219,4 +220,7 @@ func (b *Bundle) Index() *Index {
 // SHA256 returns the digest of an artefact's bytes in hex, or "".
 func (b *Bundle) SHA256(name string) string { return b.status[name].SHA256 }
 
-func hashOf(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
+func hashOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}

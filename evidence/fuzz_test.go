@@ -30,21 +30,16 @@ func FuzzIndex(f *testing.F) {
 		if !listed["a"] || !listed["tpm/quote-sha256.sig"] {
 			require.NotEmpty(t, b.Check(), "an artefact that the index does not list")
 		}
-		d, err := b.Digest()
-		if err != nil {
-			return
-		}
+		d := b.Digest()
 		files["tpm/quote-sha256.sig"] = []byte{2} // made after the seal
 		other, err := evidence.FromFiles(files, "fuzz", evidence.Limits{})
 		require.NoError(t, err)
-		again, err := other.Digest()
-		require.NoError(t, err)
+		again := other.Digest()
 		require.Equal(t, d, again)
 		files["a"] = []byte("b")
 		other, err = evidence.FromFiles(files, "fuzz", evidence.Limits{})
 		require.NoError(t, err)
-		changed, err := other.Digest()
-		require.NoError(t, err)
+		changed := other.Digest()
 		require.NotEqual(t, d, changed)
 		_, _ = b.Nonce()
 		require.Len(t, b.Artifacts(), len(other.Artifacts()))

@@ -51,13 +51,9 @@ func parseIndex(raw []byte, source string, limits Limits) (*Index, error) {
 // Digest returns D of the seal: SHA-256 over the canonical index without its
 // artefact list, a line feed, then one line per artefact in path order. The
 // quote and the signed time are left out, since they are made afterwards.
-func (b *Bundle) Digest() ([sha256.Size]byte, error) {
-	head, err := canonicalHead(b.rawIndex)
-	if err != nil {
-		return [sha256.Size]byte{}, err
-	}
+func (b *Bundle) Digest() [sha256.Size]byte {
 	h := sha256.New()
-	h.Write(head)
+	h.Write(b.head)
 	h.Write([]byte("\n"))
 	for _, a := range b.artifacts {
 		if outsideSeal(a.Path) {
@@ -69,7 +65,7 @@ func (b *Bundle) Digest() ([sha256.Size]byte, error) {
 		}
 		fmt.Fprintf(h, "%s\x00%s\x00%s\n", a.Path, a.Status, sum)
 	}
-	return [sha256.Size]byte(h.Sum(nil)), nil
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 func outsideSeal(p string) bool {
@@ -81,12 +77,8 @@ func outsideSeal(p string) bool {
 	return false
 }
 
-// canonicalHead is the RFC 8785 form of the index without "artifacts"; for a
-// tree without an index it is the empty object.
+// canonicalHead is the RFC 8785 form of the index without "artifacts".
 func canonicalHead(raw []byte) ([]byte, error) {
-	if raw == nil {
-		return []byte("{}"), nil
-	}
 	var head map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &head); err != nil {
 		return nil, fmt.Errorf("canonical index: %w", err)

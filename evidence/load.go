@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -77,7 +78,7 @@ func (l *loader) add(name string, declared, compressed int64, r io.Reader) error
 	if compressed >= 0 {
 		allowed = min(allowed, max(smallEntry, compressed*l.limits.Expansion))
 	}
-	data, err := io.ReadAll(io.LimitReader(r, allowed+1))
+	data, err := readAll(io.LimitReader(r, allowed+1), min(declared, allowed))
 	if err != nil {
 		return &FormatError{File: l.where(name), Offset: int64(len(data)), Msg: "cannot read entry", Err: err}
 	}
@@ -93,6 +94,22 @@ func (l *loader) add(name string, declared, compressed int64, r io.Reader) error
 	return nil
 }
 
+// readAll reads to the end. claimed is how much there should be, -1 when that is not
+// known; memory for more than maxClaim is taken only as it comes.
+func readAll(r io.Reader, claimed int64) ([]byte, error) {
+	const maxClaim = 1 << 20
+	b := make([]byte, min(max(0, claimed), maxClaim)+1) // one more, to see the end
+	n, err := io.ReadFull(r, b)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return b[:n], nil
+	case err != nil:
+		return b[:n], err
+	}
+	rest, err := io.ReadAll(r)
+	return append(b, rest...), err
+}
+
 // unique claims a name; two that differ in case only are refused.
 func (l *loader) unique(name string) error {
 	key := l.key(name)
@@ -103,7 +120,12 @@ func (l *loader) unique(name string) error {
 	return nil
 }
 
-func (l *loader) key(name string) string { return folded(norm.NFC.String(name)) }
+func (l *loader) key(name string) string {
+	if strings.IndexFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+		return strings.ToUpper(name) // the least letter of each; ASCII is in normal form
+	}
+	return folded(norm.NFC.String(name))
+}
 
 // store takes over bytes that are already in memory.
 func (l *loader) store(name string, data []byte) error {
@@ -211,16 +233,16 @@ func (l *loader) addZipEntry(f *zip.File) error {
 // bundle turns what was gathered into a Bundle: the index is read and held
 // against the files.
 func (l *loader) bundle() (*Bundle, error) {
-	b := &Bundle{files: l.files, status: map[string]Artifact{}}
+	b := &Bundle{files: l.files, status: make(map[string]Artifact, len(l.files)), head: []byte("{}")}
 	if raw, ok := l.files[IndexName]; ok {
 		ix, err := parseIndex(raw, l.source, l.limits)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := canonicalHead(raw); err != nil {
+		if b.head, err = canonicalHead(raw); err != nil {
 			return nil, &FormatError{File: l.source + ": " + IndexName, Msg: "has no canonical form, so that no seal could cover it", Err: err}
 		}
-		b.index, b.rawIndex = ix, raw
+		b.index = ix
 		for _, a := range ix.Artifacts {
 			b.status[a.Path] = a
 		}
@@ -236,9 +258,9 @@ func (l *loader) bundle() (*Bundle, error) {
 		a.Path, a.Status, a.SHA256, a.Size = name, Collected, hashOf(data), int64(len(data))
 		b.status[name] = a
 	}
-	for _, a := range b.status {
-		b.artifacts = append(b.artifacts, a)
+	b.artifacts = make([]Artifact, 0, len(b.status))
+	for _, p := range slices.Sorted(maps.Keys(b.status)) {
+		b.artifacts = append(b.artifacts, b.status[p])
 	}
-	slices.SortStableFunc(b.artifacts, func(x, y Artifact) int { return strings.Compare(x.Path, y.Path) })
 	return b, nil
 }

@@ -153,7 +153,7 @@ func (w *Writer) Digest() ([sha256.Size]byte, error) {
 	if err != nil {
 		return [sha256.Size]byte{}, err
 	}
-	return b.Digest()
+	return b.Digest(), nil
 }
 
 func (w *Writer) rawIndex() ([]byte, error) {

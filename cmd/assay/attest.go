@@ -225,10 +225,7 @@ Exit codes are those of verdicts.`,
 		if err != nil {
 			return err
 		}
-		if p.SealDigest, err = b.Digest(); err != nil {
-			return err
-		}
-		p.Sealed = b.Sealed()
+		p.SealDigest, p.Sealed = b.Digest(), b.Sealed()
 		return printAttestCheck(env, &out, attest.Observe(b).Appraise(p))
 	}
 	fs := cmd.Flags()

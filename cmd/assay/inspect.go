@@ -52,12 +52,8 @@ themselves, what the sources contradict, and what could not be collected.`,
 		if err != nil {
 			return err
 		}
-		digest, err := b.Digest()
-		if err != nil {
-			return err
-		}
 		v := observed{
-			Sealed: b.Sealed(), Index: b.Index(), SHA256: fmt.Sprintf("%x", digest), Parts: bom.Read(b),
+			Sealed: b.Sealed(), Index: b.Index(), SHA256: fmt.Sprintf("%x", b.Digest()), Parts: bom.Read(b),
 			Firmware: firmware.Read(b, unpack.Decoders()...), Devices: spdm.Observe(b).Devices, NotCollected: b.NotCollected(),
 		}
 		if l := attest.Observe(b).Log(); l != nil {

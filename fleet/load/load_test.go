@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -90,16 +91,50 @@ func generate(in io.Reader, out io.Writer) error {
 	}
 }
 
-// generator asks the other process.
+// generator asks another process.
 type generator struct {
 	enc *gob.Encoder
 	dec *gob.Decoder
 }
 
+// generators are as many as there are cores; a machine is always the same one's.
+type generators []*generator
+
+func newGenerators(t *testing.T, p plan, ca *ecdsa.PrivateKey, cert []byte) (gs generators) {
+	t.Helper()
+	for range runtime.NumCPU() {
+		gs = append(gs, newGenerator(t, p, ca, cert))
+	}
+	return gs
+}
+
+// ask gives the replies in the order of the requests.
+func (gs generators) ask(t *testing.T, qs []request) []reply {
+	t.Helper()
+	out := make([]reply, len(qs))
+	errs := make([]error, len(gs))
+	var wg sync.WaitGroup
+	for i, g := range gs {
+		wg.Go(func() {
+			var mine []request
+			var at []int
+			for j, q := range qs {
+				if q.N%len(gs) == i {
+					mine, at = append(mine, q), append(at, j)
+				}
+			}
+			errs[i] = g.ask(mine, func(j int, r reply) { out[at[j]] = r })
+		})
+	}
+	wg.Wait()
+	require.NoError(t, errors.Join(errs...))
+	return out
+}
+
 func newGenerator(t *testing.T, p plan, ca *ecdsa.PrivateKey, cert []byte) *generator {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env, cmd.Stderr = append(os.Environ(), generating+"=1"), os.Stderr
+	cmd.Env, cmd.Stderr = append(os.Environ(), generating+"=1", "GOGC=400", "GOMAXPROCS=1"), os.Stderr
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
@@ -116,9 +151,7 @@ func newGenerator(t *testing.T, p plan, ca *ecdsa.PrivateKey, cert []byte) *gene
 	return g
 }
 
-// ask gives the replies in the order of the requests.
-func (g *generator) ask(t *testing.T, qs []request) []reply {
-	t.Helper()
+func (g *generator) ask(qs []request, take func(int, reply)) error {
 	sent := make(chan error, 1)
 	go func() {
 		var err error
@@ -128,23 +161,27 @@ func (g *generator) ask(t *testing.T, qs []request) []reply {
 		}
 		sent <- err
 	}()
-	out := make([]reply, len(qs))
-	for i := range out {
-		require.NoError(t, g.dec.Decode(&out[i]))
-		require.Empty(t, out[i].Err)
+	for i := range qs {
+		var r reply
+		if err := g.dec.Decode(&r); err != nil {
+			return err
+		}
+		if r.Err != "" {
+			return errors.New(r.Err)
+		}
+		take(i, r)
 	}
-	require.NoError(t, <-sent)
-	return out
+	return <-sent
 }
 
 // site is a server with everything that a fleet needs.
 type site struct {
 	*server.Server
-	plan      plan
-	dir       string
-	generator *generator
-	mu        sync.Mutex
-	clock     time.Time
+	plan       plan
+	dir        string
+	generators generators
+	mu         sync.Mutex
+	clock      time.Time
 }
 
 func newSite(t *testing.T, p plan, store fleet.Store, dir string) *site {
@@ -162,7 +199,7 @@ func newSite(t *testing.T, p plan, store fleet.Store, dir string) *site {
 	cfg.Trust, err = manifest.LoadTrust([]string{filepath.Join(keys, "trust")})
 	require.NoError(t, err)
 	s.Server = server.New(cfg)
-	s.generator = newGenerator(t, s.plan, ca, caDER)
+	s.generators = newGenerators(t, s.plan, ca, caDER)
 	m, err := newMaker(s.plan, ca, caDER)
 	require.NoError(t, err)
 	key, chain := vendor(t, keys)
@@ -214,7 +251,7 @@ func (s *site) audit(t *testing.T, from, to int, keep bool, enrol bool, f *figur
 			qs = append(qs, request{N: n, Keep: keep})
 		}
 		if enrol {
-			hosts := s.generator.ask(t, qs)
+			hosts := s.generators.ask(t, qs)
 			require.NoError(t, s.Store.Update(t.Context(), func(tx fleet.Tx) error {
 				for i := range hosts {
 					if err := tx.PutHost(&hosts[i].Host); err != nil {
@@ -231,7 +268,7 @@ func (s *site) audit(t *testing.T, from, to int, keep bool, enrol bool, f *figur
 			qs[i].Nonce = c.Nonce
 		}
 		f.cpu, f.wall, f.database = f.cpu+processCPU(t)-cpu, f.wall+time.Since(wall), f.database+database()-db
-		zips := s.generator.ask(t, qs)
+		zips := s.generators.ask(t, qs)
 		cpu, wall, db = processCPU(t), time.Now(), database()
 		s.take(t, qs, zips)
 		f.cpu, f.wall, f.database = f.cpu+processCPU(t)-cpu, f.wall+time.Since(wall), f.database+database()-db

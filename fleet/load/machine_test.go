@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"compress/flate"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -97,6 +98,7 @@ type maker struct {
 	packed  map[[32]byte][]byte // of files that many machines have, compressed
 	recipes map[string]map[string][]byte
 	tpms    map[int]*softTPM
+	deflate *flate.Writer
 }
 
 type tree struct {
@@ -107,6 +109,9 @@ type tree struct {
 func newMaker(p plan, ca *ecdsa.PrivateKey, caDER []byte) (*maker, error) {
 	m := &maker{plan: p, trees: map[tree]map[string][]byte{}, packed: map[[32]byte][]byte{}, ca: ca, recipes: map[string]map[string][]byte{}, tpms: map[int]*softTPM{}}
 	var err error
+	if m.deflate, err = flate.NewWriter(nil, flate.BestSpeed); err != nil {
+		return nil, err
+	}
 	m.caCert, err = x509.ParseCertificate(caDER)
 	return m, err
 }

@@ -3,7 +3,6 @@ package load
 import (
 	"archive/zip"
 	"bytes"
-	"compress/flate"
 	"crypto/sha256"
 	"hash/crc32"
 	"slices"
@@ -47,14 +46,11 @@ func (m *maker) entry(z *zip.Writer, name string, data []byte) error {
 	packed, shared := m.packed[sum]
 	if !shared {
 		var b bytes.Buffer
-		w, err := flate.NewWriter(&b, flate.BestSpeed)
-		if err != nil {
+		m.deflate.Reset(&b)
+		if _, err := m.deflate.Write(data); err != nil {
 			return err
 		}
-		if _, err := w.Write(data); err != nil {
-			return err
-		}
-		if err := w.Close(); err != nil {
+		if err := m.deflate.Close(); err != nil {
 			return err
 		}
 		packed = b.Bytes()

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -61,17 +62,32 @@ func Decode(b []byte, v any, opts ...Option) error {
 	if err := loneSurrogate(b); err != nil {
 		return err
 	}
-	c := checker{tokens: tokensOf(b), fields: map[reflect.Type]map[string]reflect.Type{}}
+	c := checker{doc: b, tokens: tokensOf(b)}
 	for _, o := range opts {
 		c.unknownOK = c.unknownOK || o == AllowUnknown
 	}
-	if err := c.value(reflect.TypeOf(v), 0); err != nil {
-		return err
+	c.reader, _ = c.tokens.(*reader)
+	target := reflect.ValueOf(v).Elem()
+	if c.reader == nil || !target.IsZero() { // what is there already only encoding/json joins with what is read
+		if err := c.document(reflect.Value{}, target.Type()); err != nil {
+			return err
+		}
+		return decode(b, v)
 	}
-	if _, err := c.tokens.Token(); !errors.Is(err, io.EOF) {
-		c.path = nil
-		return c.fail("trailing data")
+	c.stores = true
+	err := c.document(target, target.Type())
+	if err == nil && !c.stores {
+		target.SetZero()
+		err = decode(b, v)
 	}
+	if err != nil {
+		target.SetZero()
+	}
+	return err
+}
+
+// decode has encoding/json read a document.
+func decode(b []byte, v any) error {
 	if err := json.Unmarshal(b, v); err != nil {
 		at := int64(0)
 		if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
@@ -82,17 +98,33 @@ func Decode(b []byte, v any, opts ...Option) error {
 	return nil
 }
 
+// checker walks a document once and stores what it finds. Where a type has its own
+// way of reading, and where encoding/json would refuse the document, encoding/json
+// decides.
 type checker struct {
+	doc       []byte
 	tokens    tokens
-	path      []step // to the value
+	reader    *reader // the same, of a well-formed document
+	path      []step  // to the value
 	unknownOK bool
-	fields    map[reflect.Type]map[string]reflect.Type
+	stores    bool // false when encoding/json has to read the whole document
 }
 
 // step is one part of a path: a key, or a place in an array.
 type step struct {
 	key string
 	at  int // -1 for a key
+}
+
+func (c *checker) document(v reflect.Value, t reflect.Type) error {
+	if err := c.value(v, t, 0); err != nil {
+		return err
+	}
+	if _, err := c.tokens.Token(); !errors.Is(err, io.EOF) {
+		c.path = nil
+		return c.fail("trailing data")
+	}
+	return nil
 }
 
 func (c *checker) fail(format string, args ...any) error {
@@ -118,31 +150,46 @@ func (c *checker) token() (json.Token, error) {
 	return t, nil
 }
 
-// value walks one value along the target's type. t is nil where the target
-// leaves the shape open.
-func (c *checker) value(t reflect.Type, depth int) error {
+// value walks one value along the target's type, and stores it. v is not valid where
+// the target leaves the shape open.
+func (c *checker) value(v reflect.Value, t reflect.Type, depth int) error {
 	if depth > MaxDepth {
 		return c.fail("nested deeper than %d", MaxDepth)
 	}
-	pointer := false
-	for t != nil && t.Kind() == reflect.Pointer {
-		t, pointer = t.Elem(), depth > 0
+	if v.IsValid() && !shapeOf(t).direct {
+		return c.foreign(v, t, depth)
 	}
 	tok, err := c.token()
 	if err != nil {
 		return err
 	}
+	pointer := false
+	for t != nil && t.Kind() == reflect.Pointer {
+		t, pointer = t.Elem(), depth > 0
+		if v.IsValid() && tok != nil {
+			v.Set(reflect.New(t))
+			v = v.Elem()
+		}
+	}
 	switch tok := tok.(type) {
 	case json.Delim:
 		if tok == '{' {
-			return c.object(t, depth)
+			return c.object(v, t, depth)
 		}
-		return c.array(t, depth)
+		return c.array(v, t, depth)
 	case string:
-		return c.text(tok)
+		if c.storable(v, reflect.String) {
+			v.SetString(tok)
+		}
+		return c.checkText(tok)
 	case json.Number:
 		if strings.ContainsAny(tok.String(), ".eE") || tok.String() == "-0" {
 			return c.fail("number %s is not an integer", tok)
+		}
+		c.number(v, tok.String())
+	case bool:
+		if c.storable(v, reflect.Bool) {
+			v.SetBool(tok)
 		}
 	case nil:
 		if t != nil && !nullable(t.Kind()) && !pointer {
@@ -152,14 +199,65 @@ func (c *checker) value(t reflect.Type, depth int) error {
 	return nil
 }
 
+// foreign checks a value whose type has its own way of reading, and leaves reading
+// it to encoding/json.
+func (c *checker) foreign(v reflect.Value, t reflect.Type, depth int) error {
+	c.reader.skip()
+	start := c.reader.at
+	if err := c.value(reflect.Value{}, t, depth); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(c.doc[start:c.reader.at], v.Addr().Interface()); err != nil {
+		c.stores = false
+	}
+	return nil
+}
+
+// storable reports whether a value of this kind is to be stored in v. What does not
+// fit is encoding/json's to refuse.
+func (c *checker) storable(v reflect.Value, k reflect.Kind) bool {
+	if !v.IsValid() {
+		return false
+	}
+	c.stores = c.stores && v.Kind() == k
+	return v.Kind() == k
+}
+
+func (c *checker) number(v reflect.Value, digits string) {
+	if !v.IsValid() {
+		return
+	}
+	switch {
+	case v.CanInt():
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err == nil && !v.OverflowInt(n) {
+			v.SetInt(n)
+			return
+		}
+	case v.CanUint():
+		n, err := strconv.ParseUint(digits, 10, 64)
+		if err == nil && !v.OverflowUint(n) {
+			v.SetUint(n)
+			return
+		}
+	}
+	c.stores = false
+}
+
 // nullable lists the kinds that null empties. encoding/json passes over null
 // for any other kind and keeps what was there.
 func nullable(k reflect.Kind) bool {
 	return k == reflect.Slice || k == reflect.Map || k == reflect.Interface
 }
 
-func (c *checker) object(t reflect.Type, depth int) error {
-	fields := c.fieldTypes(t)
+func (c *checker) object(v reflect.Value, t reflect.Type, depth int) error {
+	if v.IsValid() {
+		if k := v.Kind(); k == reflect.Map {
+			v.Set(reflect.MakeMap(t))
+		} else if k != reflect.Struct {
+			v, c.stores = reflect.Value{}, false
+		}
+	}
 	isMap := t != nil && t.Kind() == reflect.Map
 	var seen names
 	for c.tokens.More() {
@@ -184,18 +282,36 @@ func (c *checker) object(t reflect.Type, depth int) error {
 			}
 			return c.fail("keys %q and %q differ in case only", clip(other), clip(name))
 		}
-		next, err := c.field(t, fields, name)
-		if err != nil {
+		if err := c.member(v, t, name, depth); err != nil {
 			return err
 		}
-		c.path = append(c.path, step{name, -1})
-		if err := c.value(next, depth+1); err != nil {
-			return err
-		}
-		c.path = c.path[:len(c.path)-1]
 	}
 	_, err := c.token()
 	return err
+}
+
+// member reads the value behind a key.
+func (c *checker) member(v reflect.Value, t reflect.Type, name string, depth int) error {
+	f, err := c.field(t, name)
+	if err != nil {
+		return err
+	}
+	c.path = append(c.path, step{name, -1})
+	switch {
+	case !v.IsValid() || f.t == nil:
+		err = c.value(reflect.Value{}, f.t, depth+1)
+	case v.Kind() == reflect.Map:
+		e := reflect.New(f.t).Elem()
+		err = c.value(e, f.t, depth+1)
+		v.SetMapIndex(reflect.ValueOf(name).Convert(v.Type().Key()), e)
+	default:
+		err = c.value(v.FieldByIndex(f.index), f.t, depth+1)
+	}
+	if err != nil {
+		return err
+	}
+	c.path = c.path[:len(c.path)-1]
+	return nil
 }
 
 // names are the keys of an object, folded, to the spelling that was read. Few are
@@ -230,44 +346,51 @@ func (n *names) add(folded, name string) (other string, dup bool) {
 // field finds the type behind a key. A key that differs from a known one in
 // case only is refused even where unknown keys are welcome: encoding/json would
 // take it for the known one.
-func (c *checker) field(t reflect.Type, fields map[string]reflect.Type, name string) (reflect.Type, error) {
+func (c *checker) field(t reflect.Type, name string) (field, error) {
 	if t != nil && t.Kind() == reflect.Map {
-		return t.Elem(), nil
+		return field{t: t.Elem()}, nil
 	}
-	if ft, ok := fields[name]; ok {
-		return ft, nil
+	fields := shapeOf(t).fields
+	if f, ok := fields[name]; ok {
+		return f, nil
 	}
 	if fields == nil {
-		return nil, nil
+		return field{}, nil
 	}
 	for f := range fields {
 		if strings.EqualFold(f, name) {
-			return nil, c.fail("key %q is spelled %q here", f, name)
+			return field{}, c.fail("key %q is spelled %q here", f, name)
 		}
 	}
 	if !c.unknownOK {
-		return nil, c.fail("unknown key %q", clip(name))
+		return field{}, c.fail("unknown key %q", clip(name))
 	}
-	return nil, nil
+	return field{}, nil
 }
 
-func (c *checker) fieldTypes(t reflect.Type) map[string]reflect.Type {
-	m, ok := c.fields[t]
-	if !ok {
-		m = fieldTypes(t)
-		c.fields[t] = m
-	}
-	return m
-}
-
-func (c *checker) array(t reflect.Type, depth int) error {
+func (c *checker) array(v reflect.Value, t reflect.Type, depth int) error {
 	var elem reflect.Type
 	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
 		elem = t.Elem()
 	}
+	if v.IsValid() {
+		if v.Kind() == reflect.Slice {
+			v.Set(reflect.MakeSlice(t, 0, 0))
+		} else {
+			v, c.stores = reflect.Value{}, false
+		}
+	}
 	for i := 0; c.tokens.More(); i++ {
 		c.path = append(c.path, step{at: i})
-		if err := c.value(elem, depth+1); err != nil {
+		var e reflect.Value
+		if v.IsValid() {
+			if i == v.Cap() {
+				v.Grow(1)
+			}
+			v.SetLen(i + 1)
+			e = v.Index(i)
+		}
+		if err := c.value(e, elem, depth+1); err != nil {
 			return err
 		}
 		c.path = c.path[:len(c.path)-1]
@@ -276,7 +399,7 @@ func (c *checker) array(t reflect.Type, depth int) error {
 	return err
 }
 
-func (c *checker) text(s string) error {
+func (c *checker) checkText(s string) error {
 	if ascii(s) {
 		return nil
 	}
@@ -289,37 +412,6 @@ func (c *checker) text(s string) error {
 		}
 	}
 	return nil
-}
-
-var (
-	rawMessage      = reflect.TypeFor[json.RawMessage]()
-	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
-)
-
-// fieldTypes maps JSON keys to field types, embedded structs included. It is
-// nil for anything that is not a plain struct: such a value has no fixed keys.
-func fieldTypes(t reflect.Type) map[string]reflect.Type {
-	if t == nil || t.Kind() != reflect.Struct || t == rawMessage || reflect.PointerTo(t).Implements(jsonUnmarshaler) {
-		return nil
-	}
-	m := map[string]reflect.Type{}
-	for f := range t.Fields() {
-		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if f.Anonymous && tag == "" {
-			for k, v := range fieldTypes(f.Type) {
-				m[k] = v
-			}
-			continue
-		}
-		if tag == "-" || !f.IsExported() {
-			continue
-		}
-		if tag == "" {
-			tag = f.Name
-		}
-		m[tag] = f.Type
-	}
-	return m
 }
 
 func ascii(s string) bool {

@@ -20,6 +20,8 @@ type embedded struct {
 	Kind string `json:"kind"`
 }
 
+type named string
+
 type document struct {
 	embedded
 	ID    string            `json:"id"`
@@ -31,6 +33,15 @@ type document struct {
 	Texts map[string]string `json:"texts"`
 	At    time.Time         `json:"at,omitzero"`
 	Open  json.RawMessage   `json:"open,omitempty"`
+	Bytes []byte            `json:"bytes,omitempty"`
+	Small uint8             `json:"small,omitempty"`
+	Deep  **[]inner         `json:"deep,omitempty"`
+	Name  named             `json:"name,omitempty"`
+	Named map[named][]int8  `json:"named,omitempty"`
+	Any   any               `json:"any,omitempty"`
+	Exact json.Number       `json:"exact,omitempty"`
+	Shape [2]int            `json:"shape,omitzero"`
+	Part  float32           `json:"part,omitempty"`
 	Plain string
 	skip  string
 	Never string `json:"-"`
@@ -166,9 +177,16 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"id":"a","n":1,"list":[{"code":"x"}],"map":{"a":{"code":"b"}},"open":{"a":[1]}}`))
 	f.Add([]byte(`{"id":"\ud83d\ude00"}`))
 	f.Add([]byte(`{"id":"a","ID":"b"}`))
+	f.Add([]byte(`{"kind":"k","bytes":"AAEC","small":255,"deep":[{"code":"x","size":-1}],"name":"n","named":{"a":[-128,127]},"any":{"a":[1]},"exact":12,"shape":[1,2],"part":3}`))
+	f.Add([]byte(`{"small":256}`))
+	f.Add([]byte(`{"id":1,"n":"x"}`))
+	f.Add([]byte(`{"bytes":"?","deep":null,"map":{"a":null},"list":[]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var d document
-		if Decode(b, &d) != nil {
+		if err := Decode(b, &d); err != nil {
+			require.Equal(t, document{}, d)
+			again := document{Plain: "there already"} // which is then encoding/json's to read
+			require.Error(t, Decode(b, &again), "%s", err)
 			return
 		}
 		dec := json.NewDecoder(strings.NewReader(string(b)))
