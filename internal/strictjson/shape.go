@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"reflect"
 	"strings"
-	"sync"
 )
 
 // shape is what a type takes from JSON.
@@ -21,8 +20,6 @@ type field struct {
 }
 
 var (
-	shapes sync.Map // by reflect.Type
-
 	number          = reflect.TypeFor[json.Number]()
 	rawMessage      = reflect.TypeFor[json.RawMessage]()
 	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
@@ -30,16 +27,12 @@ var (
 )
 
 func shapeOf(t reflect.Type) *shape {
-	if s, ok := shapes.Load(t); ok {
-		return s.(*shape)
-	}
 	s := &shape{}
 	if t != nil {
-		clear := true
+		var clear bool
 		s.fields, clear = fieldsOf(t, nil)
 		s.direct = clear && direct(t)
 	}
-	shapes.Store(t, s)
 	return s
 }
 

@@ -62,7 +62,7 @@ func Decode(b []byte, v any, opts ...Option) error {
 	if err := loneSurrogate(b); err != nil {
 		return err
 	}
-	c := checker{doc: b, tokens: tokensOf(b)}
+	c := checker{doc: b, tokens: tokensOf(b), shapes: map[reflect.Type]*shape{}}
 	for _, o := range opts {
 		c.unknownOK = c.unknownOK || o == AllowUnknown
 	}
@@ -107,6 +107,7 @@ type checker struct {
 	reader    *reader // the same, of a well-formed document
 	path      []step  // to the value
 	unknownOK bool
+	shapes    map[reflect.Type]*shape
 	stores    bool // false when encoding/json has to read the whole document
 }
 
@@ -156,7 +157,7 @@ func (c *checker) value(v reflect.Value, t reflect.Type, depth int) error {
 	if depth > MaxDepth {
 		return c.fail("nested deeper than %d", MaxDepth)
 	}
-	if v.IsValid() && !shapeOf(t).direct {
+	if v.IsValid() && !c.shape(t).direct {
 		return c.foreign(v, t, depth)
 	}
 	tok, err := c.token()
@@ -211,6 +212,15 @@ func (c *checker) foreign(v reflect.Value, t reflect.Type, depth int) error {
 		c.stores = false
 	}
 	return nil
+}
+
+func (c *checker) shape(t reflect.Type) *shape {
+	s, ok := c.shapes[t]
+	if !ok {
+		s = shapeOf(t)
+		c.shapes[t] = s
+	}
+	return s
 }
 
 // storable reports whether a value of this kind is to be stored in v. What does not
@@ -350,7 +360,7 @@ func (c *checker) field(t reflect.Type, name string) (field, error) {
 	if t != nil && t.Kind() == reflect.Map {
 		return field{t: t.Elem()}, nil
 	}
-	fields := shapeOf(t).fields
+	fields := c.shape(t).fields
 	if f, ok := fields[name]; ok {
 		return f, nil
 	}
