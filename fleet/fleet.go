@@ -212,6 +212,7 @@ type Exception struct {
 	AskedAt    time.Time    `json:"askedAt"`
 	Approved   string       `json:"approved,omitempty"`
 	ApprovedAt time.Time    `json:"approvedAt,omitzero"`
+	OneBehind  string       `json:"oneBehind,omitempty"` // who gave the password to whoever asked or granted, and may be both
 	Expires    time.Time    `json:"expires"`
 }
 
@@ -235,6 +236,8 @@ type Account struct {
 	Created  time.Time `json:"created"`
 	Expires  time.Time `json:"expires,omitzero"`
 	Disabled bool      `json:"disabled"`
+	By       string    `json:"by,omitempty"`    // who gave it its password, until a third person says that it is somebody else's
+	Ended    int       `json:"ended,omitempty"` // how often all of its sessions were ended
 }
 
 // InForce reports whether an exception counts for a machine: two people made it,

@@ -70,7 +70,8 @@ type Reader interface {
 	// things, or about any.
 	InUse(kind string, about ...string) ([]string, error)
 	Library(limit int) ([]Document, error) // all that ever were here, the newest first, without their bytes
-	Exceptions() ([]Exception, error)
+	// Exceptions lists those that have not expired at a time, all for the zero time.
+	Exceptions(at time.Time) ([]Exception, error)
 	Accounts() ([]Account, error)
 	Account(name string) (*Account, error)
 	Challenge(nonce []byte) (*Challenge, error)                  // without taking it
@@ -116,7 +117,7 @@ type HostQuery struct {
 	Site    string
 	Profile string
 	Serial  string // of the chassis, whole
-	Text    string // part of name, serial number or product
+	Text    string // what a name, serial number or id begins with; when none does, a part of one, of maker or product
 	Overdue time.Time
 	Live    bool   // without those that were retired
 	Sort    string // "name" (default), "state", "lastAttested", "since"

@@ -40,7 +40,7 @@ func newFleetCommand(env *environment) *cobra.Command {
 		"  assay fleet serve --data /var/lib/assay --trust roots/\n  assay fleet enroll --server https://assay.example:8443 --token-file token --pin ...",
 		newFleetServeCommand(env), newFleetEnrollCommand(env), newFleetAgentCommand(env), newFleetAuditCommand(env), newFleetStatusCommand(env), newFleetOutliersCommand(env),
 		newFleetExportCommand(env), newFleetImportCommand(env), newFleetTicketCommand(env), newFleetDocumentsCommand(env), newFleetMachineCommand(env), newFleetExceptionCommand(env),
-		newFleetLogCommand(env), newFleetLoginCommand(env), newFleetPeopleCommand(env), newFleetTokenCommand(env), newFleetAlertsCommand(env))
+		newFleetLogCommand(env), newFleetLoginCommand(env), newFleetLogoutCommand(), newFleetPeopleCommand(env), newFleetTokenCommand(env), newFleetAlertsCommand(env))
 }
 
 // serveOptions are the flags of fleet serve.

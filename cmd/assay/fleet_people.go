@@ -81,6 +81,19 @@ commands take it with --token-file, or its content as ASSAY_TOKEN. It ends after
 	return cmd
 }
 
+func newFleetLogoutCommand() *cobra.Command {
+	var r reach
+	cmd := &cobra.Command{
+		Use: "logout", Short: "End all of your sessions, in browsers too",
+		Example: "  assay fleet logout --token-file session", Args: exactly(0),
+	}
+	cmd.RunE = r.asking(func(ctx context.Context, c *client.Client, _ []string) error {
+		return asked(c.Do(ctx, http.MethodPost, "/v1/logout", nil, nil, nil))
+	})
+	r.addFlags(cmd.Flags())
+	return cmd
+}
+
 // writeSecret writes a file that only its owner can read.
 func writeSecret(path, secret string) error {
 	err := outfile.Write(path, 0o600, func(w io.Writer) error {
@@ -96,7 +109,7 @@ func writeSecret(path, secret string) error {
 func newFleetPeopleCommand(env *environment) *cobra.Command {
 	return group("people", "People and tokens that may use the server",
 		"  assay fleet people add nora --role operator\n  assay fleet people list\n  assay fleet people disable token:rack-7",
-		newFleetPeopleAddCommand(env), newFleetPeopleListCommand(env), newFleetPeopleDisableCommand(env))
+		newFleetPeopleAddCommand(env), newFleetPeopleListCommand(env), newFleetPeopleVouchCommand(), newFleetPeopleDisableCommand())
 }
 
 func newFleetPeopleAddCommand(env *environment) *cobra.Command {
@@ -107,7 +120,11 @@ func newFleetPeopleAddCommand(env *environment) *cobra.Command {
 		Short: "Add a person, or give one another role and password",
 		Long: `An approver adds people. A viewer reads; an operator enrols machines, asks for audits
 and for exceptions, adds signed documents; an approver grants exceptions that another
-person asked for. The password has 12 to 72 characters.`,
+person asked for. The password has 12 to 72 characters.
+
+Who gives an account its password can be that account too. Until a third person has
+vouched for it (assay fleet people vouch), what the two ask and grant together is in
+force, and keeps each machine that it covers in review (PO-003).`,
 		Example: "  assay fleet people add nora --role operator --password-file nora.txt",
 		Args:    exactly(1),
 	}
@@ -154,6 +171,9 @@ func newFleetPeopleListCommand(env *environment) *cobra.Command {
 			if a.Disabled {
 				ends = "disabled"
 			}
+			if a.By != "" && a.Role != "" {
+				ends = strings.TrimSpace(ends + " password given by " + report.Plain(a.By) + ", nobody vouched")
+			}
 			fmt.Fprintf(&b, "%-9s %-30s %s\n", role, report.Plain(a.Name), ends)
 		}
 		return out.write(env, b.Bytes())
@@ -163,7 +183,22 @@ func newFleetPeopleListCommand(env *environment) *cobra.Command {
 	return cmd
 }
 
-func newFleetPeopleDisableCommand(*environment) *cobra.Command {
+func newFleetPeopleVouchCommand() *cobra.Command {
+	var r reach
+	cmd := &cobra.Command{
+		Use: "vouch NAME", Short: "Say that an account is in the hands of whom it names",
+		Long: `An approver vouches for a person whose password somebody else gave. Who gave it cannot,
+and whose own password came from that person cannot. It is written to the audit log.`,
+		Example: "  assay fleet people vouch nora", Args: exactly(1),
+	}
+	cmd.RunE = r.asking(func(ctx context.Context, c *client.Client, args []string) error {
+		return asked(c.Do(ctx, http.MethodPost, "/v1/accounts/"+url.PathEscape(args[0])+"/vouch", nil, nil, nil))
+	})
+	r.addFlags(cmd.Flags())
+	return cmd
+}
+
+func newFleetPeopleDisableCommand() *cobra.Command {
 	var r reach
 	cmd := &cobra.Command{
 		Use: "disable NAME", Short: "End an account or a token at once",

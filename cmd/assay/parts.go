@@ -104,16 +104,20 @@ func fromTree(tree *redfish.Tree, err error, path, system string) (*partList, er
 		return nil, unreadable(err)
 	}
 	inv, lost, err := tree.Inventory(system)
-	var ambiguous *redfish.AmbiguousError
-	switch {
-	case errors.As(err, &ambiguous):
-		return nil, usage("%s: --system is needed: %v", path, err)
-	case err != nil:
-		return nil, unreadable(err)
+	if err != nil {
+		return nil, treeError(path, err)
 	}
 	l := fromInventory(path, inv)
 	l.lost, l.redfish = texts(lost), true
 	return l, nil
+}
+
+// treeError says what to do about a tree that cannot be read as one machine.
+func treeError(path string, err error) error {
+	if several, ok := errors.AsType[*redfish.AmbiguousError](err); ok {
+		return usage("%s: --system is needed: %v", path, several)
+	}
+	return unreadable(err)
 }
 
 func fromEvidence(path string, limits evidence.Limits) (*partList, error) {

@@ -39,6 +39,7 @@ type appraisalOptions struct {
 	knownBad []string
 	limit    limitOption
 	looked   inspectionOptions
+	system   string // of a controller's evidence
 }
 
 func (o *appraisalOptions) addFlags(fs *pflag.FlagSet) {
@@ -81,9 +82,11 @@ func (o *appraisalOptions) openCase(env *environment, path string) (assay.Case, 
 		c.BOM = &assay.PartList{Name: l.name, Components: l.declared, Classes: l.closures}
 	}
 	if c.Evidence, err = evidence.Open(path, limits); err == nil && redfish.Alone(c.Evidence) {
-		if c.Inventory, err = redfish.Inventory(c.Evidence, ""); err != nil {
-			err = unreadable(fmt.Errorf("%s: %w", path, err))
+		if c.Inventory, err = redfish.Inventory(c.Evidence, o.system); err != nil {
+			err = treeError(path, fmt.Errorf("%s: %w", path, err))
 		}
+	} else if err == nil && o.system != "" {
+		err = usage("%s: --system is for evidence from a management controller alone", path)
 	}
 	return c, err
 }
@@ -302,6 +305,7 @@ input, 70 internal error, 74 output error.`,
 		return out.result(env, r)
 	}
 	opt.addFlags(cmd.Flags())
+	addSystemFlag(cmd.Flags(), &opt.system)
 	out.addFlags(cmd.Flags(), resultFormats...)
 	return cmd
 }

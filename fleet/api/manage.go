@@ -54,7 +54,7 @@ func (a *API) exports(h huma.API) {
 		return a.server.Attestation(ctx, in.ID)
 	})
 	register(h, fleet.Viewer, get, "exceptions", "/v1/exceptions", "Exceptions, those that expire first first", func(ctx context.Context, _ server.Who, _ *none) ([]fleet.Exception, error) {
-		return view(a, ctx, fleet.Reader.Exceptions)
+		return view(a, ctx, func(r fleet.Reader) ([]fleet.Exception, error) { return r.Exceptions(time.Time{}) })
 	})
 	register(h, fleet.Viewer, get, "checkpoint", "/v1/checkpoint", "How far the audit log has come, signed", func(ctx context.Context, _ server.Who, _ *none) (Checkpoint, error) {
 		note, err := a.server.Checkpoint(ctx)
@@ -113,6 +113,15 @@ func (a *API) managers(h huma.API) {
 	})
 	register(h, fleet.Approver, post, "person", "/v1/accounts", "Add a person, or give one another role and password", func(ctx context.Context, w server.Who, in *body[Person]) (none, error) {
 		return none{}, a.server.AddPerson(ctx, w.Name, in.Body.Name, in.Body.Role, in.Body.Password)
+	})
+	register(h, fleet.Approver, post, "vouch", "/v1/accounts/{id}/vouch", "Say that an account is in the hands of whom it names", func(ctx context.Context, w server.Who, in *struct {
+		Name string `path:"id" maxLength:"110"`
+	},
+	) (none, error) {
+		return none{}, a.server.Vouch(ctx, w, in.Name)
+	})
+	register(h, fleet.Viewer, post, "logout", "/v1/logout", "End all sessions of the person who asks", func(ctx context.Context, w server.Who, _ *none) (none, error) {
+		return none{}, a.server.Logout(ctx, w)
 	})
 	register(h, fleet.Approver, post, "disable", "/v1/accounts/{id}/disable", "End an account or a token", func(ctx context.Context, w server.Who, in *struct {
 		Name string `path:"id" maxLength:"110"`

@@ -85,16 +85,22 @@ func (s *Store) migrate(ctx context.Context) error {
 	})
 }
 
+const bytewise = ` COLLATE "C"`
+
 const migrating = 0x6173736179 // "assay"
 
 // results are the tables that grow with time: one partition a month, so that
-// what is old goes by dropping a table.
+// what is old goes by dropping a table. The indexes in bytes are for what begins with
+// a text, whatever the order of the database's language is.
 var results = []string{
 	`CREATE TABLE IF NOT EXISTS result (id TEXT NOT NULL, host TEXT NOT NULL, at BIGINT NOT NULL, changes INTEGER NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)`,
 	`CREATE TABLE IF NOT EXISTS result_other PARTITION OF result DEFAULT`,
 	`CREATE INDEX IF NOT EXISTS result_host ON result (host, at)`,
 	`CREATE INDEX IF NOT EXISTS result_at ON result (at, id)`,
 	`CREATE INDEX IF NOT EXISTS result_moved ON result (at) WHERE changes > 0`,
+	`CREATE INDEX IF NOT EXISTS host_search ON host (search COLLATE "C")`,
+	`CREATE INDEX IF NOT EXISTS host_serials ON host (serial COLLATE "C")`,
+	`CREATE INDEX IF NOT EXISTS host_ids ON host (id COLLATE "C")`,
 	`CREATE TABLE IF NOT EXISTS judged (evidence TEXT PRIMARY KEY, result TEXT NOT NULL)`,
 }
 
@@ -107,7 +113,7 @@ func (s *Store) Close() error {
 // View reads from one consistent state.
 func (s *Store) View(ctx context.Context, f func(fleet.Reader) error) error {
 	return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		return f(sqldb.NewSession(ctx, conn{tx}, sqldb.Dialect{}, false))
+		return f(sqldb.NewSession(ctx, conn{tx}, sqldb.Dialect{Bytes: bytewise}, false))
 	})
 }
 
@@ -123,7 +129,7 @@ func (s *Store) update(ctx context.Context, f func(pgx.Tx, fleet.Tx) error) erro
 	var err error
 	for range tries {
 		err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-			d := sqldb.Dialect{Lock: " FOR UPDATE", Claim: " FOR UPDATE SKIP LOCKED", Enqueue: func(ctx context.Context, jobs []fleet.Job) error { return s.queue.Enqueue(ctx, tx, jobs) }}
+			d := sqldb.Dialect{Lock: " FOR UPDATE", Bytes: bytewise, Claim: " FOR UPDATE SKIP LOCKED", Enqueue: func(ctx context.Context, jobs []fleet.Job) error { return s.queue.Enqueue(ctx, tx, jobs) }}
 			session := sqldb.NewSession(ctx, conn{tx}, d, true)
 			if err := f(tx, session); err != nil {
 				return err

@@ -163,9 +163,14 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	if err != nil {
 		return err
 	}
-	open, err := s.opened(tx, h, before, append(slices.Clone(jd.result.Findings), own...), now)
+	exceptions, err := tx.Exceptions(now)
 	if err != nil {
 		return err
+	}
+	open := opened(h, exceptions, before, append(slices.Clone(jd.result.Findings), own...), now)
+	if doubtful := abuse(exceptions, open); len(doubtful) > 0 {
+		own = finding.Sort(append(own, doubtful...))
+		open = append(open, opened(h, nil, before, doubtful, now)...)
 	}
 	r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob, Fleet: own, Incidents: append(cloned(own), batches(h, own)...)}
 	r.State = worse(stateOf(r.Verdict), open)
@@ -222,7 +227,7 @@ func worse(s fleet.State, open []fleet.Open) fleet.State {
 	for _, o := range open {
 		f := o.Finding
 		switch {
-		case f.Claim != finding.ClaimFleet || o.Exception != "": // the verdict has the others
+		case f.Claim != finding.ClaimFleet && f.Code != finding.ExceptionAbuse || o.Exception != "": // the verdict has the others
 		case f.Severity >= finding.High && f.Confidence >= finding.Strong:
 			return fleet.Fail
 		case f.Severity >= finding.Medium && s == fleet.Pass:
@@ -234,11 +239,7 @@ func worse(s fleet.State, open []fleet.Open) fleet.State {
 
 // opened joins what stands now with its history, and marks what an exception
 // covers.
-func (s *Server) opened(tx fleet.Tx, h *fleet.Host, before []fleet.Open, found []finding.Finding, now time.Time) ([]fleet.Open, error) {
-	exceptions, err := tx.Exceptions()
-	if err != nil {
-		return nil, err
-	}
+func opened(h *fleet.Host, exceptions []fleet.Exception, before []fleet.Open, found []finding.Finding, now time.Time) []fleet.Open {
 	first := map[string]time.Time{}
 	for _, o := range before {
 		first[o.Finding.Fingerprint] = o.FirstSeen
@@ -258,7 +259,7 @@ func (s *Server) opened(tx fleet.Tx, h *fleet.Host, before []fleet.Open, found [
 			out = append(out, o)
 		}
 	}
-	return out, nil
+	return out
 }
 
 func changes(h *fleet.Host, r *fleet.Result, before, open []fleet.Open) []fleet.Change {

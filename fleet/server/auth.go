@@ -46,7 +46,8 @@ const (
 	sessionTime = 12 * time.Hour
 	cookieKey   = serverPrefix + "sessions"
 
-	serverPrefix = "server:" // names of what the server keeps for itself
+	firstStart   = "first start" // who made the first account
+	serverPrefix = "server:"     // names of what the server keeps for itself
 )
 
 // AddPerson makes an account, or gives it another password and role.
@@ -63,7 +64,13 @@ func (s *Server) AddPerson(ctx context.Context, by, name string, role fleet.Role
 	if err != nil {
 		return fmt.Errorf("password: %w", err)
 	}
-	return s.putAccount(ctx, by, "account", &fleet.Account{Name: name, Role: role, Secret: hash, Created: s.now()})
+	a := &fleet.Account{Name: name, Role: role, Secret: hash, Created: s.now(), By: by}
+	return s.Store.Update(ctx, func(tx fleet.Tx) error {
+		if err := givenBy(tx, a); err != nil {
+			return err
+		}
+		return s.putAccount(tx, by, "account", a)
+	})
 }
 
 // AddToken makes a token for agents that is good until a time. It is shown once:
@@ -79,7 +86,7 @@ func (s *Server) AddToken(ctx context.Context, by, name string, expires time.Tim
 	secret := base64.RawURLEncoding.EncodeToString(b)
 	sum := sha256.Sum256([]byte(secret))
 	a := &fleet.Account{Name: "token:" + name, Secret: sum[:], Created: s.now(), Expires: expires}
-	return tokenPrefix + name + "." + secret, s.putAccount(ctx, by, "token", a)
+	return tokenPrefix + name + "." + secret, s.Store.Update(ctx, func(tx fleet.Tx) error { return s.putAccount(tx, by, "token", a) })
 }
 
 // People lists accounts and tokens, without what the server keeps for itself.
@@ -112,13 +119,11 @@ func (s *Server) Disable(ctx context.Context, by, name string) error {
 	})
 }
 
-func (s *Server) putAccount(ctx context.Context, by, what string, a *fleet.Account) error {
-	return s.Store.Update(ctx, func(tx fleet.Tx) error {
-		if _, err := tx.Append(auditlog.Entry{At: a.Created, Actor: by, Action: "add " + what, Subject: a.Name, Detail: string(a.Role)}); err != nil {
-			return err
-		}
-		return tx.PutAccount(a)
-	})
+func (s *Server) putAccount(tx fleet.Tx, by, what string, a *fleet.Account) error {
+	if _, err := tx.Append(auditlog.Entry{At: a.Created, Actor: by, Action: "add " + what, Subject: a.Name, Detail: string(a.Role)}); err != nil {
+		return err
+	}
+	return tx.PutAccount(a)
 }
 
 func plainName(s string) bool {
@@ -162,19 +167,34 @@ func (s *Server) Login(ctx context.Context, name, password string) (session stri
 	case err != nil || wrong != nil || a.Role == "":
 		return "", nil, ErrUnknown
 	}
-	session, err = s.newSession(ctx, name, a.Secret)
+	session, err = s.newSession(ctx, name, a.Secret, a.Ended)
 	return session, &Who{a.Name, a.Role}, err
 }
 
 // newSession makes what a person shows from then on: until when, who, and that this
 // server said so. It ends when the account's secret is another one.
-func (s *Server) newSession(ctx context.Context, name string, secret []byte) (string, error) {
+func (s *Server) newSession(ctx context.Context, name string, secret []byte, ended int) (string, error) {
 	key, err := s.sessionKey(ctx)
 	if err != nil {
 		return "", err
 	}
 	text := strconv.FormatInt(s.now().Add(sessionTime).Unix(), 10) + "." + name
-	return text + "." + mac(key, text, secret), nil
+	return text + "." + mac(key, text, secret, ended), nil
+}
+
+// Logout ends all sessions of a person.
+func (s *Server) Logout(ctx context.Context, by Who) error {
+	return s.Store.Update(ctx, func(tx fleet.Tx) error {
+		a, err := tx.Account(by.Name)
+		if err != nil {
+			return found("the account", err)
+		}
+		a.Ended++
+		if _, err := tx.Append(auditlog.Entry{At: s.now(), Actor: by.Name, Action: "log out", Subject: by.Name}); err != nil {
+			return err
+		}
+		return tx.PutAccount(a)
+	})
 }
 
 // LoginAs gives a session to somebody whom a provider of identities vouches for. The
@@ -187,6 +207,7 @@ func (s *Server) LoginAs(ctx context.Context, subject, name string, role fleet.R
 		return "", ErrUnknown
 	}
 	var secret []byte
+	var ended int
 	refused := false
 	err = s.Store.Update(ctx, func(tx fleet.Tx) error {
 		refused = !slices.Contains(order, role)
@@ -209,7 +230,7 @@ func (s *Server) LoginAs(ctx context.Context, subject, name string, role fleet.R
 		if _, err := tx.Append(auditlog.Entry{At: now, Actor: account, Action: action, Subject: subject, Detail: string(role)}); err != nil || refused {
 			return err
 		}
-		a.Role, a.Expires, secret = role, now.Add(sessionTime), a.Secret
+		a.Role, a.Expires, secret, ended = role, now.Add(sessionTime), a.Secret, a.Ended
 		return tx.PutAccount(a)
 	})
 	switch {
@@ -218,11 +239,11 @@ func (s *Server) LoginAs(ctx context.Context, subject, name string, role fleet.R
 	case refused:
 		return "", ErrUnknown
 	}
-	return s.newSession(ctx, account, secret)
+	return s.newSession(ctx, account, secret, ended)
 }
 
 // Session finds who a session belongs to. It ends with its time, with the account,
-// and with another password.
+// with another password, and when the person logs out anywhere.
 func (s *Server) Session(ctx context.Context, session string) (*Who, error) {
 	i, j := strings.IndexByte(session, '.'), strings.LastIndexByte(session, '.')
 	if i <= 0 || j <= i {
@@ -240,17 +261,20 @@ func (s *Server) Session(ctx context.Context, session string) (*Who, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !hmac.Equal([]byte(session[j+1:]), []byte(mac(key, session[:j], a.Secret))) {
+	if !hmac.Equal([]byte(session[j+1:]), []byte(mac(key, session[:j], a.Secret, a.Ended))) {
 		return nil, ErrUnknown
 	}
 	return &Who{a.Name, a.Role}, nil
 }
 
-func mac(key []byte, text string, secret []byte) string {
+func mac(key []byte, text string, secret []byte, ended int) string {
 	m := hmac.New(sha256.New, key)
 	m.Write([]byte(text))
 	m.Write([]byte{0})
 	m.Write(secret)
+	if ended > 0 {
+		m.Write(strconv.AppendInt([]byte{0}, int64(ended), 10))
+	}
 	return hex.EncodeToString(m.Sum(nil))
 }
 
@@ -329,5 +353,5 @@ func (s *Server) FirstPassword(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("password: %w", err)
 	}
 	password := base64.RawURLEncoding.EncodeToString(b)
-	return password, s.AddPerson(ctx, "first start", "admin", fleet.Approver, password)
+	return password, s.AddPerson(ctx, firstStart, "admin", fleet.Approver, password)
 }

@@ -66,6 +66,8 @@ func (s *Server) AskException(ctx context.Context, by Who, x fleet.Exception) (*
 	switch {
 	case !by.May(fleet.Operator):
 		return nil, refuse(Forbidden, "an operator may ask for an exception")
+	case x.Code == finding.ExceptionAbuse:
+		return nil, refuse(Forbidden, "no exception covers %s", x.Code)
 	case !known:
 		return nil, refuse(Invalid, "unknown code %.20q", x.Code)
 	case x.Subject == "" || x.Reason == "" || x.Host == "" && x.Profile == "":
@@ -86,13 +88,14 @@ func (s *Server) AskException(ctx context.Context, by Who, x fleet.Exception) (*
 	})
 }
 
-// Approve grants what another person asked for.
+// Approve grants what another person asked for. When one of the two may be the other,
+// it is granted, and each machine that it covers is in review for it (PO-003).
 func (s *Server) Approve(ctx context.Context, by Who, id string) error {
 	if !by.May(fleet.Approver) {
 		return refuse(Forbidden, "an approver may grant an exception")
 	}
 	return s.Store.Update(ctx, func(tx fleet.Tx) error {
-		all, err := tx.Exceptions()
+		all, err := tx.Exceptions(time.Time{})
 		if err != nil {
 			return err
 		}
@@ -108,7 +111,14 @@ func (s *Server) Approve(ctx context.Context, by Who, id string) error {
 				return refuse(Conflict, "it was granted by %s", x.Approved)
 			}
 			x.Approved, x.ApprovedAt = by.Name, s.now()
-			if _, err := tx.Append(auditlog.Entry{At: x.ApprovedAt, Actor: by.Name, Action: "approve exception", Subject: id}); err != nil {
+			if x.OneBehind, err = oneBehind(tx, x.Asked, by.Name); err != nil {
+				return err
+			}
+			detail := ""
+			if x.OneBehind != "" {
+				detail = x.OneBehind + " gave the other account its password"
+			}
+			if _, err := tx.Append(auditlog.Entry{At: x.ApprovedAt, Actor: by.Name, Action: "approve exception", Subject: id, Detail: detail}); err != nil {
 				return err
 			}
 			return tx.PutException(x)

@@ -97,7 +97,7 @@ func (s *Server) policyOf(r fleet.Reader, h *fleet.Host, now time.Time) (*assay.
 	if err != nil {
 		return nil, err
 	}
-	exceptions, err := r.Exceptions()
+	exceptions, err := r.Exceptions(now)
 	if err != nil {
 		return nil, err
 	}

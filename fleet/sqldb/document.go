@@ -75,9 +75,9 @@ func (s *Session) PutDocument(d *fleet.Document) error {
 	return nil
 }
 
-// Exceptions lists all, those that expire first first.
-func (s *Session) Exceptions() ([]fleet.Exception, error) {
-	return list[fleet.Exception](s, `SELECT doc FROM exception ORDER BY expires, id`)
+// Exceptions lists those that have not expired at a time, the next to expire first.
+func (s *Session) Exceptions(at time.Time) ([]fleet.Exception, error) {
+	return list[fleet.Exception](s, `SELECT doc FROM exception WHERE expires > $1 ORDER BY expires, id`, micros(at))
 }
 
 // PutException stores one, or replaces the one with its id.

@@ -62,7 +62,9 @@ func (s *Session) Hosts(q fleet.HostQuery) ([]fleet.Host, error) {
 		w.parts = append(w.parts, "serial <> ''") // as the index has it
 	}
 	if q.Text != "" {
-		w.add(`search LIKE $? ESCAPE '!'`, "%"+likeEscaper.Replace(strings.ToLower(q.Text))+"%")
+		if err := s.finds(w, q.Text); err != nil {
+			return nil, err
+		}
 	}
 	if !q.Overdue.IsZero() {
 		w.add("next_due < $?", micros(q.Overdue))
@@ -84,6 +86,42 @@ func (s *Session) Hosts(q fleet.HostQuery) ([]fleet.Host, error) {
 	}
 	w.args = append(w.args, limit(q.Limit, 10_000))
 	return list[fleet.Host](s, fmt.Sprintf(`SELECT doc FROM host%s ORDER BY %s%s, id%s LIMIT $%d`, w.sql(), column, order, order, len(w.args)), w.args...)
+}
+
+// few is how many machines are looked up one by one; more are found by going through
+// all in the order that is asked for.
+const few = 2000
+
+// finds adds the condition that a machine is found by a text: its name, serial number
+// or id begins with it, which indexes know; or, when none does, it is a part of them,
+// of the maker, the model or the UUID, for which all machines are read.
+func (s *Session) finds(w *where, text string) error {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "?"), "\x00", "?") // as no column has them
+	lower := strings.ToLower(text)
+	var begins, like []string
+	var ranges, starts []any
+	for _, c := range [][2]string{{"search", lower}, {"serial", strings.ToUpper(text)}, {"id", lower}} {
+		column := c[0] + s.dialect.Bytes
+		begins = append(begins, "SELECT id FROM host WHERE "+column+" >= $? AND "+column+" < $?")
+		like = append(like, c[0]+" LIKE $? ESCAPE '!'")
+		ranges, starts = append(ranges, c[1], c[1]+"\U0010ffff"), append(starts, likeEscaper.Replace(c[1])+"%")
+	}
+	union := strings.Join(begins, " UNION ")
+	var count where
+	count.add(fmt.Sprintf("SELECT count(*) FROM (SELECT id FROM (%s) AS every LIMIT %d) AS hits", union, few+1), ranges...)
+	n := 0
+	if err := s.query(func(r Rows) error { return r.Scan(&n) }, count.parts[0], count.args...); err != nil {
+		return fmt.Errorf("hosts: %w", err)
+	}
+	switch {
+	case n == 0:
+		w.add(`search LIKE $? ESCAPE '!'`, "%"+likeEscaper.Replace(lower)+"%")
+	case n <= few:
+		w.add("id IN ("+union+")", ranges...)
+	default:
+		w.add("("+strings.Join(like, " OR ")+")", starts...)
+	}
+	return nil
 }
 
 var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")

@@ -36,6 +36,7 @@ type Conn interface {
 type Dialect struct {
 	Lock    string // ends a SELECT of rows that this transaction will change
 	Claim   string // the same, passing over rows that others hold
+	Bytes   string // has a text compared byte by byte, as the indexes of what begins with a text do
 	Enqueue func(ctx context.Context, jobs []fleet.Job) error
 }
 

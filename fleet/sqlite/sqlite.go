@@ -88,12 +88,15 @@ func (s *Store) migrate(ctx context.Context) error {
 	return nil
 }
 
-// results are the tables that PostgreSQL has in partitions.
+// results are the tables that PostgreSQL has in partitions, and indexes that it has
+// another way.
 var results = []string{
 	`CREATE TABLE IF NOT EXISTS result (id TEXT NOT NULL, host TEXT NOT NULL, at BIGINT NOT NULL, changes INTEGER NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (id))`,
 	`CREATE INDEX IF NOT EXISTS result_host ON result (host, at)`,
 	`CREATE INDEX IF NOT EXISTS result_at ON result (at, id)`,
 	`CREATE INDEX IF NOT EXISTS result_moved ON result (at) WHERE changes > 0`,
+	`CREATE INDEX IF NOT EXISTS host_search ON host (search)`,
+	`CREATE INDEX IF NOT EXISTS host_serials ON host (serial)`,
 	`CREATE TABLE IF NOT EXISTS judged (evidence TEXT PRIMARY KEY, result TEXT NOT NULL)`,
 }
 

@@ -144,7 +144,7 @@ func pages(t *testing.T, s fleet.Store) {
 	}
 	view(t, s, func(r fleet.Reader) error {
 		for q, want := range map[fleet.HostQuery]int{
-			{State: fleet.Fail}: 5, {Site: "fra"}: 5, {Site: "fra", State: fleet.Enrolled}: 0, {Text: "S-01"}: 10, {Serial: "s-007"}: 1, {Serial: "S-00"}: 0, {Text: "node-0%"}: 0, {Text: "r1"}: 25, {Overdue: start.Add(10 * time.Minute)}: 10,
+			{State: fleet.Fail}: 5, {Site: "fra"}: 5, {Site: "fra", State: fleet.Enrolled}: 0, {Text: "S-01"}: 10, {Text: "s-01"}: 10, {Text: "NODE-00"}: 10, {Text: "ode-00"}: 10, {Text: "\x00\xff"}: 0, {Serial: "s-007"}: 1, {Serial: "S-00"}: 0, {Text: "node-0%"}: 0, {Text: "r1"}: 25, {Overdue: start.Add(10 * time.Minute)}: 10,
 		} {
 			hs, err := r.Hosts(q)
 			require.NoError(t, err)
@@ -490,7 +490,7 @@ func people(t *testing.T, s fleet.Store) {
 	e.Approved = "bob"
 	update(t, s, func(tx fleet.Tx) error { return tx.PutException(e) })
 	view(t, s, func(r fleet.Reader) error {
-		es, err := r.Exceptions()
+		es, err := r.Exceptions(time.Time{})
 		require.NoError(t, err)
 		require.Equal(t, []fleet.Exception{*e}, es)
 		got, err := r.Account("ann")

@@ -292,7 +292,7 @@ func (b *tab) askAndApprove() {
 	b.until(`document.querySelector(".said") && document.querySelector(".said").textContent.includes("in force")`)
 	b.shot("approved")
 	b.s.view(func(r fleet.Reader) error {
-		all, err := r.Exceptions()
+		all, err := r.Exceptions(time.Time{})
 		i := slices.IndexFunc(all, func(x fleet.Exception) bool { return x.Reason == "delivered with ticket 77" })
 		require.GreaterOrEqual(t, i, 0)
 		require.Equal(t, finding.UnexpectedComponent, all[i].Code)

@@ -42,7 +42,7 @@ func (p *pages) exceptions(q *request) error {
 		}
 	}
 	err := p.view(q, func(r fleet.Reader) error {
-		all, err := r.Exceptions()
+		all, err := r.Exceptions(time.Time{})
 		if err != nil {
 			return err
 		}

@@ -71,7 +71,7 @@ func (p *pages) machine(q *request) error {
 		if err != nil {
 			return err
 		}
-		all, err := r.Exceptions()
+		all, err := r.Exceptions(time.Time{})
 		if err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ func (p *pages) overview(q *request) error {
 			return err
 		}
 		b.Trend = newTrend(days, b.Counts, q.now)
-		all, err := r.Exceptions()
+		all, err := r.Exceptions(time.Time{})
 		for _, x := range all {
 			switch {
 			case !q.now.Before(x.Expires):

@@ -94,7 +94,19 @@ func (p *pages) login(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// logout ends the person's sessions everywhere. Who has none is sent to log in like
+// everybody.
 func (p *pages) logout(w http.ResponseWriter, r *http.Request) {
+	if c, err := r.Cookie(api.SessionCookie); err == nil {
+		who, err := p.server.Session(r.Context(), c.Value)
+		if err == nil {
+			err = p.server.Logout(r.Context(), *who)
+		}
+		if err != nil && !errors.Is(err, server.ErrUnknown) {
+			p.fail(w, r, server.Who{}, err)
+			return
+		}
+	}
 	http.SetCookie(w, cookie(r, "", -1))
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }

@@ -179,7 +179,7 @@ func first(code int, _ string, _ http.Header) int { return code }
 func roles(t *testing.T, s *site) {
 	var waiting fleet.Exception
 	s.view(func(r fleet.Reader) error {
-		all, err := r.Exceptions()
+		all, err := r.Exceptions(time.Time{})
 		for _, x := range all {
 			if x.Approved == "" {
 				waiting = x
