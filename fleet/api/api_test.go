@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -129,7 +131,7 @@ func asks() map[string]any {
 		"GET /v1/findings":   nil, "GET /v1/results": nil, "GET /v1/results/r-1/attestation": nil, "GET /v1/exceptions": nil, "GET /v1/checkpoint": nil,
 		"POST /v1/hosts": server.Controller{Address: "https://192.0.2.1"}, "POST /v1/hosts/h1/repin": map[string]string{"pin": ""}, "POST /v1/hosts/h1/challenge": map[string]int{"hours": 24},
 		"POST /v1/inventory": []server.Record{{ID: "h1", Name: "node-1"}}, "POST /v1/documents/00/retire": nil,
-		"GET /v1/accounts": nil, "POST /v1/accounts": Person{"nora", fleet.Viewer, password}, "POST /v1/accounts/token:rack/disable": nil,
+		"GET /v1/accounts": nil, "POST /v1/accounts": Person{"nora", fleet.Viewer, password}, "POST /v1/accounts/token:rack/disable": nil, "POST /v1/accounts/otto/vouch": nil,
 	}
 }
 
@@ -155,6 +157,8 @@ func TestWhoMayDoWhat(t *testing.T) {
 	}
 	require.Equal(t, http.StatusUnauthorized, s.ask("", http.MethodPost, "/v1/login", Login{"vera", "not the password"}, nil))
 	require.Equal(t, http.StatusUnauthorized, s.ask("", http.MethodPost, "/v1/login", Login{"token:rack", "not the password"}, nil))
+	require.Equal(t, http.StatusOK, s.ask(s.people["otto"], http.MethodPost, "/v1/logout", nil, nil))
+	require.Equal(t, http.StatusUnauthorized, s.ask(s.people["otto"], http.MethodGet, "/v1/counts", nil, nil), "a session ends when the person logs out")
 	require.NoError(t, s.server.Disable(t.Context(), "test", "vera"))
 	require.Equal(t, http.StatusUnauthorized, s.ask(s.people["vera"], http.MethodGet, "/v1/counts", nil, nil), "a session ends with its account")
 }
@@ -293,18 +297,18 @@ func TestDescription(t *testing.T) {
 	require.Equal(t, http.StatusOK, s.ask("", http.MethodGet, "/v1/openapi.json", nil, &doc))
 	require.True(t, strings.HasPrefix(doc.OpenAPI, "3.1"), doc.OpenAPI)
 	all := asks()
-	for _, more := range []string{"POST /v1/login", "POST /v1/enrolments", "POST /v1/enrolments/h1", "GET /v1/hosts/h1/audit", "POST /v1/hosts/h1/evidence"} {
+	for _, more := range []string{"POST /v1/login", "POST /v1/logout", "POST /v1/enrolments", "POST /v1/enrolments/h1", "GET /v1/hosts/h1/audit", "POST /v1/hosts/h1/evidence"} {
 		all[more] = nil
 	}
 	n := 0
 	for _, p := range doc.Paths {
 		n += len(p)
 	}
-	require.Equal(t, len(all), n, "%v", doc.Paths)
+	require.Equal(t, len(all), n, "%v", slices.Sorted(maps.Keys(doc.Paths)))
 	for what := range all {
 		method, path, _ := strings.Cut(what, " ")
 		if !strings.HasSuffix(path, "/golden") {
-			path = strings.NewReplacer("/h1", "/{id}", "/x-1", "/{id}", "/r-1", "/{id}", "/00/", "/{id}/", "/token:rack", "/{id}").Replace(path)
+			path = strings.NewReplacer("otto", "{id}", "/h1", "/{id}", "/x-1", "/{id}", "/r-1", "/{id}", "/00/", "/{id}/", "/token:rack", "/{id}").Replace(path)
 		} else {
 			path = "/v1/documents/{id}"
 		}
