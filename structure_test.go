@@ -32,7 +32,7 @@ var layers = [][]string{
 	{"fleet/queue", "fleet/sqldb"},
 	{"fleet/ticket"},
 	{"fleet"},
-	{"fleet/blob", "fleet/cohort", "fleet/auditlog", "fleet/outbox"},
+	{"fleet/blob", "fleet/cohort", "fleet/auditlog", "fleet/outbox", "fleet/settings"},
 	{"report/html"},
 	{"report", "image"},
 	{"."},

@@ -312,77 +312,45 @@ func (c *combiner) boot(t *Trusted, use []*Trusted) {
 		return
 	}
 	use = slices.DeleteFunc(slices.Clone(use), func(o *Trusted) bool { return o.manifest.Scanner != nil })
-	for _, r := range t.manifest.Boot {
-		line := fmt.Sprintf("pcr:%d", r.PCR)
-		own := c.owner(use, bootRight(r.PCR), line, func(m *Manifest) (any, bool) {
-			var all []attest.Reference
-			for _, o := range m.Boot {
-				if o.PCR == r.PCR {
-					all = append(all, o)
-				}
-			}
-			return all, len(all) > 0
-		})
-		if own == t {
+	owned(c, t, use, func(m *Manifest) []attest.Reference { return m.Boot },
+		func(r attest.Reference) (right, line string) { return bootRight(r.PCR), fmt.Sprintf("pcr:%d", r.PCR) },
+		func(r attest.Reference) {
 			r.Origin = t.origin()
 			c.out.Boot = append(c.out.Boot, r)
-			c.set(line, t)
-		}
-	}
+		})
 }
 
 func (c *combiner) firmware(t *Trusted, use []*Trusted) {
-	for _, r := range t.manifest.Firmware {
-		line := "firmware:" + r.Name
-		own := c.owner(use, rightFirmware, line, func(m *Manifest) (any, bool) {
-			var all []firmware.Reference
-			for _, o := range m.Firmware {
-				if o.Name == r.Name {
-					all = append(all, o)
-				}
-			}
-			return all, len(all) > 0
-		})
-		if own == t {
-			c.out.Firmware = append(c.out.Firmware, r)
-			c.set(line, t)
-		}
-	}
+	owned(c, t, use, func(m *Manifest) []firmware.Reference { return m.Firmware },
+		func(r firmware.Reference) (right, line string) { return rightFirmware, "firmware:" + r.Name },
+		func(r firmware.Reference) { c.out.Firmware = append(c.out.Firmware, r) })
 }
 
 // devices merges what devices sign of themselves; who may speak for firmware
 // may speak for it.
 func (c *combiner) devices(t *Trusted, use []*Trusted) {
-	for _, r := range t.manifest.SPDM {
-		line := "spdm:" + r.ID
-		own := c.owner(use, rightFirmware, line, func(m *Manifest) (any, bool) {
-			i := slices.IndexFunc(m.SPDM, func(o spdm.Reference) bool { return o.ID == r.ID })
-			if i < 0 {
-				return nil, false
-			}
-			return m.SPDM[i], true
-		})
-		if own == t {
-			c.out.SPDM = append(c.out.SPDM, r)
-			c.set(line, t)
-		}
-	}
+	owned(c, t, use, func(m *Manifest) []spdm.Reference { return m.SPDM },
+		func(r spdm.Reference) (right, line string) { return rightFirmware, "spdm:" + r.ID },
+		func(r spdm.Reference) { c.out.SPDM = append(c.out.SPDM, r) })
 }
 
 func (c *combiner) endorsements(t *Trusted, use []*Trusted) {
-	for _, e := range t.manifest.Endorsements {
-		line := "endorsement:" + e.Kind
-		own := c.owner(use, rightEndorsements, line, func(m *Manifest) (any, bool) {
-			var all []attest.Endorsement
-			for _, o := range m.Endorsements {
-				if o.Kind == e.Kind {
-					all = append(all, o)
-				}
-			}
+	owned(c, t, use, func(m *Manifest) []attest.Endorsement { return m.Endorsements },
+		func(e attest.Endorsement) (right, line string) { return rightEndorsements, "endorsement:" + e.Kind },
+		func(e attest.Endorsement) { c.out.Endorsements = append(c.out.Endorsements, e) })
+}
+
+// owned keeps those references of a statement whose line it owns. Those with one line
+// are one saying: who owns it says all of it.
+func owned[R any](c *combiner, t *Trusted, use []*Trusted, list func(*Manifest) []R, about func(R) (right, line string), keep func(R)) {
+	for _, r := range list(t.manifest) {
+		right, line := about(r)
+		own := c.owner(use, right, line, func(m *Manifest) (any, bool) {
+			all := slices.DeleteFunc(slices.Clone(list(m)), func(o R) bool { _, other := about(o); return other != line })
 			return all, len(all) > 0
 		})
 		if own == t {
-			c.out.Endorsements = append(c.out.Endorsements, e)
+			keep(r)
 			c.set(line, t)
 		}
 	}

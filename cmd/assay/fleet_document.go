@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -57,41 +57,27 @@ signed is refused, and so is an older version of what is known.`,
 var documentKinds = []string{"golden", "known-bad", "policy", "place", "rebind"}
 
 func newFleetDocumentsListCommand(env *environment) *cobra.Command {
-	var r reach
-	var out outputOptions
 	cmd := &cobra.Command{
 		Use: "list [KIND]", Short: "List documents that are in use: " + strings.Join(documentKinds, ", "),
 		Example: "  assay fleet documents list golden --format json", Args: cobra.MaximumNArgs(1),
 	}
-	cmd.RunE = r.asking(func(ctx context.Context, c *client.Client, args []string) error {
-		if err := out.check("text", "json"); err != nil {
-			return err
-		}
-		if len(args) == 0 {
-			args = documentKinds
+	get := func(ctx context.Context, c *client.Client, kinds []string) ([]fleet.Document, error) {
+		if len(kinds) == 0 {
+			kinds = documentKinds
 		}
 		all := []fleet.Document{}
-		for _, kind := range args {
-			var ds []fleet.Document
-			if err := c.Do(ctx, http.MethodGet, "/v1/documents/"+url.PathEscape(kind), nil, nil, &ds); err != nil {
-				return asked(err)
+		for _, kind := range kinds {
+			ds, err := listOf[fleet.Document]("/v1/documents/"+url.PathEscape(kind))(ctx, c, nil)
+			if err != nil {
+				return nil, err
 			}
 			all = append(all, ds...)
 		}
-		var b bytes.Buffer
-		if out.format == "json" {
-			if err := asJSON(&b, all); err != nil {
-				return err
-			}
-			return out.write(env, b.Bytes())
-		}
-		for _, d := range all {
-			fmt.Fprintf(&b, "%-9s %-30s version %-11d %s  %s\n", d.Kind, report.Plain(d.Name), d.Version, d.Digest[:min(len(d.Digest), 12)], report.Plain(strings.Join(d.Signers, ", ")))
-		}
-		return out.write(env, b.Bytes())
+		return all, nil
+	}
+	addListing(env, cmd, get, func(w io.Writer, d fleet.Document) {
+		fmt.Fprintf(w, "%-9s %-30s version %-11d %s  %s\n", d.Kind, report.Plain(d.Name), d.Version, d.Digest[:min(len(d.Digest), 12)], report.Plain(strings.Join(d.Signers, ", ")))
 	})
-	r.addFlags(cmd.Flags())
-	out.addFlags(cmd.Flags(), "text", "json")
 	return cmd
 }
 

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -67,37 +67,16 @@ func newFleetExceptionApproveCommand(*environment) *cobra.Command {
 }
 
 func newFleetExceptionListCommand(env *environment) *cobra.Command {
-	var r reach
-	var out outputOptions
 	cmd := &cobra.Command{Use: "list", Short: "List exceptions, those that expire first first", Example: "  assay fleet exception list", Args: exactly(0)}
-	cmd.RunE = r.asking(func(ctx context.Context, c *client.Client, _ []string) error {
-		if err := out.check("text", "json"); err != nil {
-			return err
+	addListing(env, cmd, listOf[fleet.Exception]("/v1/exceptions"), func(w io.Writer, x fleet.Exception) {
+		state := "asked for by " + x.Asked
+		switch {
+		case !env.now().Before(x.Expires):
+			state = "expired"
+		case x.Approved != "":
+			state = "granted by " + x.Approved
 		}
-		all := []fleet.Exception{}
-		if err := c.Do(ctx, http.MethodGet, "/v1/exceptions", nil, nil, &all); err != nil {
-			return asked(err)
-		}
-		var b bytes.Buffer
-		if out.format == "json" {
-			if err := asJSON(&b, all); err != nil {
-				return err
-			}
-			return out.write(env, b.Bytes())
-		}
-		for _, x := range all {
-			state := "asked for by " + x.Asked
-			switch {
-			case !env.now().Before(x.Expires):
-				state = "expired"
-			case x.Approved != "":
-				state = "granted by " + x.Approved
-			}
-			fmt.Fprintf(&b, "%s  %s %s on %s until %s, %s: %s\n", x.ID, x.Code, report.Plain(x.Subject), report.Plain(x.Host+x.Profile), x.Expires.Format(time.RFC3339), report.Plain(state), report.Plain(x.Reason))
-		}
-		return out.write(env, b.Bytes())
+		fmt.Fprintf(w, "%s  %s %s on %s until %s, %s: %s\n", x.ID, x.Code, report.Plain(x.Subject), report.Plain(x.Host+x.Profile), x.Expires.Format(time.RFC3339), report.Plain(state), report.Plain(x.Reason))
 	})
-	r.addFlags(cmd.Flags())
-	out.addFlags(cmd.Flags(), "text", "json")
 	return cmd
 }

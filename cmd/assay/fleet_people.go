@@ -31,6 +31,43 @@ func (r *reach) asking(f func(ctx context.Context, c *client.Client, args []stri
 	}
 }
 
+// addListing has a command print what a server lists, as one line of text each or as
+// JSON.
+func addListing[T any](env *environment, cmd *cobra.Command, get func(ctx context.Context, c *client.Client, args []string) ([]T, error), line func(io.Writer, T)) {
+	var r reach
+	var out outputOptions
+	cmd.RunE = r.asking(func(ctx context.Context, c *client.Client, args []string) error {
+		if err := out.check("text", "json"); err != nil {
+			return err
+		}
+		all, err := get(ctx, c, args)
+		if err != nil {
+			return asked(err)
+		}
+		var b bytes.Buffer
+		if out.format == "json" {
+			if err := asJSON(&b, all); err != nil {
+				return err
+			}
+		} else {
+			for _, x := range all {
+				line(&b, x)
+			}
+		}
+		return out.write(env, b.Bytes())
+	})
+	r.addFlags(cmd.Flags())
+	out.addFlags(cmd.Flags(), "text", "json")
+}
+
+// listOf asks for a list.
+func listOf[T any](path string) func(context.Context, *client.Client, []string) ([]T, error) {
+	return func(ctx context.Context, c *client.Client, _ []string) ([]T, error) {
+		all := []T{}
+		return all, c.Do(ctx, http.MethodGet, path, nil, nil, &all)
+	}
+}
+
 // readPassword reads one from a file, from ASSAY_PASSWORD, or from whoever is there.
 // A command line is seen by every user of a machine.
 func readPassword(env *environment, file, what string) (string, error) {
@@ -142,44 +179,23 @@ force, and keeps each machine that it covers in review (PO-003).`,
 }
 
 func newFleetPeopleListCommand(env *environment) *cobra.Command {
-	var r reach
-	var out outputOptions
 	cmd := &cobra.Command{Use: "list", Short: "List people and tokens", Example: "  assay fleet people list --format json", Args: exactly(0)}
-	cmd.RunE = r.asking(func(ctx context.Context, c *client.Client, _ []string) error {
-		if err := out.check("text", "json"); err != nil {
-			return err
+	addListing(env, cmd, listOf[fleet.Account]("/v1/accounts"), func(w io.Writer, a fleet.Account) {
+		role, ends := string(a.Role), ""
+		if role == "" {
+			role = "token"
 		}
-		var all []fleet.Account
-		if err := c.Do(ctx, http.MethodGet, "/v1/accounts", nil, nil, &all); err != nil {
-			return asked(err)
+		if !a.Expires.IsZero() {
+			ends = "until " + a.Expires.Format(time.RFC3339)
 		}
-		var b bytes.Buffer
-		if out.format == "json" {
-			if err := asJSON(&b, all); err != nil {
-				return err
-			}
-			return out.write(env, b.Bytes())
+		if a.Disabled {
+			ends = "disabled"
 		}
-		for _, a := range all {
-			role, ends := string(a.Role), ""
-			if role == "" {
-				role = "token"
-			}
-			if !a.Expires.IsZero() {
-				ends = "until " + a.Expires.Format(time.RFC3339)
-			}
-			if a.Disabled {
-				ends = "disabled"
-			}
-			if a.By != "" && a.Role != "" {
-				ends = strings.TrimSpace(ends + " password given by " + report.Plain(a.By) + ", nobody vouched")
-			}
-			fmt.Fprintf(&b, "%-9s %-30s %s\n", role, report.Plain(a.Name), ends)
+		if a.By != "" && a.Role != "" {
+			ends = strings.TrimSpace(ends + " password given by " + report.Plain(a.By) + ", nobody vouched")
 		}
-		return out.write(env, b.Bytes())
+		fmt.Fprintf(w, "%-9s %-30s %s\n", role, report.Plain(a.Name), ends)
 	})
-	r.addFlags(cmd.Flags())
-	out.addFlags(cmd.Flags(), "text", "json")
 	return cmd
 }
 

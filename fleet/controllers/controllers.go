@@ -4,27 +4,22 @@
 package controllers
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"net/url"
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"testing/fstest"
 	"time"
-
-	"go.yaml.in/yaml/v4"
 
 	"github.com/assay-hw/assay/collect"
 	"github.com/assay-hw/assay/collect/redfish"
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/server"
+	"github.com/assay-hw/assay/fleet/settings"
 )
 
 // Accounts say with which name and password controllers are asked. The first whose
@@ -45,44 +40,23 @@ type account struct {
 	password string
 }
 
-const maxFile = 1 << 20
-
 // Read reads a file of accounts, and the passwords that it names.
 func Read(name string) (*Accounts, error) {
-	raw, err := limited(name)
-	if err != nil {
-		return nil, err
-	}
 	var f struct {
 		Accounts []account `yaml:"accounts"`
 	}
-	d := yaml.NewDecoder(bytes.NewReader(raw))
-	d.KnownFields(true)
-	if err := d.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	if err := settings.Read(name, &f); err != nil {
+		return nil, err
 	}
 	for i := range f.Accounts {
-		if err := f.Accounts[i].check(filepath.Dir(name)); err != nil {
+		if err := f.Accounts[i].check(name); err != nil {
 			return nil, fmt.Errorf("%s: accounts[%d]: %w", name, i, err)
 		}
 	}
 	return &Accounts{list: f.Accounts, Now: time.Now}, nil
 }
 
-func limited(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(raw) > maxFile {
-		err = fmt.Errorf("%s: exceeds the limit of %d bytes", name, maxFile)
-	}
-	return raw, err
-}
-
-func (a *account) check(dir string) error {
+func (a *account) check(file string) error {
 	if len(a.Addresses) == 0 {
 		return errors.New("addresses are needed: where may the password go?")
 	}
@@ -100,15 +74,9 @@ func (a *account) check(dir string) error {
 		}
 		return nil
 	}
-	if !filepath.IsAbs(a.PasswordFile) {
-		a.PasswordFile = filepath.Join(dir, a.PasswordFile)
-	}
-	raw, err := limited(a.PasswordFile)
-	if err != nil {
+	var err error
+	if a.password, err = settings.Secret(file, a.PasswordFile); err != nil {
 		return fmt.Errorf("passwordFile: %w", err)
-	}
-	if a.password = strings.TrimRight(string(raw), "\r\n"); a.password == "" {
-		return fmt.Errorf("passwordFile: %s is empty", a.PasswordFile)
 	}
 	return nil
 }

@@ -4,29 +4,25 @@
 package oidc
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
-	"go.yaml.in/yaml/v4"
 	"golang.org/x/oauth2"
 
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/api"
 	"github.com/assay-hw/assay/fleet/server"
+	"github.com/assay-hw/assay/fleet/settings"
 )
 
 // Config names a provider, and what its claims mean here.
@@ -44,7 +40,6 @@ type Config struct {
 }
 
 const (
-	maxFile  = 64 << 10
 	loginURL = "/login/oidc"
 	backURL  = "/login/oidc/callback"
 	cookie   = "assay_oidc"
@@ -53,36 +48,17 @@ const (
 
 // Read reads a configuration, and the secret that it names.
 func Read(name string) (*Config, error) {
-	raw, err := limited(name)
-	if err != nil {
+	c := &Config{NameClaim: "preferred_username", RoleClaim: "groups"}
+	if err := settings.Read(name, c); err != nil {
 		return nil, err
 	}
-	c := &Config{NameClaim: "preferred_username", RoleClaim: "groups"}
-	d := yaml.NewDecoder(bytes.NewReader(raw))
-	d.KnownFields(true)
-	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if err := c.check(filepath.Dir(name)); err != nil {
+	if err := c.check(name); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return c, nil
 }
 
-func limited(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(raw) > maxFile {
-		err = fmt.Errorf("%s: exceeds the limit of %d bytes", name, maxFile)
-	}
-	return raw, err
-}
-
-func (c *Config) check(dir string) error {
+func (c *Config) check(file string) (err error) {
 	for what, address := range map[string]string{"issuer": c.Issuer, "url": c.URL} {
 		u, err := url.Parse(address)
 		local := err == nil && u.Scheme == "http" && (u.Hostname() == "127.0.0.1" || u.Hostname() == "localhost" || u.Hostname() == "::1")
@@ -101,14 +77,7 @@ func (c *Config) check(dir string) error {
 	if c.ClientSecretFile == "" {
 		return nil
 	}
-	if !filepath.IsAbs(c.ClientSecretFile) {
-		c.ClientSecretFile = filepath.Join(dir, c.ClientSecretFile)
-	}
-	raw, err := limited(c.ClientSecretFile)
-	c.secret = strings.TrimRight(string(raw), "\r\n")
-	if err == nil && c.secret == "" {
-		err = fmt.Errorf("%s is empty", c.ClientSecretFile)
-	}
+	c.secret, err = settings.Secret(file, c.ClientSecretFile)
 	return err
 }
 

@@ -122,13 +122,33 @@ const Orphaned = `UPDATE river_job SET state = 'available' WHERE state = 'runnin
 // Jobs that were done are left out: there are many, and an index finds the others.
 const Counting = `SELECT kind, state, count(*) FROM river_job WHERE state <> 'completed' GROUP BY kind, state`
 
-// Count adds jobs in a state of River's under what it means to a fleet.
-func Count(to map[fleet.Kind]map[string]int64, kind, state string, n int64) {
-	k := fleet.Kind(kind)
-	if to[k] == nil {
-		to[k] = map[string]int64{}
+// Rows are what a store's driver gives for a query.
+type Rows interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+}
+
+// Count reads what Counting gave: jobs in River's states, under what these mean to a
+// fleet.
+func Count(rows Rows) (map[fleet.Kind]map[string]int64, error) {
+	out := map[fleet.Kind]map[string]int64{}
+	for rows.Next() {
+		var kind fleet.Kind
+		var state string
+		var n int64
+		if err := rows.Scan(&kind, &state, &n); err != nil {
+			return nil, fmt.Errorf("jobs: %w", err)
+		}
+		if out[kind] == nil {
+			out[kind] = map[string]int64{}
+		}
+		out[kind][status(state)] += n
 	}
-	to[k][status(state)] += n
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("jobs: %w", err)
+	}
+	return out, nil
 }
 
 func status(state string) string {

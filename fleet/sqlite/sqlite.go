@@ -167,16 +167,7 @@ func (s *Store) Jobs(ctx context.Context) (map[fleet.Kind]map[string]int64, erro
 		return nil, fmt.Errorf("jobs: %w", err)
 	}
 	defer rows.Close()
-	out := map[fleet.Kind]map[string]int64{}
-	for rows.Next() {
-		var kind, state string
-		var n int64
-		if err := rows.Scan(&kind, &state, &n); err != nil {
-			return nil, fmt.Errorf("jobs: %w", err)
-		}
-		queue.Count(out, kind, state, n)
-	}
-	return out, rows.Err()
+	return queue.Count(rows)
 }
 
 // conn runs statements in a transaction. SQLite numbers parameters as ?1.

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -153,6 +154,25 @@ func (b *Budget) Name(dir, name string) (string, error) {
 		return "", fmt.Errorf("%w: a path of %d bytes", ErrMalformed, len(name))
 	}
 	return name, nil
+}
+
+// Names visits what a directory holds, in the order of names. damaged is how many names
+// nobody can open.
+func Names[T any](b *Budget, dir string, names map[string]T, visit func(what T, path string) error) (damaged int, err error) {
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		p, err := b.Name(dir, name)
+		if errors.Is(err, ErrMalformed) {
+			damaged++
+			continue
+		}
+		if err == nil {
+			err = visit(names[name], p)
+		}
+		if err != nil {
+			return damaged, err
+		}
+	}
+	return damaged, nil
 }
 
 // Take takes n bytes.

@@ -13,10 +13,10 @@ import (
 	"cmp"
 	"compress/zlib"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -299,27 +299,11 @@ func (r *reader) directory(ino uint32, path string, depth int) error {
 		return nil
 	}
 	r.where[uint64(ino)] = path
-	names := make([]string, 0, len(r.dirs[ino]))
-	for name, d := range r.dirs[ino] {
-		if d.inode != 0 { // 0 is a name that was removed
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		p, err := r.budget.Name(path, name)
-		if errors.Is(err, filetree.ErrMalformed) {
-			r.out.Damaged++ // nobody can open it
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := r.entry(r.dirs[ino][name], p, depth); err != nil {
-			return err
-		}
-	}
-	return nil
+	names := maps.Clone(r.dirs[ino])
+	maps.DeleteFunc(names, func(_ string, d dirent) bool { return d.inode == 0 }) // a name that was removed
+	damaged, err := filetree.Names(r.budget, path, names, func(d dirent, p string) error { return r.entry(d, p, depth) })
+	r.out.Damaged += damaged
+	return err
 }
 
 func (r *reader) entry(d dirent, path string, depth int) error {

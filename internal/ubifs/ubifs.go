@@ -11,7 +11,6 @@ package ubifs
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"maps"
@@ -341,27 +340,11 @@ func (r *reader) directory(ino uint64, path string, depth int) error {
 		return nil
 	}
 	r.where[ino] = path
-	names := make([]string, 0, len(r.dirs[ino]))
-	for name, d := range r.dirs[ino] {
-		if d.inode != 0 { // 0 is a name that was removed
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		p, err := r.budget.Name(path, name)
-		if errors.Is(err, filetree.ErrMalformed) {
-			r.out.Damaged++ // nobody can open it
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := r.entry(r.dirs[ino][name].inode, p, depth); err != nil {
-			return err
-		}
-	}
-	return nil
+	names := maps.Clone(r.dirs[ino])
+	maps.DeleteFunc(names, func(_ string, d dirent) bool { return d.inode == 0 }) // a name that was removed
+	damaged, err := filetree.Names(r.budget, path, names, func(d dirent, p string) error { return r.entry(d.inode, p, depth) })
+	r.out.Damaged += damaged
+	return err
 }
 
 func (r *reader) entry(ino uint64, path string, depth int) error {
