@@ -9,7 +9,7 @@ FUZZTIME ?= 20s
 # counts more than fast.
 SCANNER_FLAGS := -trimpath -gcflags=all=-l -ldflags '-s -w -buildid='
 
-.PHONY: build build-pkcs11 demo test e2e fleet-load lint bench fuzz docs clean
+.PHONY: build build-pkcs11 demo test e2e fleet-load fleet-rows lint bench fuzz docs clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/assay ./cmd/assay
@@ -40,6 +40,12 @@ N ?= 100000
 fleet-load:
 	bash tools/setup.sh
 	ASSAY_LOAD_MACHINES=$(N) ASSAY_LOAD_STORE=$(STORE) $(GO) test ./fleet/load -run TestFleet -count 1 -v -timeout 24h
+
+# Lists of machines in stores of very many rows, and how long they take: "make fleet-rows ROWS=100000".
+ROWS ?= 1000000
+fleet-rows:
+	bash tools/setup.sh
+	ASSAY_LOAD_ROWS=$(ROWS) ASSAY_LOAD_STORE=$(STORE) $(GO) test ./fleet/load -run TestRows -count 1 -v -timeout 24h
 
 lint:
 	bash tools/lint.sh

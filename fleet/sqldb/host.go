@@ -98,17 +98,17 @@ const few = 2000
 func (s *Session) finds(w *where, text string) error {
 	text = strings.ReplaceAll(strings.ToValidUTF8(text, "?"), "\x00", "?") // as no column has them
 	lower := strings.ToLower(text)
-	var begins, like []string
+	var begins, counted, like []string
 	var ranges, starts []any
 	for _, c := range [][2]string{{"search", lower}, {"serial", strings.ToUpper(text)}, {"id", lower}} {
 		column := c[0] + s.dialect.Bytes
 		begins = append(begins, "SELECT id FROM host WHERE "+column+" >= $? AND "+column+" < $?")
+		counted = append(counted, fmt.Sprintf("(SELECT count(*) FROM (%s LIMIT %d) AS %s_hit)", begins[len(begins)-1], few+1, c[0]))
 		like = append(like, c[0]+" LIKE $? ESCAPE '!'")
 		ranges, starts = append(ranges, c[1], c[1]+"\U0010ffff"), append(starts, likeEscaper.Replace(c[1])+"%")
 	}
-	union := strings.Join(begins, " UNION ")
 	var count where
-	count.add(fmt.Sprintf("SELECT count(*) FROM (SELECT id FROM (%s) AS every LIMIT %d) AS hits", union, few+1), ranges...)
+	count.add("SELECT "+strings.Join(counted, " + "), ranges...)
 	n := 0
 	if err := s.query(func(r Rows) error { return r.Scan(&n) }, count.parts[0], count.args...); err != nil {
 		return fmt.Errorf("hosts: %w", err)
@@ -117,7 +117,7 @@ func (s *Session) finds(w *where, text string) error {
 	case n == 0:
 		w.add(`search LIKE $? ESCAPE '!'`, "%"+likeEscaper.Replace(lower)+"%")
 	case n <= few:
-		w.add("id IN ("+union+")", ranges...)
+		w.add("id IN ("+strings.Join(begins, " UNION ")+")", ranges...)
 	default:
 		w.add("("+strings.Join(like, " OR ")+")", starts...)
 	}
