@@ -242,10 +242,20 @@ func inTurn(turn chan struct{}, h fleet.Handler) fleet.Handler {
 	}
 }
 
+// later is an error of a handler whose turn has not come. The job is tried again
+// after that time, and this try does not count.
+type later interface {
+	error
+	Later() time.Duration
+}
+
 // do runs one job. Its effects and its end are one transaction.
 func (q *Queue[T]) do(ctx context.Context, kind fleet.Kind, h fleet.Handler, w fleet.Workers, j *river.Job[payload]) error {
 	job := fleet.Job{Kind: kind, Key: j.Args.Key, Data: j.Args.Data, Queue: j.Queue}
 	effect, err := guarded(ctx, h, job)
+	if l, ok := errors.AsType[later](err); ok {
+		return river.JobSnooze(l.Later())
+	}
 	if err != nil {
 		if j.Attempt < j.MaxAttempts || w.GiveUp == nil {
 			return err

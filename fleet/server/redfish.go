@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/assay-hw/assay"
@@ -173,6 +174,10 @@ func (s *Server) collect(ctx context.Context, j fleet.Job) (func(fleet.Tx) error
 	if s.AskController == nil {
 		return nil, errors.New("this process asks no management controllers")
 	}
+	if !s.sites.enter(h.Site) {
+		return nil, siteBusy{h.Site}
+	}
+	defer s.sites.leave(h.Site)
 	b, pin, err := s.AskController(ctx, h)
 	if errors.Is(err, ErrOtherController) {
 		return func(tx fleet.Tx) error { return s.otherController(tx, h.ID, err) }, nil
@@ -202,6 +207,46 @@ func (s *Server) collect(ctx context.Context, j fleet.Job) (func(fleet.Tx) error
 		return errors.Join(tx.PutHost(h), tx.PutEvidence(e), tx.Enqueue(fleet.Job{Kind: fleet.Appraise, Key: digest}))
 	}, nil
 }
+
+// sites counts which controllers are being asked. Those of one site, which may all
+// hang together, never take the last places of a process.
+type sites struct {
+	mu   sync.Mutex
+	busy map[string]int
+}
+
+const ofOneSite = atOnce - atOnce/4
+
+func (s *sites) enter(site string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy[site] >= ofOneSite {
+		return false
+	}
+	if s.busy == nil {
+		s.busy = map[string]int{}
+	}
+	s.busy[site]++
+	return true
+}
+
+func (s *sites) leave(site string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy[site]--; s.busy[site] == 0 {
+		delete(s.busy, site)
+	}
+}
+
+// siteBusy has the queue come back to a job.
+type siteBusy struct{ site string }
+
+func (b siteBusy) Error() string {
+	return fmt.Sprintf("%d controllers of site %q are being asked", ofOneSite, b.site)
+}
+
+// Later is when to try again.
+func (siteBusy) Later() time.Duration { return 5 * time.Second }
 
 // ErrOtherController is wrapped where a controller shows another certificate than
 // the pinned one: it was replaced, or somebody is between (G18).

@@ -222,3 +222,40 @@ func TestControllerThatDoesNotAnswer(t *testing.T) {
 	require.NoError(t, s.Store.View(t.Context(), func(r fleet.Reader) (err error) { h, err = r.Host(h.ID); return err }))
 	require.Equal(t, fleet.Stale, h.State)
 }
+
+// Controllers of one site that all hang leave room for those of others.
+func TestOneSiteHangs(t *testing.T) {
+	s := newSite(t)
+	s.clock = time.Now() // as the queue has it
+	c := s.bmc()
+	hang := make(chan struct{})
+	s.AskController = func(ctx context.Context, h *fleet.Host) (*evidence.Bundle, string, error) {
+		if h.Site == "far" {
+			<-hang
+		}
+		return c.ask(ctx, h)
+	}
+	for i := range 3 * atOnce {
+		h, err := s.Enlist(t.Context(), operator, Controller{Name: fmt.Sprint("far-", i), Site: "far", Address: fmt.Sprintf("https://198.51.100.%d", i)})
+		require.NoError(t, err)
+		s.update(func(tx fleet.Tx) error {
+			return tx.Enqueue(fleet.Job{Kind: fleet.Collect, Key: h.ID, Queue: controllerQueue})
+		})
+	}
+	near, err := s.Enlist(t.Context(), operator, Controller{Name: "near", Site: "near", Address: bmcAddress})
+	require.NoError(t, err)
+	s.update(func(tx fleet.Tx) error {
+		return tx.Enqueue(fleet.Job{Kind: fleet.Collect, Key: near.ID, Queue: controllerQueue})
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Work(ctx, 0) }()
+	require.Eventually(t, func() bool {
+		var h *fleet.Host
+		require.NoError(t, s.Store.View(t.Context(), func(r fleet.Reader) (err error) { h, err = r.Host(near.ID); return err }))
+		return h.Pin != ""
+	}, time.Minute, 100*time.Millisecond)
+	close(hang)
+	stop()
+	require.NoError(t, <-done)
+}

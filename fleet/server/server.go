@@ -64,6 +64,7 @@ type Server struct {
 	library  library
 	queue    backlog
 	full     full
+	sites    sites
 	sessions struct {
 		sync.Mutex
 		key []byte

@@ -31,7 +31,7 @@ func Run(t *testing.T, open Open) {
 		"hosts": hosts, "pages": pages, "due": due, "challenges": challenges, "evidence": evidence, "results": results, "findings": findings, "onsets": onsets, "facts": facts, "features": features,
 		"documents": documents, "exceptions and accounts": people, "audit log": auditLog, "rollback": rollback, "prune": prune, "jobs": jobs, "jobs fail": failing, "jobs at once": atOnce, "counts stay right": countsStayRight,
 		"outbox": outboxKeeps, "batches": batches, "batches close": batchesClose, "jobs counted": jobsCounted, "jobs end in order": endsInOrder,
-		"pages backwards": pagesBackwards, "trend": trend, "library": library, "pages of jobs": jobPages,
+		"pages backwards": pagesBackwards, "trend": trend, "library": library, "pages of jobs": jobPages, "jobs whose turn has not come": turns,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -592,6 +592,26 @@ func work(t testing.TB, s fleet.Store, d time.Duration, h func(fleet.Job) (func(
 		return h(j)
 	}}}))
 	return ran
+}
+
+// notYet is an error that asks for a job to come back.
+type notYet struct{}
+
+func (notYet) Error() string        { return "not yet" }
+func (notYet) Later() time.Duration { return time.Millisecond }
+
+// turns is about a job whose turn has not come: it comes again, and such tries are
+// none of those that it has.
+func turns(t *testing.T, s fleet.Store) {
+	update(t, s, func(tx fleet.Tx) error { return tx.Enqueue(fleet.Job{Kind: fleet.Appraise, Key: "patient", Tries: 1}) })
+	tries := 0
+	ran := work(t, s, 8*time.Second, func(fleet.Job) (func(fleet.Tx) error, error) {
+		if tries++; tries < 3 {
+			return nil, notYet{}
+		}
+		return nil, nil
+	})
+	require.Equal(t, map[string]int{"patient": 3}, ran)
 }
 
 func jobs(t *testing.T, s fleet.Store) {
