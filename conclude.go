@@ -407,7 +407,7 @@ func (a *appraisal) fromTheFuture() {
 // facts gathers what the correlation rules join.
 func (a *appraisal) facts() *facts {
 	f := &facts{
-		findings: a.result.Findings, romOf: a.observed.Drivers(), quoted: a.boot.Quoted, dma: map[string]string{},
+		findings: a.result.Findings, romOf: a.observed.Drivers(), quoted: a.boot.Quoted, dma: map[string]string{}, records: a.records,
 	}
 	for _, p := range a.inventory.Parts {
 		if why, ok := p.ReachesMemory(); ok {

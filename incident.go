@@ -24,7 +24,8 @@ type facts struct {
 	boardMatches  bool // the board's serial number is the declared one
 	identityVotes []vote
 
-	flash flashAndLog // what the image and the log say of each other
+	flash   flashAndLog     // what the image and the log say of each other
+	records map[string]bool // signed changes that the machine is as
 
 	measured map[string][]finding.Finding // event findings by the device whose ROM their digest is of
 }
@@ -43,7 +44,7 @@ func correlate(f *facts) []Incident {
 	var out []Incident
 	for _, rule := range []func(*facts) []Incident{
 		romImplant, silentDMA, firmwareBehindVersion, dumpUnexplained, unmeasuredCode,
-		identityTriangle, youngTPM, wrongTPM, secureBootSwap,
+		identityTriangle, youngTPM, wrongTPM, secureBootSwap, explainedChange,
 	} {
 		out = append(out, rule(f)...)
 	}

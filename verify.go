@@ -89,7 +89,8 @@ type appraisal struct {
 	found     []finding.Finding
 	digest    [32]byte
 
-	inspected inspected // what records of inspections show
+	inspected inspected       // what records of inspections show
+	records   map[string]bool // signed changes that the machine is as, as record names them
 
 	booted       *manifest.KnownScanner // the scanner that the boot was held against
 	scanner      *manifest.KnownScanner // the same, when it is proved to have collected the evidence
@@ -222,6 +223,7 @@ func (a *appraisal) compare() {
 	a.tpmAbsent()
 	a.locate()
 	a.known()
+	a.recorded()
 	for _, n := range a.parts.NotChecked {
 		a.skip(n.What, n.Reason)
 	}
