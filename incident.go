@@ -27,6 +27,12 @@ type facts struct {
 	flash   flashAndLog     // what the image and the log say of each other
 	records map[string]bool // signed changes that the machine is as
 
+	bmcVersion string            // the version of the controller's firmware that the manifest and the machine agree on
+	attested   bool              // our own scanner collected the evidence
+	seals      []string          // subjects of deviations of seals
+	hosts      map[string]string // subject of a part to that of what carries it
+	models     map[string]string // subject of a part to its model
+
 	measured map[string][]finding.Finding // event findings by the device whose ROM their digest is of
 }
 
@@ -45,6 +51,7 @@ func correlate(f *facts) []Incident {
 	for _, rule := range []func(*facts) []Incident{
 		romImplant, silentDMA, firmwareBehindVersion, dumpUnexplained, unmeasuredCode,
 		identityTriangle, youngTPM, wrongTPM, secureBootSwap, explainedChange,
+		bmcBehindVersion, openDoor, memoryLies, collectorUnderRug, counterfeit, interdiction, aged,
 	} {
 		out = append(out, rule(f)...)
 	}
@@ -136,7 +143,8 @@ func silentDMA(f *facts) []Incident {
 		if !capable || len(f.measuredFrom(hw.Subject)) > 0 {
 			continue
 		}
-		out = append(out, incident(finding.IncidentSilentDMA, []finding.Finding{hw},
+		idle := slices.DeleteFunc(f.standing(finding.BusMasterWithoutDriver), func(x finding.Finding) bool { return !about(x, hw.Subject) })
+		out = append(out, incident(finding.IncidentSilentDMA, append([]finding.Finding{hw}, idle...),
 			fmt.Sprintf("%s is not in the manifest, no code of it was measured, and it can read and write memory by itself (%s). Measured boot does not show it.", sitting(hw), why),
 			"Power off, open the place named here and look. If a change record covers the card, sign it as a delta of the manifest."))
 	}
@@ -168,7 +176,7 @@ func firmwareBehindVersion(f *facts) []Incident {
 		return nil
 	}
 	const disprove = "Read the flash with an external programmer and compare it with the vendor's image of this version."
-	bytes := f.standing(finding.CodeRegionDiffers, finding.ImageDiffers, finding.SameVersionOtherBytes)
+	bytes := slices.DeleteFunc(f.standing(finding.CodeRegionDiffers, finding.ImageDiffers, finding.SameVersionOtherBytes), func(x finding.Finding) bool { return !aboutImage(x) })
 	var measured []finding.Finding
 	if !f.imageGolden {
 		// Against an image that is as declared, a measurement is IC-05's.

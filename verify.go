@@ -221,6 +221,7 @@ func (a *appraisal) compare() {
 	a.rightMachine()
 	a.inspectParts()
 	a.tpmAbsent()
+	a.odd()
 	a.locate()
 	a.known()
 	a.recorded()

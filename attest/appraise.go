@@ -126,6 +126,7 @@ func (o *Observation) Appraise(p Params) *Appraisal {
 	ap.checkIdentity()
 	ap.checkCertificates()
 	ap.checkVendor()
+	ap.checkWeakKeys()
 	return ap.finish()
 }
 

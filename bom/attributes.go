@@ -13,6 +13,7 @@ const (
 	attrHost         = "host"         // subject of the part that carries this one
 	attrPackage      = "package"      // the processor or chipset that a function is inside of
 	attrBusMaster    = "busMaster"    // "on" when the device may start transfers
+	attrUndriven     = "undriven"     // "on" when it may start transfers and no driver controls it
 	attrDMA          = "dma"          // "capable" when the device has what it takes to start transfers
 	attrSizeMiB      = "sizeMiB"      // capacity
 	attrLinkWidth    = "linkMaxWidth" // PCI Express link capability
