@@ -22,12 +22,20 @@ func (a *appraisal) conclude() error {
 	a.assurance()
 	a.fromTheFuture()
 	a.blindSpots()
+	if a.further != nil {
+		a.further.limits(a)
+	}
 	for _, n := range a.Policy.apply(a.found, a.Now) {
 		a.skip(n.What, n.Reason)
 	}
 	a.cover()
 	r.Findings = nonNil(finding.Sort(mergeLabels(a.found)))
-	r.Incidents = nonNil(correlate(a.facts()))
+	joined := a.facts()
+	var more []Incident
+	if a.further != nil {
+		more = a.further.correlate(a, joined)
+	}
+	r.Incidents = nonNil(correlate(joined, more...))
 	r.Coverage = nonNil(a.parts.Coverage)
 	r.Boot = a.bootCoverage()
 	r.Required = a.requirements()
@@ -407,11 +415,9 @@ func (a *appraisal) fromTheFuture() {
 // facts gathers what the correlation rules join.
 func (a *appraisal) facts() *facts {
 	f := &facts{
-		findings: a.result.Findings, romOf: a.observed.Drivers(), quoted: a.boot.Quoted, dma: map[string]string{}, records: a.records,
-		attested: a.scanner != nil, seals: a.inspected.seals, hosts: map[string]string{}, models: map[string]string{}, bmcVersion: a.bmcVersion(),
+		findings: a.result.Findings, romOf: a.observed.Drivers(), quoted: a.boot.Quoted, dma: map[string]string{},
 	}
 	for _, p := range a.inventory.Parts {
-		f.hosts[p.Subject], f.models[p.Subject] = p.Package, p.Identity.Model
 		if why, ok := p.ReachesMemory(); ok {
 			f.dma[p.Subject] = why
 		}
@@ -433,24 +439,6 @@ func (a *appraisal) declaredVersion() (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// bmcVersion is the version of the management controller's firmware that manifest
-// and machine agree on, "" when they do not.
-func (a *appraisal) bmcVersion() string {
-	got := a.versions()["bmc"]
-	declared := func(version string) bool { return got != "" && ids.Key(version) == ids.Key(got) }
-	for _, r := range a.golden.Components {
-		if r.Class == bom.BMC && declared(r.Identity.Firmware) {
-			return got
-		}
-	}
-	for _, r := range a.golden.Firmware {
-		if r.Name == "bmc" && declared(r.Version) {
-			return got
-		}
-	}
-	return ""
 }
 
 // pcrGolden reports whether a PCR is signed and as declared.

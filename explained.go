@@ -93,7 +93,7 @@ func (a *appraisal) recordedLine(line string, code finding.Code, subject string)
 // explainedChange is IC-23: one signed record covers everything that a run has to
 // tell of the machine: nothing else stands that keeps a machine from passing. A
 // finding that something else excuses, as a waiver, is not explained by the record.
-func explainedChange(f *facts) []Incident {
+func explainedChange(f *moreFacts) []Incident {
 	var covered []finding.Finding
 	by := ""
 	for _, x := range f.findings {

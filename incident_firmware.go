@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
+	"github.com/assay-hw/assay/internal/ids"
 )
 
 // bmcImage begins the subjects of findings about the management controller's image.
@@ -14,7 +16,7 @@ const bmcImage = derivedFirmware + "bmc"
 // bmcBehindVersion is IC-03: the management controller's firmware changed and kept
 // its label. Of bytes that are only where the controller writes to in operation,
 // that says nothing; package firmware tells them apart (FW-004).
-func bmcBehindVersion(f *facts) []Incident {
+func bmcBehindVersion(f *moreFacts) []Incident {
 	const disprove = "Read the controller's flash with an external programmer while the machine has no power, and compare it with the vendor's image of this version."
 	kept := slices.ContainsFunc(f.standing(finding.SameVersionOtherBytes), func(x finding.Finding) bool { return x.Subject == bmcImage })
 	var bytes, signed []finding.Finding
@@ -49,7 +51,7 @@ var seenDrift = []finding.Code{
 
 // openDoor is IC-20: firmware that is known to be weak, behind locks that are open,
 // and nothing done with it yet. It is about posture, not about a break-in.
-func openDoor(f *facts) []Incident {
+func openDoor(f *moreFacts) []Incident {
 	locks := f.standing(finding.WriteProtectionOpen)
 	weak := slices.DeleteFunc(f.standing(finding.KnownVulnerable), func(x finding.Finding) bool { return strings.HasPrefix(x.Subject, "pcr:") }) // was started: more than a door
 	drift := slices.DeleteFunc(f.standing(seenDrift...), func(x finding.Finding) bool { return x.Severity < finding.Medium })
@@ -59,4 +61,22 @@ func openDoor(f *facts) []Incident {
 	return []Incident{incident(finding.IncidentOpenDoor, slices.Concat(locks, weak),
 		fmt.Sprintf("Software may write the flash where the reference unit did not let it (%s), and the firmware is known to be weak (%s): an implant could be placed at will. No change was seen.", some(subjects(locks)), some(subjects(weak))),
 		"Close the locks in the setup or update the firmware and scan again: both findings have to go. Read the flash once with an external programmer if the machine was in other hands.")}
+}
+
+// bmcVersion is the version of the management controller's firmware that manifest
+// and machine agree on, "" when they do not.
+func (a *appraisal) bmcVersion() string {
+	got := a.versions()["bmc"]
+	declared := func(version string) bool { return got != "" && ids.Key(version) == ids.Key(got) }
+	for _, r := range a.golden.Components {
+		if r.Class == bom.BMC && declared(r.Identity.Firmware) {
+			return got
+		}
+	}
+	for _, r := range a.golden.Firmware {
+		if r.Name == "bmc" && declared(r.Version) {
+			return got
+		}
+	}
+	return ""
 }

@@ -23,7 +23,7 @@ func vouched(fs []finding.Finding) bool {
 // than modules are told of. Addresses beyond what a die has lead to other ones'
 // cells, which is how isolation of memory is broken (CVE-2024-21944). A checksum
 // alone is a fault as often as not, and no incident.
-func memoryLies(f *facts) []Incident {
+func memoryLies(f *moreFacts) []Incident {
 	var shape, size, faults []finding.Finding
 	grows := false
 	for _, x := range f.standing(finding.IntegrityBroken, finding.CapacityDiffers, finding.SourcesContradict, finding.InstanceReplaced) {
@@ -83,7 +83,7 @@ func compact(s []string) []string {
 // collectorUnderRug is IC-13: independent sources show a device that the listing of
 // the running system leaves out. Of a scanner that is proved to be ours, a device
 // that comes up late is more likely.
-func collectorUnderRug(f *facts) []Incident {
+func collectorUnderRug(f *moreFacts) []Incident {
 	hidden := slices.DeleteFunc(f.standing(finding.HiddenFunction), func(x finding.Finding) bool { return !strings.HasPrefix(x.Subject, "pci:") })
 	classes := map[finding.Source]bool{}
 	for _, x := range hidden {
@@ -101,7 +101,7 @@ func collectorUnderRug(f *facts) []Incident {
 
 // counterfeit is IC-21: a device is unlike its model in its registers and in
 // something else too.
-func counterfeit(f *facts) []Incident {
+func counterfeit(f *moreFacts) []Incident {
 	var all []finding.Finding
 	models := map[string]int{}
 	for _, x := range f.standing(finding.UnlikeItsModel) {
@@ -129,7 +129,7 @@ func counterfeit(f *facts) []Incident {
 }
 
 // on is the device that a subject sits on, without its function.
-func (f *facts) on(subject string) string {
+func (f *moreFacts) on(subject string) string {
 	if host := f.hosts[subject]; host != "" {
 		subject = host
 	}
@@ -138,7 +138,7 @@ func (f *facts) on(subject string) string {
 
 // interdiction is IC-16: the seal was broken, and something in the machine is not
 // what left the factory.
-func interdiction(f *facts) []Incident {
+func interdiction(f *moreFacts) []Incident {
 	seals := slices.DeleteFunc(f.standing(finding.InspectionDeviation), func(x finding.Finding) bool {
 		return x.Severity < finding.High || !slices.Contains(f.seals, x.Subject)
 	})
@@ -155,7 +155,7 @@ func interdiction(f *facts) []Incident {
 }
 
 // aged is IC-15: two signs of use at a unit that was declared to be new.
-func aged(f *facts) []Incident {
+func aged(f *moreFacts) []Incident {
 	old := f.standing(finding.AgeContradictsNew)
 	if len(old) < 2 {
 		return nil

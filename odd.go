@@ -14,36 +14,8 @@ import (
 
 // odd looks for what no reference has to declare: it is wrong on any machine.
 func (a *appraisal) odd() {
-	a.undriven()
 	a.variables()
 	a.encodings()
-}
-
-// undriven tells devices that may read and write memory and that nobody drives. On
-// the bootable scanner, which loads drivers for what it asks only, that is the rule.
-func (a *appraisal) undriven() {
-	if ix := a.Evidence.Index(); ix != nil && ix.Mode.Image != "" {
-		a.skip("devices that no driver controls", "the evidence is of a bootable scanner, which has few drivers")
-		return
-	}
-	declared := map[string]bool{}
-	for i := range a.golden.Components {
-		if r := &a.golden.Components[i]; r.Undriven() {
-			declared[a.parts.Matched[r.ID]] = true
-		}
-	}
-	for i := range a.inventory.Parts {
-		p := &a.inventory.Parts[i]
-		if !p.Undriven() || declared[p.Subject] {
-			continue
-		}
-		f := finding.New(finding.BusMasterWithoutDriver, p.Subject)
-		f.Location, f.Want, f.Got = p.Location, "a driver, or bus mastering off", "bus mastering on, no driver"
-		f.Why = "The device may read and write memory by itself, and no driver of the running system controls it."
-		v := p.Values["classCode"]
-		f.Sources, f.Basis = []finding.Source{finding.SiliconAnswered}, []finding.Basis{{Artifact: v.Basis.Artifact, SHA256: v.Basis.SHA256, Offset: 4, Length: 2}}
-		a.found = append(a.found, f)
-	}
 }
 
 const (
