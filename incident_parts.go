@@ -154,13 +154,13 @@ func interdiction(f *moreFacts) []Incident {
 		"Compare the seal's number and photographs with the sender's, and the times with the carrier's record. A service call in between has a ticket.")}
 }
 
-// aged is IC-15: two signs of use at a unit that was declared to be new.
-func aged(f *moreFacts) []Incident {
+// ageContradiction is IC-15: two signs of use at a unit that was declared to be new.
+func ageContradiction(f *moreFacts) []Incident {
 	old := f.standing(finding.AgeContradictsNew)
-	if len(old) < 2 {
-		return nil
+	if len(compact(subjects(old))) < 2 {
+		return nil // one part that was used before is one part
 	}
 	return []Incident{incident(finding.IncidentAge, old,
-		fmt.Sprintf("The unit was declared to be new, and %d parts of it say otherwise (%s): it was used, repaired or put together from used parts.", len(old), some(compact(subjects(old)))),
+		fmt.Sprintf("The unit was declared to be new, and %d parts of it say otherwise (%s): it was used, repaired or put together from used parts.", len(compact(subjects(old))), some(compact(subjects(old)))),
 		"Ask the supplier for the record of the unit. A long burn-in explains hours and starts, and not the dates of parts.")}
 }

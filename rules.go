@@ -16,10 +16,16 @@ type furtherRules struct{}
 
 func (furtherRules) judge(a *appraisal) {
 	a.undriven()
+	a.aged()
+	a.accounts()
+	a.leftOut()
 	a.recorded()
 }
 
-func (furtherRules) limits(a *appraisal) {}
+func (furtherRules) limits(a *appraisal) {
+	a.tooLow()
+	a.oneVoice()
+}
 
 // moreFacts is what further correlation rules may use.
 type moreFacts struct {
@@ -42,7 +48,7 @@ func (furtherRules) correlate(a *appraisal, f *facts) []Incident {
 	}
 	var out []Incident
 	for _, rule := range []func(*moreFacts) []Incident{
-		bmcBehindVersion, memoryLies, collectorUnderRug, aged, interdiction, openDoor, counterfeit, explainedChange,
+		bmcBehindVersion, memoryLies, collectorUnderRug, ageContradiction, interdiction, openDoor, counterfeit, explainedChange,
 	} {
 		out = append(out, rule(m)...)
 	}

@@ -27,6 +27,7 @@ const (
 	attrClassCode    = "classCode" // PCI class, subclass and interface
 	attrSubParts     = "chips"     // makers of the chips on a memory module
 
+	attrMade          = "made"       // day or week of manufacture, as the part's own memory says; never compared
 	attrOUI           = "oui"        // maker that a drive names, as its IEEE identifier
 	attrParameters    = "parameters" // SHA-256 of the SFDP of a flash chip
 	attrPPIN          = "ppin"       // the number that a processor has from its maker
