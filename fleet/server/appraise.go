@@ -167,7 +167,7 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	if err != nil {
 		return err
 	}
-	r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob, Fleet: own, Incidents: append(cloned(own), batches(h, own)...)}
+	r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob, Fleet: own, Incidents: slices.Concat(cloned(own), batches(h, own), poisoned(own, jd.result.Findings))}
 	r.State = worse(stateOf(r.Verdict), open)
 	r.Changes = changes(h, r, before, open)
 	if err := s.seal(r, h.Result); err != nil {
@@ -214,7 +214,12 @@ func (s *Server) compare(tx fleet.Tx, h *fleet.Host, jd *judged, before []fleet.
 	if err != nil {
 		return nil, err
 	}
-	return finding.Sort(sticky(before, slices.Concat(own, together, exchanged))), nil
+	exceptions, err := tx.Exceptions()
+	if err != nil {
+		return nil, err
+	}
+	early := foreseen(exceptions, h, before, jd.result.Findings, now)
+	return finding.Sort(sticky(before, slices.Concat(own, together, exchanged, early))), nil
 }
 
 // worse lowers a state by what the fleet found. It never makes one better.
@@ -222,7 +227,7 @@ func worse(s fleet.State, open []fleet.Open) fleet.State {
 	for _, o := range open {
 		f := o.Finding
 		switch {
-		case f.Claim != finding.ClaimFleet || o.Exception != "": // the verdict has the others
+		case f.Claim != finding.ClaimFleet && f.Code != finding.ExceptionAbuse || o.Exception != "": // the verdict has the others
 		case f.Severity >= finding.High && f.Confidence >= finding.Strong:
 			return fleet.Fail
 		case f.Severity >= finding.Medium && s == fleet.Pass:
