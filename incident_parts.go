@@ -84,14 +84,16 @@ func compact(s []string) []string {
 // the running system leaves out. Of a scanner that is proved to be ours, a device
 // that comes up late is more likely.
 func collectorUnderRug(f *moreFacts) []Incident {
-	hidden := slices.DeleteFunc(f.standing(finding.HiddenFunction), func(x finding.Finding) bool { return !strings.HasPrefix(x.Subject, "pci:") })
+	hidden := slices.DeleteFunc(f.standing(finding.HiddenFunction, finding.SourcesContradict), func(x finding.Finding) bool {
+		return x.Code == finding.HiddenFunction && !strings.HasPrefix(x.Subject, "pci:") || x.Code == finding.SourcesContradict && !strings.HasPrefix(x.Subject, controllerView+"pci:")
+	})
 	classes := map[finding.Source]bool{}
 	for _, x := range hidden {
 		for _, s := range x.Sources {
 			classes[s] = true
 		}
 	}
-	if f.attested || len(classes) < 2 {
+	if f.attested || len(hidden) < 2 || len(classes) < 2 {
 		return nil
 	}
 	return []Incident{incident(finding.IncidentCollectorUnderRug, hidden,

@@ -16,6 +16,7 @@ type furtherRules struct{}
 
 func (furtherRules) judge(a *appraisal) {
 	a.undriven()
+	a.views()
 	a.aged()
 	a.accounts()
 	a.leftOut()
@@ -48,7 +49,7 @@ func (furtherRules) correlate(a *appraisal, f *facts) []Incident {
 	}
 	var out []Incident
 	for _, rule := range []func(*moreFacts) []Incident{
-		bmcBehindVersion, memoryLies, collectorUnderRug, ageContradiction, interdiction, openDoor, counterfeit, explainedChange,
+		bmcBehindVersion, memoryLies, collectorUnderRug, bmcUnderRug, ageContradiction, interdiction, openDoor, counterfeit, explainedChange,
 	} {
 		out = append(out, rule(m)...)
 	}

@@ -48,6 +48,10 @@ type Case struct {
 	// bundle read.
 	Inventory *bom.Inventory
 
+	// Controller is what a management controller lists, in evidence that the machine
+	// itself gave too: read by the caller from the same bundle. nil is not compared.
+	Controller *bom.Inventory
+
 	Inspections Inspections // records of physical inspections, from Inspected; nil is none
 }
 

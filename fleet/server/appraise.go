@@ -16,6 +16,7 @@ import (
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/auditlog"
+	"github.com/assay-hw/assay/manifest/redfish"
 	"github.com/assay-hw/assay/report"
 )
 
@@ -67,6 +68,8 @@ func (s *Server) judge(ctx context.Context, digest string) (*judged, error) {
 	c.Evidence = b
 	if h.Mode == fleet.ByRedfish {
 		c.Inventory = inv
+	} else if told, err := redfish.Inventory(b, ""); err == nil && len(b.Dir("redfish")) > 0 {
+		c.Controller = told
 	}
 	if err := s.Store.View(ctx, func(r fleet.Reader) error { return s.references(r, inv, h.Identity.Chassis, &c) }); err != nil {
 		return nil, err
