@@ -22,12 +22,20 @@ func (a *appraisal) conclude() error {
 	a.assurance()
 	a.fromTheFuture()
 	a.blindSpots()
+	if a.further != nil {
+		a.further.limits(a)
+	}
 	for _, n := range a.Policy.apply(a.found, a.Now) {
 		a.skip(n.What, n.Reason)
 	}
 	a.cover()
 	r.Findings = nonNil(finding.Sort(mergeLabels(a.found)))
-	r.Incidents = nonNil(correlate(a.facts()))
+	joined := a.facts()
+	var more []Incident
+	if a.further != nil {
+		more = a.further.correlate(a, joined)
+	}
+	r.Incidents = nonNil(correlate(joined, more...))
 	r.Coverage = nonNil(a.parts.Coverage)
 	r.Boot = a.bootCoverage()
 	r.Required = a.requirements()

@@ -123,6 +123,9 @@ func (a *inspector) deviates(l *look) {
 		if d.doubtful {
 			f.Confidence = finding.Weak
 		}
+		if l.Technique == inspection.TamperSeal {
+			a.inspected.seals = append(a.inspected.seals, f.Subject)
+		}
 		a.found = append(a.found, l.weigh(f))
 	}
 }

@@ -39,8 +39,8 @@ type vote struct {
 // correlate turns findings into incidents. A rule fires on at least one signal
 // that is not told by the firmware alone (K3, K5 or K6) before it may be
 // critical.
-func correlate(f *facts) []Incident {
-	var out []Incident
+func correlate(f *facts, more ...Incident) []Incident {
+	out := more
 	for _, rule := range []func(*facts) []Incident{
 		romImplant, silentDMA, firmwareBehindVersion, dumpUnexplained, unmeasuredCode,
 		identityTriangle, youngTPM, wrongTPM, secureBootSwap,
@@ -135,7 +135,8 @@ func silentDMA(f *facts) []Incident {
 		if !capable || len(f.measuredFrom(hw.Subject)) > 0 {
 			continue
 		}
-		out = append(out, incident(finding.IncidentSilentDMA, []finding.Finding{hw},
+		idle := slices.DeleteFunc(f.standing(finding.BusMasterWithoutDriver), func(x finding.Finding) bool { return !about(x, hw.Subject) })
+		out = append(out, incident(finding.IncidentSilentDMA, append([]finding.Finding{hw}, idle...),
 			fmt.Sprintf("%s is not in the manifest, no code of it was measured, and it can read and write memory by itself (%s). Measured boot does not show it.", sitting(hw), why),
 			"Power off, open the place named here and look. If a change record covers the card, sign it as a delta of the manifest."))
 	}
@@ -167,7 +168,7 @@ func firmwareBehindVersion(f *facts) []Incident {
 		return nil
 	}
 	const disprove = "Read the flash with an external programmer and compare it with the vendor's image of this version."
-	bytes := f.standing(finding.CodeRegionDiffers, finding.ImageDiffers, finding.SameVersionOtherBytes)
+	bytes := slices.DeleteFunc(f.standing(finding.CodeRegionDiffers, finding.ImageDiffers, finding.SameVersionOtherBytes), func(x finding.Finding) bool { return !aboutImage(x) })
 	var measured []finding.Finding
 	if !f.imageGolden {
 		// Against an image that is as declared, a measurement is IC-05's.

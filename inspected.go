@@ -45,6 +45,7 @@ type inspected struct {
 	told      []string // complete inspections of this unit that found nothing
 	through   bool     // one of them saw through the board
 	sameFlash bool     // a clip read the same from the flash as the machine tells
+	seals     []string // subjects of findings about seals that are not as they were applied
 }
 
 // inspectParts judges what the records hold, or that there are none.

@@ -48,6 +48,8 @@ type Policy struct {
 	MaxManifestAge Duration      `json:"maxManifestAge,omitempty" yaml:"maxManifestAge"`
 
 	Inspections []inspectionRule `json:"inspections,omitempty" yaml:"inspections"`
+	New         *newRule         `json:"new,omitempty" yaml:"new"`           // nil: the unit need not be new
+	Accounts    []account        `json:"accounts,omitempty" yaml:"accounts"` // nil: none are declared
 }
 
 // Override sets the severity of findings by code and, where given, subject.
@@ -175,6 +177,12 @@ func (p *Policy) check() error {
 		if err := p.Inspections[i].check(); err != nil {
 			return fmt.Errorf("inspections[%d]: %w", i, err)
 		}
+	}
+	if err := p.New.check(); err != nil {
+		return fmt.Errorf("new: %w", err)
+	}
+	if err := checkAccounts(p.Accounts); err != nil {
+		return fmt.Errorf("accounts: %w", err)
 	}
 	for _, n := range p.Volatile.PCRs {
 		if n < 0 || n > 23 {

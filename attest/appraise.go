@@ -65,6 +65,10 @@ type Appraisal struct {
 	PinsTPM    bool // a manifest pins keys of the TPM
 	Timed      bool // the same key signed the TPM's age, which was held against the system's
 	EKTrusted  bool // a maker's certificate vouches for the endorsement key
+
+	// Starts is how often the TPM was started (resetCount), where a key that the TPM
+	// shows it to signed it; -1 when none did.
+	Starts int64
 }
 
 // Coverage counts the registers of the chosen bank.
@@ -126,6 +130,7 @@ func (o *Observation) Appraise(p Params) *Appraisal {
 	ap.checkIdentity()
 	ap.checkCertificates()
 	ap.checkVendor()
+	ap.checkWeakKeys()
 	return ap.finish()
 }
 
@@ -498,6 +503,7 @@ func (ap *appraiser) finish() *Appraisal {
 		Golden: sortedKeys(ap.golden), Compared: sortedKeys(ap.compared), GoldenBy: ap.goldenBy, Timed: ap.timed,
 		Identified: ap.identified && !ap.has(finding.TPMChanged), PinsTPM: ap.pinsTPM, EKTrusted: ap.ekTrusted,
 	}
+	a.Starts = ap.starts()
 	a.Golden = slices.DeleteFunc(a.Golden, func(n int) bool { return !ap.golden[n] })
 	for _, b := range strongestFirst(sortedKeys(ap.results)) {
 		a.PCRs = append(a.PCRs, ap.results[b]...)

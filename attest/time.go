@@ -90,3 +90,15 @@ func (ap *appraiser) checkFirmwareVersion(all []*attestation) {
 		}
 	}
 }
+
+// starts returns the TPM's signed count of its starts. Of a key outside the
+// endorsement hierarchy a TPM hides it behind a number that it adds (TPM 2.0 Library
+// part 1, on obfuscation).
+func (ap *appraiser) starts() int64 {
+	for _, q := range ap.quotes {
+		if q.signed && ap.keyInEndorsement(q.body.QualifiedSigner) {
+			return int64(q.body.Clock.ResetCount)
+		}
+	}
+	return -1
+}

@@ -13,6 +13,7 @@ const (
 	attrHost         = "host"         // subject of the part that carries this one
 	attrPackage      = "package"      // the processor or chipset that a function is inside of
 	attrBusMaster    = "busMaster"    // "on" when the device may start transfers
+	attrUndriven     = "undriven"     // "on" when it may start transfers and no driver controls it
 	attrDMA          = "dma"          // "capable" when the device has what it takes to start transfers
 	attrSizeMiB      = "sizeMiB"      // capacity
 	attrLinkWidth    = "linkMaxWidth" // PCI Express link capability
@@ -26,6 +27,7 @@ const (
 	attrClassCode    = "classCode" // PCI class, subclass and interface
 	attrSubParts     = "chips"     // makers of the chips on a memory module
 
+	attrMade          = "made"       // day or week of manufacture, as the part's own memory says; never compared
 	attrOUI           = "oui"        // maker that a drive names, as its IEEE identifier
 	attrParameters    = "parameters" // SHA-256 of the SFDP of a flash chip
 	attrPPIN          = "ppin"       // the number that a processor has from its maker

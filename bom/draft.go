@@ -15,7 +15,7 @@ var draftClosed = []Class{System, Baseboard, Chassis, Processor, Memory, PCI, US
 // inspection but may change without meaning.
 var draftedFacts = []string{
 	attrHost, attrPackage, attrSizeMiB, attrLinkWidth, attrLinkSpeed, attrCapabilities, attrOptionROM, attrDigest, attrLength,
-	attrCores, attrSubParts, attrSlotPower, attrClassCode, attrInterfaces, attrOUI, attrParameters,
+	attrCores, attrSubParts, attrSlotPower, attrClassCode, attrUndriven, attrInterfaces, attrOUI, attrParameters,
 }
 
 // Draft makes the lines and closures of a manifest from the inventory of a

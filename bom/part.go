@@ -108,6 +108,12 @@ const (
 	NoneThere Closure = "absent"
 )
 
+// Undriven reports whether a part may start transfers although no driver controls it.
+func (p *Part) Undriven() bool { return p.Attributes[attrUndriven] != "" }
+
+// Undriven reports whether the declared part was like that when it was declared.
+func (r *Reference) Undriven() bool { return r.Attributes[attrUndriven] != "" }
+
 // ReachesMemory reports whether a part can read and write memory by itself, and
 // how that shows.
 func (p *Part) ReachesMemory() (how string, ok bool) {

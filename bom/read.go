@@ -188,6 +188,18 @@ func (p *Part) set(field string, dst *string, raw string, o origin) {
 	}
 }
 
+// says keeps a text that is shown to people and never compared.
+func (p *Part) says(name, raw string, o origin) {
+	if raw == "" {
+		return
+	}
+	v := Value{Text: ids.Clean(raw), Source: o.source, Reader: o.reader, Basis: o.basis}
+	if v.Text != raw {
+		v.Raw = raw
+	}
+	p.Values[name] = v
+}
+
 // fact stores one attribute with its origin.
 func (p *Part) fact(name, value string, o origin) {
 	if value == "" {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/acpi"
@@ -130,6 +131,9 @@ func (r *reader) fruDevice(id, name string) {
 		p.set("partNumber", &p.Identity.PartNumber, b.PartNumber.Text, o)
 		p.set("serial", &p.Identity.Serial, b.Serial.Text, o)
 		p.fact("boardSerial", ids.Clean(b.Serial.Text), o)
+		if !b.Made.IsZero() {
+			p.fact(attrMade, b.Made.UTC().Format(time.DateOnly), o)
+		}
 		r.fruChecksum(p, "board", b.Area, o)
 	}
 	if x := inv.Product; x != nil {

@@ -66,6 +66,9 @@ func (r *reader) usbDevice(port, dir string) {
 	p.set("maker", &p.Identity.Maker, ids.USBVendor(uint16(vendor)), o)
 	p.Identity.MakerIDs = []string{fmt.Sprintf("usb:%04x", vendor)}
 	p.Identity.Name = ids.Clean(r.b.Text(dir + "/product"))
+	for _, k := range []string{"product", "manufacturer"} {
+		p.says(k, r.b.Text(dir+"/"+k), r.whole(finding.SiliconAnswered, "usb", dir+"/"+k))
+	}
 	p.set("serial", &p.Identity.Serial, r.b.Text(dir+"/serial"), r.whole(finding.SiliconAnswered, "usb", dir+"/serial"))
 	p.set("revision", &p.Identity.Revision, r.b.Text(dir+"/bcdDevice"), r.whole(finding.SiliconAnswered, "usb", dir+"/bcdDevice"))
 	switch {

@@ -324,6 +324,9 @@ func (r *reader) joinModule(p *Part, e eeprom) {
 	p.set("maker", &p.Identity.Maker, maker.Name(), o)
 	p.fact("spdType", m.Type.String(), o)
 	p.fact("spdClient", e.client, o)
+	if m.Year > 0 && m.Week > 0 {
+		p.fact(attrMade, fmt.Sprintf("%04d-W%02d", m.Year, m.Week), o)
+	}
 	p.fact(attrSubParts, chips(m), o)
 	r.moduleIntegrity(p, e)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -67,6 +68,7 @@ func (r *reader) pciFunctions() {
 		r.finishFunction(f, byAddress)
 		r.pathAgrees(f, byAddress)
 	}
+	r.undriven(fns)
 	r.slots(fns)
 }
 
@@ -211,6 +213,26 @@ func (r *reader) registers(f *function) {
 		p.fact(attrSlotPower, power, o)
 	}
 	p.fact("driver", f.text["driver"], r.whole(finding.FirmwareTold, "pci", f.dir+"/driver"))
+}
+
+// undriven notes devices that may start transfers although no driver controls them
+// (PCI Local Bus 3.0, 6.2.2, bit 2 of the command register). Only evidence that has
+// the drivers of other functions shows that this one has none. What firmware leaves
+// on is left out: display, memory and system devices, bridges, and what a chipset
+// talks to itself with (classes 03, 05, 06, 07, 08, 11).
+func (r *reader) undriven(fns []*function) {
+	if !slices.ContainsFunc(fns, func(f *function) bool { return f.text["driver"] != "" }) {
+		return
+	}
+	for _, f := range fns {
+		class := f.part.Attributes[attrClassCode]
+		switch {
+		case f.part.Attributes[attrBusMaster] == "" || f.text["driver"] != "" || r.listed(f.dir+"/driver"):
+		case f.text["physfn"] != "" || class == "" || strings.Contains("03 05 06 07 08 11", class[:2]) || strings.HasPrefix(class, "0c05"):
+		default:
+			f.part.fact(attrUndriven, "on", f.origin)
+		}
+	}
 }
 
 // dmaCapable reports whether a device has what it takes to start transfers by

@@ -12,10 +12,15 @@ type Entry struct {
 	Severity Severity // default; a rule or a policy may set another
 	Claim    Claim
 	Title    string
-	Meaning  string
 	Action   string
 	Attack   []string // MITRE ATT&CK techniques
-	EMB3D    []string // MITRE EMB3D threats
+}
+
+// Explained is an entry with what the code means, for people who ask.
+type Explained struct {
+	Entry
+	Meaning string
+	EMB3D   []string // MITRE EMB3D threats
 }
 
 // Lookup returns the catalogue's entry for a code.
@@ -27,8 +32,28 @@ func Lookup(c Code) (Entry, bool) {
 	return catalogue[i], true
 }
 
+// Explain returns the catalogue's entry for a code, with its meaning.
+func Explain(c Code) (Explained, bool) {
+	e, ok := Lookup(c)
+	x := Explained{Entry: e}
+	if c.Incident() {
+		x.Meaning = incidentMeaning
+	}
+	if i := slices.IndexFunc(details, func(d detail) bool { return d.code == c }); i >= 0 {
+		x.Meaning, x.EMB3D = details[i].meaning, details[i].emb3d
+	}
+	return x, ok
+}
+
 // Catalogue returns all entries: findings by domain, then incidents.
-func Catalogue() []Entry { return slices.Clone(catalogue) }
+func Catalogue() []Explained {
+	out := make([]Explained, 0, len(catalogue))
+	for _, e := range catalogue {
+		x, _ := Explain(e.Code)
+		out = append(out, x)
+	}
+	return out
+}
 
 // Incident reports whether a code names an incident.
 func (c Code) Incident() bool { return strings.HasPrefix(string(c), "IC-") }
@@ -37,7 +62,4 @@ func (c Code) Incident() bool { return strings.HasPrefix(string(c), "IC-") }
 // vouches for it.
 var catalogue = slices.Concat(machineCodes, trustCodes)
 
-const (
-	incidentMeaning = "Several findings that tell one story; the incident's narrative says which, and its disproof says what would refute it."
-	incidentAction  = "Follow the incident's narrative and try its disproof step first."
-)
+const incidentAction = "Follow the incident's narrative and try its disproof step first."

@@ -32,6 +32,10 @@ func eachExecutable(b []byte, f func(at, length int, sum string)) {
 	}
 }
 
+// Executable reports where in b the first PE or TE image begins, and how long its
+// headers are; 0 is none.
+func Executable(b []byte) (at, length int) { return nextExecutable(b) }
+
 // nextExecutable finds the first PE or TE image in b and returns its offset
 // and the length of its headers, or -1.
 func nextExecutable(b []byte) (at, length int) {

@@ -252,7 +252,11 @@ func sameJSON(a, b any) bool {
 }
 
 func (c *combiner) set(line string, t *Trusted) {
-	c.out.origins[line] = Origin{ID: t.manifest.ID, Version: t.manifest.Version}
+	o, changed := t.changes[line]
+	if !changed {
+		o = Origin{ID: t.manifest.ID, Version: t.manifest.Version}
+	}
+	c.out.origins[line] = o
 }
 
 func (c *combiner) components(t *Trusted, use []*Trusted) {
@@ -270,9 +274,6 @@ func (c *combiner) components(t *Trusted, use []*Trusted) {
 		}
 		c.out.Components = append(c.out.Components, r)
 		c.set(line, t)
-		if o, ok := t.changes[r.ID]; ok {
-			c.out.origins[line] = o
-		}
 	}
 }
 

@@ -82,10 +82,31 @@ func (t *Trusted) apply(base, d *Trusted) (*Trusted, error) {
 	if out.changes == nil {
 		out.changes = map[string]Origin{}
 	}
-	for _, r := range dm.Components {
-		out.changes[r.ID] = Origin{ID: dm.ID, Version: dm.Version, Actor: dm.Delta.Actor, Ticket: dm.Delta.Ticket}
+	for _, line := range dm.lines() {
+		out.changes[line] = Origin{ID: dm.ID, Version: dm.Version, Actor: dm.Delta.Actor, Ticket: dm.Delta.Ticket}
 	}
 	return out, nil
+}
+
+// lines names what a manifest speaks about, as Golden.Origin does.
+func (m *Manifest) lines() []string {
+	var out []string
+	for _, r := range m.Components {
+		out = append(out, "component:"+r.ID)
+	}
+	for _, r := range m.Boot {
+		out = append(out, fmt.Sprintf("pcr:%d", r.PCR))
+	}
+	for _, r := range m.Firmware {
+		out = append(out, "firmware:"+r.Name)
+	}
+	for _, r := range m.SPDM {
+		out = append(out, "spdm:"+r.ID)
+	}
+	for _, e := range m.Endorsements {
+		out = append(out, "endorsement:"+e.Kind)
+	}
+	return out
 }
 
 // changer applies one delta under the rights of its signer.

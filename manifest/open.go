@@ -27,7 +27,7 @@ type Trusted struct {
 	base     []string // digests of the statements that a delta was applied to
 	signers  []signer
 	rights   func(right string) bool
-	changes  map[string]Origin // component id to the delta that set it
+	changes  map[string]Origin // line, as of Golden.Origin, to the delta that set it
 }
 
 // signer is one holder of a key whose signature counted.

@@ -8,7 +8,7 @@ import (
 )
 
 // Explain writes what the catalogue knows about a code.
-func Explain(w io.Writer, e finding.Entry, s Style) {
+func Explain(w io.Writer, e finding.Explained, s Style) {
 	p := &printer{style: s, width: max(40, s.Width)}
 	if s.Width <= 0 {
 		p.width = 80

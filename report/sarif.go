@@ -101,7 +101,7 @@ func SARIF(w io.Writer, r *assay.Result) error {
 	}
 	slices.Sort(codes)
 	for _, c := range slices.Compact(codes) {
-		e, _ := finding.Lookup(c)
+		e, _ := finding.Explain(c)
 		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{
 			ID: string(c), Name: e.Name, ShortDescription: sarifText{e.Title}, FullDescription: sarifText{e.Meaning}, Help: sarifText{e.Action},
 		})

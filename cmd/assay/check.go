@@ -73,6 +73,7 @@ func runCheck(env *environment, opt *appraisalOptions, scan *scanOptions, out *o
 	if c.Evidence, err = w.Bundle(); err != nil {
 		return err
 	}
+	c.Controller = controllerOf(c.Evidence)
 	r, err := assay.Verify(c)
 	if err != nil {
 		return err

@@ -33,11 +33,11 @@ func newExplainCommand(env *environment) *cobra.Command {
 		}
 		entries := finding.Catalogue()
 		if len(args) == 1 {
-			e, ok := finding.Lookup(finding.Code(strings.ToUpper(args[0])))
+			e, ok := finding.Explain(finding.Code(strings.ToUpper(args[0])))
 			if !ok {
 				return usage("unknown code %q; assay explain lists all codes", args[0])
 			}
-			entries = []finding.Entry{e}
+			entries = []finding.Explained{e}
 		}
 		var b bytes.Buffer
 		if out.format == "json" {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/assay-hw/assay"
+	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/firmware/unpack"
 	"github.com/assay-hw/assay/knownbad"
@@ -87,8 +88,23 @@ func (o *appraisalOptions) openCase(env *environment, path string) (assay.Case, 
 		}
 	} else if err == nil && o.system != "" {
 		err = usage("%s: --system is for evidence from a management controller alone", path)
+	} else if err == nil {
+		c.Controller = controllerOf(c.Evidence)
 	}
 	return c, err
+}
+
+// controllerOf reads what a management controller lists in the evidence of a
+// machine, nil when there is none that can be read: the result says so then.
+func controllerOf(b *evidence.Bundle) *bom.Inventory {
+	if len(b.Dir("redfish")) == 0 {
+		return nil
+	}
+	inv, err := redfish.Inventory(b, "")
+	if err != nil {
+		return nil
+	}
+	return inv
 }
 
 // references reads what evidence is held against.

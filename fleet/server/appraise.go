@@ -16,6 +16,7 @@ import (
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/fleet/auditlog"
+	"github.com/assay-hw/assay/manifest/redfish"
 	"github.com/assay-hw/assay/report"
 )
 
@@ -67,6 +68,8 @@ func (s *Server) judge(ctx context.Context, digest string) (*judged, error) {
 	c.Evidence = b
 	if h.Mode == fleet.ByRedfish {
 		c.Inventory = inv
+	} else if told, err := redfish.Inventory(b, ""); err == nil && len(b.Dir("redfish")) > 0 {
+		c.Controller = told
 	}
 	if err := s.Store.View(ctx, func(r fleet.Reader) error { return s.references(r, inv, h.Identity.Chassis, &c) }); err != nil {
 		return nil, err
@@ -159,20 +162,21 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 	if err != nil {
 		return err
 	}
-	own, err := s.compare(tx, h, jd, before, now)
-	if err != nil {
-		return err
-	}
 	exceptions, err := tx.Exceptions(now)
 	if err != nil {
 		return err
 	}
+	own, err := s.compare(tx, h, jd, before, exceptions, now)
+	if err != nil {
+		return err
+	}
+	incidents := slices.Concat(cloned(own), batches(h, own), poisoned(own, jd.result.Findings))
 	open := opened(h, exceptions, before, append(slices.Clone(jd.result.Findings), own...), now)
 	if doubtful := abuse(exceptions, open); len(doubtful) > 0 {
 		own = finding.Sort(append(own, doubtful...))
 		open = append(open, opened(h, nil, before, doubtful, now)...)
 	}
-	r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob, Fleet: own, Incidents: append(cloned(own), batches(h, own)...)}
+	r := &fleet.Result{ID: id, Host: h.ID, Evidence: e.Digest, At: now, Verdict: jd.result.Verdict, Level: jd.result.Assurance.Level, Blob: jd.blob, Fleet: own, Incidents: incidents}
 	r.State = worse(stateOf(r.Verdict), open)
 	r.Changes = changes(h, r, before, open)
 	if err := s.seal(r, h.Result); err != nil {
@@ -201,7 +205,7 @@ func (s *Server) settle(tx fleet.Tx, jd *judged, id string) error {
 }
 
 // compare keeps what a machine has, and holds it against what others have.
-func (s *Server) compare(tx fleet.Tx, h *fleet.Host, jd *judged, before []fleet.Open, now time.Time) ([]finding.Finding, error) {
+func (s *Server) compare(tx fleet.Tx, h *fleet.Host, jd *judged, before []fleet.Open, exceptions []fleet.Exception, now time.Time) ([]finding.Finding, error) {
 	exchanged := itself(h, jd.inventory)
 	if err := tx.PutFacts(h.ID, append(hostFacts(h), jd.facts...)); err != nil {
 		return nil, err
@@ -219,7 +223,8 @@ func (s *Server) compare(tx fleet.Tx, h *fleet.Host, jd *judged, before []fleet.
 	if err != nil {
 		return nil, err
 	}
-	return finding.Sort(sticky(before, slices.Concat(own, together, exchanged))), nil
+	early := foreseen(exceptions, h, before, jd.result.Findings, now)
+	return finding.Sort(sticky(before, slices.Concat(own, together, exchanged, early))), nil
 }
 
 // worse lowers a state by what the fleet found. It never makes one better.

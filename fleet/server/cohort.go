@@ -35,9 +35,11 @@ func (s *Server) fleetFindings(tx fleet.Tx, h *fleet.Host, jd *judged) ([]findin
 	if err != nil {
 		return nil, err
 	}
-	if x := clockOrder(h.Clock, jd.clock, jd.evidence, last); x != nil {
+	x := clockOrder(h.Clock, jd.clock, jd.evidence, last)
+	if x != nil {
 		out = append(out, *x)
 	}
+	out = append(out, clockMoved(h.Clock, jd.clock, x, jd.result.Policy.ID)...)
 	return append(out, moved(h, jd)...), nil
 }
 

@@ -90,7 +90,8 @@ func TestG09Moved(t *testing.T) {
 	require.Equal(t, []string{"192.0.2.0/24"}, h.Networks)
 	s.clock, s.from = s.clock.Add(24*time.Hour), "192.0.2.99"
 	_, r := s.audit("h1", "baseline-reboot")
-	require.Empty(t, r.Fleet, "another address of the same network is no move")
+	require.Len(t, r.Fleet, 1, "another address of the same network is no move")
+	require.Equal(t, finding.ChangeReboot, r.Fleet[0].Code, "it was started again, as its name says")
 	s.clock, s.from = s.clock.Add(24*time.Hour), "198.51.100.4"
 	h, r = s.audit("h1", "baseline-reboot")
 	require.Equal(t, finding.AssetMoved, r.Fleet[0].Code)

@@ -16,7 +16,7 @@ type exceptionsPage struct {
 	MoreOver               int
 	Names                  map[string]string // of machines and profiles
 	Form                   exceptionForm
-	Codes                  []finding.Entry
+	Codes                  []finding.Explained
 	Latest                 string // day after which none may end
 }
 
