@@ -136,8 +136,9 @@ func TestSignedChangesExplainWhatTheyName(t *testing.T) {
 
 // What the signer declared from the start is no change.
 func TestNothingIsAChangeWithoutARecord(t *testing.T) {
+	l := newLab(t, machine(t, "baseline"))
 	for _, name := range []string{"baseline", "baseline-reboot", "boot-order"} {
-		r := newLab(t, machine(t, "baseline")).verify(t, machine(t, name))
+		r := l.verify(t, machine(t, name))
 		for _, c := range []finding.Code{finding.ChangeReplacement, finding.ChangeUpdate, finding.ChangeOS, finding.ChangeKeys, finding.ChangeTPM} {
 			require.Empty(t, find(r, c))
 		}

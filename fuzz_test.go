@@ -18,6 +18,7 @@ func FuzzParsePolicy(f *testing.F) {
 	f.Add([]byte(`{"id":"a","require":["manifest","classes","quote"],"waivers":[{"code":"MB-003","fingerprint":"00","reason":"x","expires":"2027-01-01T00:00:00Z"}]}`))
 	f.Add([]byte("id: a\nseverity:\n- {code: HW-001, reason: x}\n"))
 	f.Add([]byte("id: a\ninspections:\n- {technique: [x-ray, ct], sample: {oneIn: 50, percent: 2, min: 3}, maxAge: 8760h}\n- {technique: [aoi], classes: [electronic], attachments: true}\n"))
+	f.Add([]byte("id: a\nnew: {notBefore: 2026-01-01T00:00:00Z, built: 2026-02-01T00:00:00Z, powerOnHours: 48, starts: 9}\naccounts:\n- {name: root, role: Administrator}\n- {name: x}\n"))
 	f.Add([]byte("id: &a b\nextends: *a\n---\nid: c\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		p, err := assay.ParsePolicy(in)

@@ -12,7 +12,6 @@ import (
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/inspection"
 	"github.com/assay-hw/assay/knownbad"
-	"github.com/assay-hw/assay/manifest"
 )
 
 // controller gives the recorded machine an image of its management controller.
@@ -43,11 +42,10 @@ func believed(t testing.TB, f files) files {
 
 func TestIncidentRules(t *testing.T) {
 	base := machine(t, "baseline")
+	plain, withController := newLab(t, base), newLab(t, controller(t, base))
 	for name, c := range map[string]struct {
-		unit     files // that the manifest is made of; nil is the recorded one
-		edit     func(*manifest.Manifest)
+		unit     files // nil: the manifest is of the recorded machine, and not with an image of its controller
 		machine  files
-		bad      []knownbad.Entry
 		code     finding.Code
 		severity finding.Severity
 		not      []finding.Code
@@ -124,19 +122,11 @@ func TestIncidentRules(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			unit := c.unit
-			if unit == nil {
-				unit = base
+			l := plain
+			if c.unit != nil {
+				l = withController
 			}
-			l := newLab(t, unit)
-			if c.edit != nil {
-				l.golden = l.vendor.sign(t, c.edit, unit)
-			}
-			r := l.appraise(t, c.machine, func(k *assay.Case) {
-				if len(c.bad) > 0 {
-					k.KnownBad = [][]byte{signedList(t, l.vendor, c.bad...)}
-				}
-			})
+			r := l.verify(t, c.machine)
 			in := incidentOf(r, c.code)
 			for _, n := range c.not {
 				require.NotContains(t, incidentCodes(r), n)

@@ -37,7 +37,11 @@ var namespaces = []string{
 // variables looks for code and for stores of data among the EFI variables: firmware
 // that was given a hook keeps there what the hook runs.
 func (a *appraisal) variables() {
-	for _, n := range a.Evidence.Dir(strings.TrimSuffix(efivarsDir, "/")) {
+	names := a.Evidence.Dir(strings.TrimSuffix(efivarsDir, "/"))
+	if len(names) == 0 {
+		a.skip("code in EFI variables", "no variable is in the evidence")
+	}
+	for _, n := range names {
 		_, guid, ok := efi.SplitName(n)
 		raw, err := a.Evidence.Read(efivarsDir + n)
 		if !ok || err != nil || len(raw) <= efiAttributes {

@@ -48,8 +48,8 @@ type Policy struct {
 	MaxManifestAge Duration      `json:"maxManifestAge,omitempty" yaml:"maxManifestAge"`
 
 	Inspections []inspectionRule `json:"inspections,omitempty" yaml:"inspections"`
-	New         *newRule         `json:"new,omitempty" yaml:"new"`           // nil: the unit need not be new
-	Accounts    []account        `json:"accounts,omitempty" yaml:"accounts"` // nil: none are declared
+	New         *newRule         `json:"new,omitempty" yaml:"new"`          // nil: the unit need not be new
+	Accounts    []account        `json:"accounts,omitzero" yaml:"accounts"` // nil: none are declared
 }
 
 // Override sets the severity of findings by code and, where given, subject.

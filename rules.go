@@ -1,6 +1,9 @@
 package assay
 
 import (
+	"slices"
+
+	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 )
 
@@ -62,6 +65,9 @@ func (a *appraisal) undriven() {
 	if ix := a.Evidence.Index(); ix != nil && ix.Mode.Image != "" {
 		a.skip("devices that no driver controls", "the evidence is of a bootable scanner, which has few drivers")
 		return
+	}
+	if !slices.ContainsFunc(a.inventory.Parts, func(p bom.Part) bool { return p.Attributes["driver"] != "" }) {
+		a.skip("devices that no driver controls", "the evidence has no drivers")
 	}
 	declared := map[string]bool{}
 	for i := range a.golden.Components {
