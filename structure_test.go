@@ -34,7 +34,7 @@ var layers = [][]string{
 	{"fleet"},
 	{"fleet/blob", "fleet/cohort", "fleet/auditlog", "fleet/outbox"},
 	{"report/html"},
-	{"report", "image"},
+	{"report", "image", "efficacy/gate"},
 	{"."},
 	{"manifest/vendor", "manifest/paccor", "manifest/revision", "boardmap", "keystore"},
 	{"collect/redfish", "knownbad", "inspection", "procure", "manifest/cyclonedx", "manifest/redfish", "manifest/cerberus", "manifest/design", "manifest/rim", "manifest/corim", "manifest/platformcert", "manifest/timestamp", "manifest/sigstore"},

@@ -173,8 +173,8 @@ func (a *appraisal) readEvidence() {
 	for _, m := range a.images {
 		a.found = append(a.found, m.Findings...)
 	}
-	if s, ok := a.inventory.Part("system"); ok {
-		a.result.Platform = Platform{Manufacturer: s.Identity.Maker, Model: s.Identity.Model, Serial: s.Identity.Serial}
+	if id, ok := a.inventory.Machine(); ok {
+		a.result.Platform = Platform{Manufacturer: id.Maker, Model: id.Model, Serial: id.Serial}
 	}
 	a.result.Evidence = EvidenceUse{SHA256: hex.EncodeToString(a.digest[:])}
 	if ix := b.Index(); ix != nil {

@@ -125,8 +125,8 @@ func about(e manifest.Environment) string {
 // that does not say what it is, is what it was enrolled as.
 func topics(inv *bom.Inventory, known fleet.Chassis) []string {
 	e := manifest.Environment{Model: known.Product, Serial: known.Serial}
-	if p, ok := inv.Part("system"); ok {
-		e.Model, e.Serial = p.Identity.Model, p.Identity.Serial
+	if id, ok := inv.Machine(); ok {
+		e.Model, e.Serial = id.Model, id.Serial
 	}
 	own := about(e)
 	e.Serial = ""
@@ -140,6 +140,6 @@ func concerns(d *manifest.Decoded, inv *bom.Inventory) bool {
 	if err != nil || e.Manufacturer == manifest.AnyPlatform {
 		return true // what is wrong with it, the appraisal says
 	}
-	p, ok := inv.Part("system")
-	return !ok || (e.Serial == "" || e.Serial == p.Identity.Serial) && e.Model == p.Identity.Model
+	id, ok := inv.Machine()
+	return !ok || (e.Serial == "" || e.Serial == id.Serial) && e.Model == id.Model
 }
