@@ -46,6 +46,7 @@ type Result struct {
 	Assurance  Assurance         `json:"assurance"`
 	Manifests  []ManifestUse     `json:"manifests"`
 	KnownBad   []ManifestUse     `json:"knownBad,omitempty"` // lists of known-bad firmware that were given
+	Quirks     []ManifestUse     `json:"quirks,omitempty"`   // lists of quirks that were given
 	Evidence   EvidenceUse       `json:"evidence"`
 	Policy     PolicyUse         `json:"policy"`
 	Required   []Required        `json:"required"`

@@ -37,7 +37,7 @@ var layers = [][]string{
 	{"report", "image", "efficacy/gate"},
 	{"."},
 	{"manifest/vendor", "manifest/paccor", "manifest/revision", "boardmap", "keystore"},
-	{"collect/redfish", "knownbad", "inspection", "procure", "manifest/cyclonedx", "manifest/redfish", "manifest/cerberus", "manifest/design", "manifest/rim", "manifest/corim", "manifest/platformcert", "manifest/timestamp", "manifest/sigstore"},
+	{"collect/redfish", "knownbad", "quirk", "inspection", "procure", "manifest/cyclonedx", "manifest/redfish", "manifest/cerberus", "manifest/design", "manifest/rim", "manifest/corim", "manifest/platformcert", "manifest/timestamp", "manifest/sigstore"},
 	{"manifest", "collect", "firmware/unpack", "firmware/measured", "manifest/safe"},
 	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm", "board"},
 	{"evidence"},

@@ -24,6 +24,7 @@ import (
 	"github.com/assay-hw/assay/internal/ekcert"
 	"github.com/assay-hw/assay/internal/tpmroots"
 	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/quirk"
 )
 
 // Case is everything that a verdict depends on.
@@ -47,6 +48,8 @@ type Case struct {
 	// but its management controller: its parts, read by the caller. nil has the
 	// bundle read.
 	Inventory *bom.Inventory
+
+	Quirks quirk.Explainer // signed lists of what honest machines of a model say against themselves; nil is none
 
 	Inspections Inspections // records of physical inspections, from Inspected; nil is none
 }
@@ -222,6 +225,7 @@ func (a *appraisal) compare() {
 	a.tpmAbsent()
 	a.locate()
 	a.known()
+	a.explained()
 	for _, n := range a.parts.NotChecked {
 		a.skip(n.What, n.Reason)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/quirk"
 )
 
 // library keeps documents taken apart, by their digests. What is in it was not
@@ -107,8 +108,19 @@ func (s *Server) references(r fleet.Reader, inv *bom.Inventory, known fleet.Chas
 		}
 	}
 	bad, err := s.library.all(r, "known-bad")
+	if err != nil {
+		return err
+	}
 	for _, b := range bad {
 		c.KnownBad = append(c.KnownBad, b.raw)
+	}
+	lists, err := s.library.all(r, "quirks")
+	if len(lists) > 0 {
+		var raws quirk.Lists
+		for _, b := range lists {
+			raws = append(raws, b.raw)
+		}
+		c.Quirks = raws
 	}
 	return err
 }
