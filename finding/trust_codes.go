@@ -342,7 +342,7 @@ var trustCodes = []Entry{
 		Title:   "Transport identity not as pinned",
 		Meaning: "The other end of the connection is not the one known before.",
 		Action:  "Check the management controller's certificate by a second channel.",
-		Attack:  []string{"T1557"}, EMB3D: []string{"TID-407"},
+		Attack:  []string{"T1557"}, EMB3D: []string{"TID-407", "TID-316"},
 	},
 	{
 		Code: AuditLog, Name: "audit-log", Severity: Critical, Claim: ClaimEvidence,

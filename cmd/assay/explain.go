@@ -41,7 +41,7 @@ func newExplainCommand(env *environment) *cobra.Command {
 		}
 		var b bytes.Buffer
 		if out.format == "json" {
-			if err := asJSON(&b, entries); err != nil {
+			if err := asJSON(&b, explained(entries)); err != nil {
 				return err
 			}
 			return out.write(env, b.Bytes())
@@ -57,4 +57,18 @@ func newExplainCommand(env *environment) *cobra.Command {
 	}
 	out.addFlags(cmd.Flags(), "text", "json")
 	return cmd
+}
+
+// explanation is an entry of the catalogue with what would disprove it.
+type explanation struct {
+	finding.Entry
+	Disproof string
+}
+
+func explained(entries []finding.Entry) []explanation {
+	var out []explanation
+	for _, e := range entries {
+		out = append(out, explanation{e, finding.Disproof(e.Code)})
+	}
+	return out
 }
