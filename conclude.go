@@ -29,6 +29,7 @@ func (a *appraisal) conclude() error {
 	r.Findings = nonNil(finding.Sort(mergeLabels(a.found)))
 	r.Incidents = nonNil(correlate(a.facts()))
 	r.Coverage = nonNil(a.parts.Coverage)
+	r.Verifiability = a.verifiability()
 	r.Boot = a.bootCoverage()
 	r.Required = a.requirements()
 	r.Map = a.board()

@@ -41,7 +41,7 @@ func newExplainCommand(env *environment) *cobra.Command {
 		}
 		var b bytes.Buffer
 		if out.format == "json" {
-			if err := asJSON(&b, explained(entries)); err != nil {
+			if err := asJSON(&b, withDisproof(entries)); err != nil {
 				return err
 			}
 			return out.write(env, b.Bytes())
@@ -59,16 +59,16 @@ func newExplainCommand(env *environment) *cobra.Command {
 	return cmd
 }
 
-// explanation is an entry of the catalogue with what would disprove it.
-type explanation struct {
+// disprovable is an entry of the catalogue with what would disprove it.
+type disprovable struct {
 	finding.Entry
 	Disproof string
 }
 
-func explained(entries []finding.Entry) []explanation {
-	var out []explanation
+func withDisproof(entries []finding.Entry) []disprovable {
+	var out []disprovable
 	for _, e := range entries {
-		out = append(out, explanation{e, finding.Disproof(e.Code)})
+		out = append(out, disprovable{e, finding.Disproof(e.Code)})
 	}
 	return out
 }
