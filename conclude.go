@@ -37,6 +37,7 @@ func (a *appraisal) conclude() error {
 	}
 	r.Incidents = nonNil(correlate(joined, more...))
 	r.Coverage = nonNil(a.parts.Coverage)
+	r.Verifiability = a.verifiability()
 	r.Boot = a.bootCoverage()
 	r.Required = a.requirements()
 	r.Map = a.board()

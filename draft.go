@@ -39,6 +39,10 @@ type DraftOptions struct {
 	Validity time.Duration      // default: two years
 	Decoders []firmware.Decoder // as in Case
 
+	// Inventories are the parts of the units, read by the caller, one for each
+	// bundle; as Case.Inventory. nil has the bundles read.
+	Inventories []*bom.Inventory
+
 	Firmware []firmware.VendorFile // become references beside those of the units' own flash
 	Platform manifest.Environment  // what the manifest is about, when there is no unit
 }
@@ -60,9 +64,18 @@ func Draft(bundles []*evidence.Bundle, opt DraftOptions) (*manifest.Manifest, []
 	if len(bundles) == 0 && len(opt.Firmware) == 0 {
 		return nil, nil, errors.New("draft: no evidence")
 	}
+	if n := len(opt.Inventories); n > 0 && n != len(bundles) {
+		return nil, nil, fmt.Errorf("draft: %d inventories for %d units", n, len(bundles))
+	}
 	d := &drafter{opt: opt}
-	for _, b := range bundles {
-		d.units = append(d.units, unit{bundle: b, inventory: bom.Read(b), boot: attest.Observe(b), images: firmware.Read(b, opt.Decoders...), devices: spdm.Observe(b)})
+	for i, b := range bundles {
+		var inv *bom.Inventory
+		if len(opt.Inventories) > 0 {
+			inv = opt.Inventories[i]
+		} else {
+			inv = bom.Read(b)
+		}
+		d.units = append(d.units, unit{bundle: b, inventory: inv, boot: attest.Observe(b), images: firmware.Read(b, opt.Decoders...), devices: spdm.Observe(b)})
 	}
 	d.scannerBoots()
 	if err := d.platform(); err != nil {
@@ -122,12 +135,12 @@ func (d *drafter) platform() error {
 	}
 	serials := map[string]bool{}
 	for i, u := range d.units {
-		s, ok := u.inventory.Part("system")
-		if !ok || s.Identity.Maker == "" && s.Identity.Model == "" {
-			return fmt.Errorf("draft: unit %d does not name its manufacturer and model (SMBIOS type 1)", i+1)
+		id, ok := u.inventory.Machine()
+		if !ok || id.Maker == "" && id.Model == "" {
+			return fmt.Errorf("draft: unit %d does not name its manufacturer and model (SMBIOS type 1, and type 2)", i+1)
 		}
-		env := manifest.Environment{Manufacturer: s.Identity.Maker, Model: s.Identity.Model, Revision: s.Identity.Revision, Virtual: u.inventory.Virtual}
-		serials[s.Identity.Serial] = true
+		env := manifest.Environment{Manufacturer: id.Maker, Model: id.Model, Revision: id.Revision, Virtual: u.inventory.Virtual}
+		serials[id.Serial] = true
 		if i == 0 {
 			d.out.Environment = env
 			continue
@@ -149,8 +162,8 @@ func (d *drafter) platform() error {
 		if len(serials) > 1 {
 			return fmt.Errorf("draft: a manifest for one machine needs the evidence of one, but the units have %d serial numbers; use --scope model", len(serials))
 		}
-		s, _ := d.units[0].inventory.Part("system")
-		d.out.Environment.Serial = s.Identity.Serial
+		id, _ := d.units[0].inventory.Machine()
+		d.out.Environment.Serial = id.Serial
 	}
 	d.header()
 	return nil

@@ -181,3 +181,12 @@ func with(files map[string][]byte, change func(map[string][]byte)) map[string][]
 	change(out)
 	return out
 }
+
+func bundles(t testing.TB, units ...map[string][]byte) []*evidence.Bundle {
+	t.Helper()
+	var out []*evidence.Bundle
+	for _, u := range units {
+		out = append(out, bundle(t, u))
+	}
+	return out
+}

@@ -39,22 +39,26 @@ func (v Verdict) ExitCode() int {
 // Result is the Attestation Result (RFC 9334, 8.4): what was found, on what
 // it rests and what was not checked.
 type Result struct {
-	Format     string            `json:"format"`
-	Verdict    Verdict           `json:"verdict"`
-	At         time.Time         `json:"at"`
-	Platform   Platform          `json:"platform"`
-	Assurance  Assurance         `json:"assurance"`
-	Manifests  []ManifestUse     `json:"manifests"`
-	KnownBad   []ManifestUse     `json:"knownBad,omitempty"` // lists of known-bad firmware that were given
-	Evidence   EvidenceUse       `json:"evidence"`
-	Policy     PolicyUse         `json:"policy"`
-	Required   []Required        `json:"required"`
-	Findings   []finding.Finding `json:"findings"`
-	Incidents  []Incident        `json:"incidents"`
-	Coverage   []bom.Coverage    `json:"coverage"`
-	Boot       []BootCoverage    `json:"boot"`
-	Devices    []spdm.Coverage   `json:"devices,omitempty"` // declared devices that sign their measurements
-	NotChecked []NotChecked      `json:"notChecked"`
+	Format    string            `json:"format"`
+	Verdict   Verdict           `json:"verdict"`
+	At        time.Time         `json:"at"`
+	Platform  Platform          `json:"platform"`
+	Assurance Assurance         `json:"assurance"`
+	Manifests []ManifestUse     `json:"manifests"`
+	KnownBad  []ManifestUse     `json:"knownBad,omitempty"` // lists of known-bad firmware that were given
+	Quirks    []ManifestUse     `json:"quirks,omitempty"`   // lists of quirks that were given
+	Evidence  EvidenceUse       `json:"evidence"`
+	Policy    PolicyUse         `json:"policy"`
+	Required  []Required        `json:"required"`
+	Findings  []finding.Finding `json:"findings"`
+	Incidents []Incident        `json:"incidents"`
+	Coverage  []bom.Coverage    `json:"coverage"`
+	Boot      []BootCoverage    `json:"boot"`
+
+	Verifiability bom.Verifiability `json:"verifiability"` // of the declared lines: how far this evidence can show them
+
+	Devices    []spdm.Coverage `json:"devices,omitempty"` // declared devices that sign their measurements
+	NotChecked []NotChecked    `json:"notChecked"`
 
 	Inspections []inspection.Use `json:"inspections,omitempty"` // records of physical inspections that were given
 	ToInspect   []bom.Unseen     `json:"toInspect,omitempty"`   // declared parts that no bus can show and no record shows, in the order of a walk over the board

@@ -24,6 +24,7 @@ import (
 	"github.com/assay-hw/assay/internal/ekcert"
 	"github.com/assay-hw/assay/internal/tpmroots"
 	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/quirk"
 )
 
 // Case is everything that a verdict depends on.
@@ -51,6 +52,8 @@ type Case struct {
 	// Controller is what a management controller lists, in evidence that the machine
 	// itself gave too: read by the caller from the same bundle. nil is not compared.
 	Controller *bom.Inventory
+
+	Quirks quirk.Explainer // signed lists of what honest machines of a model say against themselves; nil is none
 
 	Inspections Inspections // records of physical inspections, from Inspected; nil is none
 }
@@ -186,8 +189,8 @@ func (a *appraisal) readEvidence() {
 	for _, m := range a.images {
 		a.found = append(a.found, m.Findings...)
 	}
-	if s, ok := a.inventory.Part("system"); ok {
-		a.result.Platform = Platform{Manufacturer: s.Identity.Maker, Model: s.Identity.Model, Serial: s.Identity.Serial}
+	if id, ok := a.inventory.Machine(); ok {
+		a.result.Platform = Platform{Manufacturer: id.Maker, Model: id.Model, Serial: id.Serial}
 	}
 	a.result.Evidence = EvidenceUse{SHA256: hex.EncodeToString(a.digest[:])}
 	if ix := b.Index(); ix != nil {
@@ -236,6 +239,7 @@ func (a *appraisal) compare() {
 	a.odd()
 	a.locate()
 	a.known()
+	a.explained()
 	if a.further != nil {
 		a.further.judge(a)
 	} else {

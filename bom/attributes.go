@@ -26,6 +26,7 @@ const (
 	attrCores        = "cores"
 	attrClassCode    = "classCode" // PCI class, subclass and interface
 	attrSubParts     = "chips"     // makers of the chips on a memory module
+	attrDRAM         = "dram"      // of those, the maker of the memory itself
 
 	attrMade          = "made"       // day or week of manufacture, as the part's own memory says; never compared
 	attrOUI           = "oui"        // maker that a drive names, as its IEEE identifier
@@ -65,6 +66,7 @@ var attributeRules = map[string]attributeRule{
 	attrProductSerial: {code: finding.InstanceReplaced, severity: finding.Medium, why: "The inventory memory names another product serial number."},
 	attrChassisSerial: {code: finding.InstanceReplaced, severity: finding.Medium, why: "The inventory memory names another chassis serial number."},
 	attrSubParts:      {code: finding.ComponentReplaced, severity: finding.High, why: "The module carries chips of other makers than declared.", telling: true, ofModel: true},
+	attrDRAM:          {code: finding.ComponentReplaced, severity: finding.High, why: "The module carries memory of another maker than every unit of its part number.", telling: true, ofModel: true},
 }
 
 // lessThan compares the leading numbers of two facts.

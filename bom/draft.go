@@ -23,6 +23,7 @@ var draftedFacts = []string{
 // manifest is for this one machine.
 func Draft(inv *Inventory, instances bool) ([]Reference, map[Class]Closure) {
 	var refs []Reference
+	mute := map[Class]bool{}
 	for _, p := range inv.Parts {
 		if p.Volatile == VirtualFunction || p.Volatile == BootMedium {
 			continue
@@ -41,9 +42,14 @@ func Draft(inv *Inventory, instances bool) ([]Reference, map[Class]Closure) {
 			}
 		} else {
 			r.Identity.Serial = ""
+			memoryOnly(r.Attributes)
 		}
 		if modelKey(p.Class, r.Identity) == "" && r.Identity.Serial == "" && place(p.Class, p.Location) == "" {
 			continue // nothing about this part could ever be recognised
+		}
+		if len(r.Attributes) == 0 && saysNothing(r.Class, r.Identity) {
+			mute[p.Class] = true
+			continue
 		}
 		r.Optional = p.Volatile == Removable || p.Volatile == BMCVirtual
 		r.Security = p.Class == TPM || p.Class == BMC
@@ -54,12 +60,32 @@ func Draft(inv *Inventory, instances bool) ([]Reference, map[Class]Closure) {
 	for _, c := range draftClosed {
 		if o := inv.Classes[c]; o.Observed {
 			closures[c] = Open
-			if o.Whole {
+			if o.Whole && !mute[c] {
 				closures[c] = Closed
 			}
 		}
 	}
 	return refs, closures
+}
+
+// memoryOnly leaves of the chips on a module the memory itself: makers of modules
+// take registering clock drivers and power controllers from several sources under
+// one part number.
+func memoryOnly(facts map[string]string) {
+	for _, c := range strings.Split(facts[attrSubParts], ", ") {
+		if maker, ok := strings.CutPrefix(c, "dram="); ok {
+			facts[attrDRAM] = maker
+		}
+	}
+	delete(facts, attrSubParts)
+}
+
+// saysNothing reports a system, board or chassis whose strings were never
+// programmed. A line of it would fit any other one and so accept what it seems to
+// exclude (MF-014); its class is left open instead. Every machine has one of each,
+// so that one that says nothing is no unexpected part either.
+func saysNothing(c Class, id Identity) bool {
+	return (c == System || c == Baseboard || c == Chassis) && len(id.MakerIDs) == 0 && id.Maker+id.Brand+id.Model+id.PartNumber+id.Revision+id.Serial+id.Firmware == ""
 }
 
 // numberLines gives each line an id that a person can find in the manifest.

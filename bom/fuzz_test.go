@@ -119,6 +119,7 @@ func FuzzReadDump(f *testing.F) {
 	}
 	f.Add([]byte("01:00.0 Ethernet controller: x\n00: 86 80 d3 10 07 04 10 00 00 00 00 02 10 00 00 00\n10: 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00\n20: 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00\n30: 00 00 00 00 c8 00 00 00 00 00 00 00 0b 01 00 00\n"))
 	f.Add([]byte("23 11 0c 02\n"))
+	f.Add([]byte(words()))
 	f.Add([]byte(plainNIC))
 	f.Add([]byte(verboseNIC))
 	for _, name := range []string{"testdata/lab.dmidecode.txt", "../internal/lshw/testdata/server.json", "../internal/lshw/testdata/server.xml", "../internal/lshw/testdata/server.txt"} {

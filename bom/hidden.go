@@ -94,9 +94,13 @@ func (r *reader) memorySums() {
 		return
 	}
 	whole := &Part{Subject: "memory", Class: Memory}
-	if m.mapped > 0 && m.mapped != m.installed {
+	if m.mapped > 0 && mib(m.mapped) != mib(m.installed) {
+		// Both tables are the firmware's own, so that neither contradicts the other
+		// (they are of one independence class). Of 2048 real servers 263 disagree:
+		// mirroring halves what is mapped, a hole below 4 GiB is left out, some list
+		// each range twice.
 		r.contradiction(finding.CapacityDiffers, whole, mib(m.installed), mib(m.mapped),
-			"The sizes of the memory modules do not add up to the memory that the firmware maps.", finding.High, m.from17, m.from19)
+			"The sizes of the memory modules do not add up to the memory that the firmware maps. It told both, so that this is a question and no proof.", finding.Low, m.from17, m.from19)
 	}
 	total, from := r.kernelMemory()
 	switch {

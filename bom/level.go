@@ -136,9 +136,9 @@ func fits(r *refItem, p *partItem) level {
 		return levelModel // a client answers there as declared; whether a driver binds it is the system's doing
 	case r.ref.Class == PCI && (r.keys.model == "" || p.keys.model == "") && r.place == p.place && r.place != "":
 		return levelModel // a listing in words, which has no ids; told as not checked
-	case r.keys.model == "" && p.keys.model == "" && r.place == p.place && r.place != "" &&
+	case r.keys.model == "" && p.keys.model == "" && (r.place == p.place && r.place != "" || interchangeable(r.ref.Class)) &&
 		(r.keys.maker == "" || p.keys.maker == "" || r.keys.maker == p.keys.maker):
-		return levelModel // the part cannot say more than where it sits
+		return levelModel // the part cannot say more than where it sits, and sockets may be filled in any order
 	}
 	if r.alternate(p) >= 0 {
 		return levelAlternate

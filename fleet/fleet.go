@@ -188,7 +188,7 @@ type Feature struct {
 // known-bad firmware. It is stored as it was signed.
 type Document struct {
 	Digest  string    `json:"digest"`
-	Kind    string    `json:"kind"` // "golden", "known-bad", "policy", "rebind", "place"
+	Kind    string    `json:"kind"` // "golden", "known-bad", "quirks", "policy", "rebind", "place"
 	Name    string    `json:"name"`
 	Version int64     `json:"version"`
 	Signers []string  `json:"signers"`

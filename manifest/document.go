@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/assay-hw/assay/finding"
@@ -125,7 +126,10 @@ func (o *opener) maySay(c *candidate, d Document, payload []byte) bool {
 		c.failed = &problem{finding.ManifestTime, "a certificate that is valid now", who, "at the time of checking: " + c.path.late.Error()}
 		return true
 	}
-	r, right := o.trust.rightsOf(c.voice(), maker), d.Right+":"+kind
+	r, right := o.trust.rightsOf(c.voice(), maker), d.Right
+	if kind != "" {
+		right += ":" + kind
+	}
 	need := r.classes[d.Right] // only what a grant names: nobody has it by default
 	if n := r.classes[right]; n > 0 && (need == 0 || n < need) {
 		need = n
@@ -134,7 +138,7 @@ func (o *opener) maySay(c *candidate, d Document, payload []byte) bool {
 	if need == 0 {
 		c.failed = &problem{
 			finding.ManifestUntrustedSigner, "a signer with the right " + right + " for " + maker, who,
-			cmp.Or(r.reason, "no grant in trust.yaml gives "+who+" the right "+d.Right+" or "+right+" for "+maker),
+			cmp.Or(r.reason, "no grant in trust.yaml gives "+who+" the right "+strings.Join(slices.Compact([]string{d.Right, right}), " or ")+" for "+maker),
 		}
 	}
 	return true

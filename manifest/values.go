@@ -29,6 +29,7 @@ const (
 	rightClosures     = "classes"
 	rightScanner      = "scanner"
 	rightKnownBad     = "known-bad" // lists of known-bad firmware, which package knownbad reads
+	rightQuirks       = "quirks"    // lists of what honest machines say against themselves, which package quirk reads
 
 	// Records of physical inspections, which package inspection reads: all, or
 	// with a technique behind a colon those of one.
@@ -47,7 +48,7 @@ const (
 
 func knownRight(s string) bool {
 	switch s {
-	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures, rightScanner, rightKnownBad, rightInspection, rightTicket:
+	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures, rightScanner, rightKnownBad, rightQuirks, rightInspection, rightTicket:
 		return true
 	}
 	for _, r := range []string{rightInspection, rightTicket} {

@@ -17,6 +17,7 @@ func Explain(w io.Writer, e finding.Explained, s Style) {
 	p.wrap("  severity   ", e.Severity.String()+" by default; rules and policies may set another")
 	p.wrap("  means      ", e.Meaning)
 	p.wrap("  do         ", e.Action)
+	p.wrap("  disproof   ", e.Disproof)
 	if len(e.Attack) > 0 {
 		p.wrap("  ATT&CK     ", strings.Join(e.Attack, ", "))
 	}

@@ -38,6 +38,13 @@ func Markdown(w io.Writer, r *assay.Result) error {
 	for _, d := range r.Devices {
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", cell(d.Device), d.Declared, d.Matched, d.Unexpected, d.NotObservable)
 	}
+	if r.Verifiability.Lines > 0 {
+		fmt.Fprintf(&b, "\nVerifiable: %s.\n", r.Verifiability)
+	}
+	if spots := BlindSpots(r); len(spots) > 0 {
+		fmt.Fprintf(&b, "\nNo evidence here would show: %s.\n", cell(strings.Join(spots, "; ")))
+	}
+
 	if len(r.Inspections) > 0 {
 		b.WriteString("\n## Inspections\n\n")
 		for _, u := range r.Inspections {

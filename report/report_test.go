@@ -54,9 +54,10 @@ func result() *assay.Result {
 			Code: finding.IncidentSilentDMA, Severity: finding.Critical, Title: "Added silent device that can read memory",
 			Narrative: "A device that is not in the manifest can read memory.", Findings: []string{fs[0].Fingerprint}, Disprove: "Open the slot and look.",
 		}},
-		Coverage:   []bom.Coverage{{Class: bom.PCI, Declared: 21, Matched: 21, Unexpected: 1}},
-		Boot:       []assay.BootCoverage{{PCR: 0, Bank: "sha256", Result: "explained", Referenced: true}, {PCR: 1, Bank: "sha256", Result: "unexplained", Cause: "x"}},
-		NotChecked: []assay.NotChecked{{What: "PCR 10", Reason: "no reference"}, {What: "board <b>U14</b>", Reason: "no bus can show it; the manifest marks it as physical-only"}},
+		Coverage:      []bom.Coverage{{Class: bom.PCI, Declared: 21, Matched: 21, Unexpected: 1}},
+		Verifiability: bom.Verifiability{Lines: 21, Observed: 20, Unseen: 1},
+		Boot:          []assay.BootCoverage{{PCR: 0, Bank: "sha256", Result: "explained", Referenced: true}, {PCR: 1, Bank: "sha256", Result: "unexplained", Cause: "x"}},
+		NotChecked:    []assay.NotChecked{{What: "PCR 10", Reason: "no reference"}, {What: "board <b>U14</b>", Reason: "no bus can show it; the manifest marks it as physical-only"}},
 		Inspections: []inspection.Use{
 			{ID: "AOI-1 <b>", SHA256: "12", Technique: "aoi", Unit: "Example Computer/X-1/S-1", PerformedAt: time.Date(2026, 1, 14, 0, 0, 0, 0, time.UTC), Operator: "X-Ray House, Op 7", Result: "conforms", Coverage: "partial", Attachments: 2, Verified: 1, Signers: []string{"X-Ray House"}, Status: "trusted", Counts: "unit"},
 			{SHA256: "34", Signers: []string{}, Status: "unreadable", Counts: "no", Reason: "\x1b[2Jit is about another machine"},

@@ -35,6 +35,7 @@ func Text(w io.Writer, r *assay.Result, s Style) error {
 	p.required(r)
 	p.notChecked(r)
 	p.coverage(r)
+	p.blind(r)
 	p.inspections(r)
 	p.footer(r)
 	if _, err := io.WriteString(w, p.b.String()); err != nil {
@@ -295,6 +296,29 @@ func (p *printer) coverage(r *assay.Result) {
 	if line := BootLine(r); line != "" {
 		p.wrap("  measured boot: ", line)
 	}
+	if r.Verifiability.Lines > 0 {
+		p.wrap("  verifiable: ", r.Verifiability.String())
+	}
+}
+
+// blind tells, with every verdict, what this evidence could not have shown. What
+// would show each is told with all findings.
+func (p *printer) blind(r *assay.Result) {
+	if spots := BlindSpots(r); len(spots) > 0 {
+		p.heading("No evidence here would show (LM-001)")
+		p.wrap("  ", strings.Join(spots, "; "))
+	}
+}
+
+// BlindSpots names what the evidence of a result could not have shown.
+func BlindSpots(r *assay.Result) []string {
+	var out []string
+	for _, f := range r.Findings {
+		if f.Code == finding.BlindSpot {
+			out = append(out, strings.TrimPrefix(f.Subject, "blind spot:"))
+		}
+	}
+	return out
 }
 
 // InspectionLine tells one record of a physical inspection and what became of it.

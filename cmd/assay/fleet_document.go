@@ -31,7 +31,7 @@ func newFleetDocumentsAddCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add FILE...",
 		Short: "Give the server signed documents",
-		Long: `Takes golden manifests, lists of known-bad firmware and tickets. What nobody trusted
+		Long: `Takes golden manifests, lists of known-bad firmware and of quirks, and tickets. What nobody trusted
 signed is refused, and so is an older version of what is known.`,
 		Example: "  assay fleet documents add r1-model.signed.json known-bad.signed.json",
 		Args:    cobra.MinimumNArgs(1),
@@ -54,7 +54,7 @@ signed is refused, and so is an older version of what is known.`,
 	return cmd
 }
 
-var documentKinds = []string{"golden", "known-bad", "policy", "place", "rebind"}
+var documentKinds = []string{"golden", "known-bad", "quirks", "policy", "place", "rebind"}
 
 func newFleetDocumentsListCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{

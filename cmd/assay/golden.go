@@ -19,6 +19,7 @@ import (
 	"github.com/assay-hw/assay/keystore"
 	"github.com/assay-hw/assay/knownbad"
 	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/quirk"
 	"github.com/assay-hw/assay/report"
 )
 
@@ -32,7 +33,7 @@ func newGoldenSignCommand(env *environment) *cobra.Command {
 	var key, cert, file string
 	cmd := &cobra.Command{
 		Use:   "sign FILE",
-		Short: "Sign a manifest, a list of known-bad firmware, a record of an inspection or a ticket (DSSE)",
+		Short: "Sign a manifest, a list of known-bad firmware or quirks, a record of an inspection or a ticket (DSSE)",
 		Long: `Signs a draft or a list, or adds a signature to a signed manifest, whose signed bytes
 stay as they are. Keys are ECDSA P-256 or P-384, RSA (signed with PSS), or, in PEM,
 Ed25519. The certificate file holds the chain, signer first, without the root.
@@ -65,6 +66,9 @@ Ed25519. The certificate file holds the chain, signer first, without the root.
 		}
 		if ticket.IsTicket(raw) {
 			sign = ticket.Sign
+		}
+		if quirk.IsList(raw) {
+			sign = quirk.Sign
 		}
 		signed, err := sign(raw, signer, chain)
 		if err != nil {

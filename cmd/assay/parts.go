@@ -3,6 +3,7 @@ package main
 import (
 	"archive/zip"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/internal/lshw"
@@ -154,18 +156,33 @@ func (l *partList) draft(instances bool) (*manifest.Manifest, []string) {
 		m.Components, m.Classes = bom.Draft(l.observed, instances)
 	}
 	lost = append(lost, leftOut(l.observed, m.Components)...)
+	m.Known = knownOf(l.observed)
 	for _, f := range l.observed.Findings {
-		lost = append(lost, fmt.Sprintf("%s: %s: want %s, got %s", f.Subject, f.Code, f.Want, f.Got))
+		if !slices.Contains(m.Known, manifest.Known{Code: f.Code, Subject: f.Subject, Want: f.Want, Got: f.Got}) {
+			lost = append(lost, fmt.Sprintf("%s: %s: want %s, got %s", f.Subject, f.Code, f.Want, f.Got))
+		}
 	}
-	system, _ := l.observed.Part("system")
-	m.Environment = manifest.Environment{Manufacturer: system.Identity.Maker, Model: system.Identity.Model, Revision: system.Identity.Revision, Virtual: l.observed.Virtual}
-	if m.Environment.Manufacturer == "" {
-		m.Environment.Manufacturer = system.Identity.Brand
-	}
+	id, _ := l.observed.Machine()
+	m.Environment = manifest.Environment{Manufacturer: cmp.Or(id.Maker, id.Brand), Model: id.Model, Revision: id.Revision, Virtual: l.observed.Virtual}
 	if instances {
-		m.Environment.Serial = system.Identity.Serial
+		m.Environment.Serial = id.Serial
 	}
 	return m, lost
+}
+
+// knownOf lists the contradictions that the parts already have, as golden draft
+// records them for the signer. An inventory that names no machine has none: its
+// draft is about parts alone.
+func knownOf(inv *bom.Inventory) []manifest.Known {
+	b, err := evidence.FromFiles(map[string][]byte{"inventory": nil}, "inventory", evidence.Limits{})
+	if err != nil {
+		return nil
+	}
+	m, _, err := assay.Draft([]*evidence.Bundle{b}, assay.DraftOptions{Scope: assay.Model, Inventories: []*bom.Inventory{inv}})
+	if err != nil {
+		return nil
+	}
+	return m.Known
 }
 
 // leftOut names what of an inventory no line holds: parts that say nothing that

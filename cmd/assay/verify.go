@@ -38,6 +38,7 @@ type appraisalOptions struct {
 	now      nowOption
 	enrolled []string
 	knownBad []string
+	quirks   []string
 	limit    limitOption
 	looked   inspectionOptions
 	system   string // of a controller's evidence
@@ -54,6 +55,7 @@ func (o *appraisalOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.state, "state", "", "directory that remembers manifest versions, against rollback")
 	fs.StringArrayVar(&o.enrolled, "enrolled", nil, "enrolment record of this machine, from attest enroll check; repeatable")
 	fs.StringArrayVar(&o.knownBad, "known-bad", nil, "signed list of known-bad firmware, from golden known-bad; repeatable")
+	fs.StringArrayVar(&o.quirks, "quirks", nil, "signed list of what honest machines say against themselves (assay quirks); repeatable")
 	o.looked.addFlags(fs)
 	o.now.addFlag(fs)
 	o.limit.addFlag(fs)
@@ -119,6 +121,9 @@ func (o *appraisalOptions) references(env *environment) (c assay.Case, err error
 			return c, err
 		}
 		c.KnownBad = append(c.KnownBad, raw)
+	}
+	if err := o.readQuirks(&c); err != nil {
+		return c, err
 	}
 	if c.Now, err = o.now.time(env); err != nil {
 		return c, err

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,10 +16,11 @@ import (
 	"github.com/assay-hw/assay/fleet/ticket"
 	"github.com/assay-hw/assay/knownbad"
 	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/quirk"
 )
 
-// AddDocument takes a golden manifest, a list of known-bad firmware or a ticket
-// in. It has to be signed by somebody whom the server's trust lets speak: what is
+// AddDocument takes a golden manifest, a list of known-bad firmware or quirks, or a
+// ticket in. It has to be signed by somebody whom the server's trust lets speak: what is
 // not is refused here already, and not only when machines are judged (G20).
 func (s *Server) AddDocument(ctx context.Context, by Who, raw []byte) (*fleet.Document, error) {
 	if !by.May(fleet.Operator) {
@@ -63,6 +65,12 @@ func (s *Server) read(d *fleet.Document, now time.Time) (*ticket.Ticket, error) 
 	if l, rep, err := knownbad.Open(d.Raw, s.Trust, now); err == nil && l != nil {
 		d.Kind, d.Name, d.Version, d.Signers = "known-bad", rep.ID, rep.Version, rep.Signers
 		return nil, nil
+	}
+	if l, rep, err := quirk.Open(d.Raw, s.Trust, now); err == nil && l != nil {
+		d.Kind, d.Name, d.Version, d.Signers = "quirks", rep.ID, rep.Version, rep.Signers
+		return nil, nil
+	} else if quirk.IsList(d.Raw) {
+		return nil, refuse(Forbidden, "not a list of quirks that somebody trusted signed: %s", cmp.Or(reasons(rep.Findings), fmt.Sprint(err)))
 	}
 	m, rep := manifest.Open(d.Raw, s.Trust, now)
 	if m == nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/manifest"
+	"github.com/assay-hw/assay/quirk"
 )
 
 // library keeps documents taken apart, by their digests. What is in it was not
@@ -107,8 +108,19 @@ func (s *Server) references(r fleet.Reader, inv *bom.Inventory, known fleet.Chas
 		}
 	}
 	bad, err := s.library.all(r, "known-bad")
+	if err != nil {
+		return err
+	}
 	for _, b := range bad {
 		c.KnownBad = append(c.KnownBad, b.raw)
+	}
+	lists, err := s.library.all(r, "quirks")
+	if len(lists) > 0 {
+		var raws quirk.Lists
+		for _, b := range lists {
+			raws = append(raws, b.raw)
+		}
+		c.Quirks = raws
 	}
 	return err
 }
@@ -125,8 +137,8 @@ func about(e manifest.Environment) string {
 // that does not say what it is, is what it was enrolled as.
 func topics(inv *bom.Inventory, known fleet.Chassis) []string {
 	e := manifest.Environment{Model: known.Product, Serial: known.Serial}
-	if p, ok := inv.Part("system"); ok {
-		e.Model, e.Serial = p.Identity.Model, p.Identity.Serial
+	if id, ok := inv.Machine(); ok {
+		e.Model, e.Serial = id.Model, id.Serial
 	}
 	own := about(e)
 	e.Serial = ""
@@ -140,6 +152,6 @@ func concerns(d *manifest.Decoded, inv *bom.Inventory) bool {
 	if err != nil || e.Manufacturer == manifest.AnyPlatform {
 		return true // what is wrong with it, the appraisal says
 	}
-	p, ok := inv.Part("system")
-	return !ok || (e.Serial == "" || e.Serial == p.Identity.Serial) && e.Model == p.Identity.Model
+	id, ok := inv.Machine()
+	return !ok || (e.Serial == "" || e.Serial == id.Serial) && e.Model == id.Model
 }

@@ -49,6 +49,7 @@ func Pieces() (*template.Template, error) {
 		"machine":  report.Machine,
 		"sentence": report.Sentence,
 		"boot":     report.BootLine,
+		"blind":    report.BlindSpots,
 		"board":    boardSVG,
 		"inspect":  report.Inspection,
 		"looked":   report.InspectionLine,
