@@ -22,7 +22,7 @@ func (a *appraisal) knownBad() {
 	lists := []*knownbad.List{builtIn}
 	for i, raw := range a.KnownBad {
 		l, rep, err := knownbad.Open(raw, a.Trust, a.Now)
-		use := ManifestUse{ID: rep.ID, Version: rep.Version, SHA256: rep.SHA256, Signers: nonNil(rep.Signers), Status: rep.Status}
+		use := used(&rep)
 		if err != nil {
 			use.Status = "unreadable"
 			f := finding.New(finding.InputMalformed, "known-bad list")

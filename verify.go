@@ -152,7 +152,7 @@ func (a *appraisal) openManifests() {
 
 func (a *appraisal) use(t *manifest.Trusted, rep manifest.Report) {
 	a.found = append(a.found, rep.Findings...)
-	a.result.Manifests = append(a.result.Manifests, ManifestUse{ID: rep.ID, Version: rep.Version, SHA256: rep.SHA256, Signers: nonNil(rep.Signers), Status: rep.Status})
+	a.result.Manifests = append(a.result.Manifests, used(&rep))
 	for _, n := range rep.NotChecked {
 		a.skip(n.What, n.Reason)
 	}

@@ -47,7 +47,7 @@ func Draft(inv *Inventory, instances bool) ([]Reference, map[Class]Closure) {
 		if modelKey(p.Class, r.Identity) == "" && r.Identity.Serial == "" && place(p.Class, p.Location) == "" {
 			continue // nothing about this part could ever be recognised
 		}
-		if len(r.Attributes) == 0 && saysNothing(r.Class, r.Identity) {
+		if len(r.Attributes) == 0 && saysNothing(r.Class, &r.Identity) {
 			mute[p.Class] = true
 			continue
 		}
@@ -84,8 +84,9 @@ func memoryOnly(facts map[string]string) {
 // programmed. A line of it would fit any other one and so accept what it seems to
 // exclude (MF-014); its class is left open instead. Every machine has one of each,
 // so that one that says nothing is no unexpected part either.
-func saysNothing(c Class, id Identity) bool {
-	return (c == System || c == Baseboard || c == Chassis) && len(id.MakerIDs) == 0 && id.Maker+id.Brand+id.Model+id.PartNumber+id.Revision+id.Serial+id.Firmware == ""
+func saysNothing(c Class, id *Identity) bool {
+	return (c == System || c == Baseboard || c == Chassis) && len(id.MakerIDs) == 0 && id.Maker == "" && id.Brand == "" && id.Model == "" &&
+		id.PartNumber == "" && id.Revision == "" && id.Serial == "" && id.Firmware == ""
 }
 
 // numberLines gives each line an id that a person can find in the manifest.

@@ -201,7 +201,7 @@ func (m *matcher) class(c Class, refs []*refItem, parts []*partItem) {
 func (m *matcher) leftPart(p *partItem, cov *Coverage) {
 	switch {
 	case p.part.Volatile != "" && m.volatile(p):
-	case saysNothing(p.part.Class, p.part.Identity):
+	case saysNothing(p.part.Class, &p.part.Identity):
 		m.note(p.part.Subject, "its strings were never programmed, so that it says nothing to compare")
 	case m.closures[p.part.Class] == Closed || m.closures[p.part.Class] == NoneThere:
 		cov.Unexpected++

@@ -99,7 +99,7 @@ func (inv *Inventory) ByClass(c Class) []Part {
 
 // Part returns the part with a subject.
 func (inv *Inventory) Part(subject string) (Part, bool) {
-	i := slices.IndexFunc(inv.Parts, func(p Part) bool { return p.Subject == subject })
+	i := inv.index(subject)
 	if i < 0 {
 		return Part{}, false
 	}
@@ -110,15 +110,33 @@ func (inv *Inventory) Part(subject string) (Part, bool) {
 // itself (SMBIOS type 1) or, where its strings were never programmed, its board. A
 // board that is sold alone is all that names such a machine; of 2048 real servers
 // 157 are like that.
-func (inv *Inventory) Machine() (Identity, bool) {
-	s, ok := inv.Part("system")
-	if ok && s.Identity.Maker != "" && s.Identity.Model != "" {
-		return s.Identity, true
+func (inv *Inventory) Machine() (id Identity, ok bool) {
+	at := inv.index("system")
+	if at >= 0 && inv.names(at) {
+		return inv.Parts[at].Identity, true
 	}
-	if b, found := inv.Part("baseboard"); found && b.Identity.Maker != "" && b.Identity.Model != "" {
-		return b.Identity, true
+	if board := inv.index("baseboard"); board >= 0 && inv.names(board) {
+		at = board
 	}
-	return s.Identity, ok
+	if at < 0 {
+		return id, false
+	}
+	return inv.Parts[at].Identity, true
+}
+
+func (inv *Inventory) names(i int) bool {
+	id := &inv.Parts[i].Identity
+	return id.Maker != "" && id.Model != ""
+}
+
+// index finds a part; below zero there is none.
+func (inv *Inventory) index(subject string) int {
+	for i := range inv.Parts {
+		if inv.Parts[i].Subject == subject {
+			return i
+		}
+	}
+	return -1
 }
 
 type reader struct {

@@ -2,7 +2,6 @@ package bom
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/assay-hw/assay/finding"
 )
@@ -37,15 +36,15 @@ func (c *Comparison) Verifiability(want []Reference, inv *Inventory, signed func
 		v.Inspected += cov.Inspected
 	}
 	for i := range want {
-		p, ok := inv.Part(c.Matched[want[i].ID])
+		at := inv.index(c.Matched[want[i].ID])
 		switch {
 		case want[i].Verifiability == PhysicalOnly:
 			v.PhysicalOnly++
-		case !ok:
+		case at < 0:
 			v.Unseen++
-		case signed(&p):
+		case signed(&inv.Parts[at]):
 			v.Cryptographic++
-		case p.answered():
+		case inv.Parts[at].answered():
 			v.Observed++
 		default:
 			v.Claimed++
@@ -58,7 +57,7 @@ func (c *Comparison) Verifiability(want []Reference, inv *Inventory, signed func
 // answered reports whether anything of a part comes from its silicon or memory.
 func (p *Part) answered() bool {
 	for _, v := range p.Values {
-		if slices.Contains([]finding.Source{finding.SiliconAnswered, finding.PartMemory, finding.Cryptographic, finding.Physical}, v.Source) {
+		if v.Source != finding.FirmwareTold && v.Source != finding.BMCTold {
 			return true
 		}
 	}
