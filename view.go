@@ -22,8 +22,8 @@ const controllerView = "controller:"
 func (a *appraisal) views() {
 	told := a.Controller
 	if told == nil || a.Inventory != nil {
-		if told == nil && len(a.Evidence.Dir("redfish")) > 0 && a.Inventory == nil {
-			a.skip("what the management controller lists", "it was not read, or is no tree of resources of one system")
+		if told == nil && len(a.Evidence.Glob("redfish/*/redfish/v1/Systems/*/index.json")) > 0 && a.Inventory == nil {
+			a.skip("what the management controller lists", "it was not read, or is not of one system")
 		}
 		return
 	}
