@@ -41,6 +41,8 @@ type Bench struct {
 	people   map[string]*signer
 	makers   *assay.Makers
 	golden   map[string]*reference
+	codes    map[string][]string // of the catalogue, by scenario
+	last     *scene
 }
 
 // reference is a machine in its good state, and what was signed about it.
@@ -48,6 +50,8 @@ type reference struct {
 	files map[string][]byte
 	draft *manifest.Manifest
 	clean map[Level]*assay.Result
+
+	unsealed map[string][]byte // its evidence, for Evidence
 }
 
 // NewBench makes a bench. root is the path from the caller to the module's root.
@@ -55,7 +59,14 @@ func NewBench(root string) (*Bench, error) {
 	b := &Bench{
 		root: root, recorded: map[string]map[string][]byte{}, tpms: map[string]*softtpm.TPM{}, people: map[string]*signer{}, golden: map[string]*reference{},
 	}
-	var err error
+	all, err := Catalogue(root)
+	if err != nil {
+		return nil, err
+	}
+	b.codes = map[string][]string{}
+	for _, s := range all {
+		b.codes[s.ID] = s.Codes
+	}
 	if b.maker, err = softtpm.NewMaker("Test TPM maker", labTime); err != nil {
 		return nil, err
 	}
@@ -276,10 +287,15 @@ func (b *Bench) Evidence(v *Vector) (before, after map[string][]byte, nonce []by
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	var out [2]map[string][]byte
+	out := [2]map[string][]byte{ref.unsealed}
 	for i, x := range []*scene{clean, s} {
+		if out[i] != nil {
+			continue
+		}
+		sealed := x.unsealed
 		x.unsealed = true
 		bundle, err := x.seal(l)
+		x.unsealed = sealed
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -287,11 +303,16 @@ func (b *Bench) Evidence(v *Vector) (before, after map[string][]byte, nonce []by
 			return nil, nil, nil, err
 		}
 	}
+	ref.unsealed = out[0]
 	return out[0], out[1], s.asked, nil
 }
 
-// scene is the vector's machine with all its changes made.
+// scene is the vector's machine with all its changes made. The last one is kept,
+// since one vector after the other is looked at on all levels.
 func (b *Bench) scene(v *Vector) (*scene, error) {
+	if b.last != nil && b.last.vector == v {
+		return b.last, nil
+	}
 	ref, err := b.reference(v)
 	if err != nil {
 		return nil, err
@@ -300,7 +321,11 @@ func (b *Bench) scene(v *Vector) (*scene, error) {
 	if s.draft, err = copyManifest(ref.draft); err != nil {
 		return nil, err
 	}
-	return s, s.apply(v.change)
+	if err := s.apply(v.change); err != nil {
+		return nil, err
+	}
+	b.last = s
+	return s, nil
 }
 
 func copyManifest(m *manifest.Manifest) (*manifest.Manifest, error) {

@@ -52,22 +52,20 @@ func (b *Bench) Judge(v *Vector, l Level) (Outcome, error) {
 	if v.Benign() {
 		return judgeBenign(v, r, clean), nil
 	}
-	return judgeAttack(v, r, clean), nil
+	return judgeAttack(v, r, clean, b.codes[v.ID]), nil
 }
 
-// judgeAttack looks for the finding first: a verdict that fails for another
-// reason detected something else.
-func judgeAttack(v *Vector, r, clean *assay.Result) Outcome {
-	counts := r.Verdict == assay.Fail || r.Verdict == assay.Review
-	named := v.named(r)
+// judgeAttack looks for the finding first: a verdict that does not pass and tells
+// a person of something else detected something else.
+func judgeAttack(v *Vector, r, clean *assay.Result, codes []string) Outcome {
+	counts := r.Verdict != assay.Pass
+	named := v.named(r, codes)
 	fresh := news(r, clean)
 	switch {
 	case counts && named != "":
 		return Outcome{Detected, named, r}
 	case counts && len(fresh) > 0:
 		return Outcome{Otherwise, fresh[0], r}
-	case r.Verdict == assay.Inconclusive && named != "":
-		return Outcome{Inconclusive, named + ", and " + missing(r), r}
 	case r.Verdict == assay.Inconclusive:
 		return Outcome{Inconclusive, missing(r), r}
 	case v.Blind != "" && declares(r, v.Blind):
@@ -76,10 +74,13 @@ func judgeAttack(v *Vector, r, clean *assay.Result) Outcome {
 	return Outcome{Missed, string(r.Verdict), r}
 }
 
-// named is the first expected finding that stands, with a code that the
+// named is the first expected finding that stands, of those with a code that the
 // catalogue has for the attack.
-func (v *Vector) named(r *assay.Result) string {
+func (v *Vector) named(r *assay.Result, codes []string) string {
 	for _, e := range v.Findings {
+		if !slices.Contains(codes, string(e.Code)) {
+			continue
+		}
 		for _, f := range r.Findings {
 			if e.Severity > finding.Low && f.Code == e.Code && f.Severity > finding.Low && strings.HasPrefix(f.Subject, e.Subject) {
 				return string(f.Code) + " " + f.Subject

@@ -46,6 +46,7 @@ type scene struct {
 	draft   *manifest.Manifest
 	payload []func([]byte) ([]byte, error) // edits to the statement before it is signed
 	sign    signing
+	golden  []byte   // signed, once it was
 	more    [][]byte // further manifests
 	state   manifest.State
 	asked   []byte // the verifier's nonce
@@ -108,9 +109,10 @@ func (s *scene) appraisal(l Level) (*assay.Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	golden, err := s.signed()
-	if err != nil {
-		return nil, err
+	if s.golden == nil {
+		if s.golden, err = s.signed(); err != nil {
+			return nil, err
+		}
 	}
 	trust := s.trusted
 	if trust == nil {
@@ -119,7 +121,7 @@ func (s *scene) appraisal(l Level) (*assay.Case, error) {
 		}
 	}
 	c := &assay.Case{
-		Evidence: bundle, Golden: append([][]byte{golden}, s.more...), Trust: trust, State: s.state, EKRoots: [][]byte{s.bench.maker.Certificate.Raw}, Makers: s.bench.makers,
+		Evidence: bundle, Golden: append([][]byte{s.golden}, s.more...), Trust: trust, State: s.state, EKRoots: [][]byte{s.bench.maker.Certificate.Raw}, Makers: s.bench.makers,
 		Nonce: s.asked, Now: s.now, KnownBad: s.known,
 	}
 	if c.Policy, err = s.policy(); err != nil {

@@ -17,6 +17,7 @@ func firmwareVerbs() map[string]verb {
 	return map[string]verb{
 		"leaf":        {"bc", 3, false, "IMAGE KIND OFFSET: flips a bit in the first leaf of a kind: padding, free, volatile, ..., or in the one with a path", (*scene).leaf},
 		"leaf-write":  {"bc", 4, false, "IMAGE KIND OFFSET TEXT: writes text into the first leaf of a kind that has room", (*scene).leafWrite},
+		"leaf-driver": {"bc", 4, false, "IMAGE KIND OFFSET TEXT: the same with a driver that holds the text", (*scene).leafDriver},
 		"second-read": {"bc", 1, false, "IMAGE: the second pass read the image too, and alike", (*scene).secondRead},
 		"rom":         {"bc", 2, false, "BDF TEXT: the function answers with an option ROM whose driver is this text", (*scene).rom},
 		"event-rom":   {"bc", 2, false, "EVENT BDF: the driver in this function's option ROM was measured", (*scene).eventROM},
@@ -51,6 +52,10 @@ func (s *scene) leaf(a []string) error {
 	return s.flip([]string{"firmware/" + a[0] + ".rom", fmt.Sprint(l.Offset + n), "0x10"})
 }
 
+func (s *scene) leafDriver(a []string) error {
+	return s.leafWrite([]string{a[0], a[1], a[2], string(driver(a[3]))})
+}
+
 func (s *scene) leafWrite(a []string) error {
 	n, err := strconv.ParseInt(a[2], 0, 32)
 	if err != nil {
@@ -70,18 +75,23 @@ func (s *scene) secondRead(a []string) error {
 }
 
 // driver is the least that firmware and Authenticode take for a PE32+ file: headers
-// without sections, and text behind them.
+// and one section that holds text.
 func driver(text string) []byte {
 	const headers, optional = 0x200, 0xf0
 	b := make([]byte, headers, headers+len(text))
 	copy(b, "MZ")
 	b[0x3c] = 0x40
-	copy(b[0x40:], "PE\x00\x00\x64\x86") // x86-64, no sections
+	copy(b[0x40:], "PE\x00\x00\x64\x86\x01") // x86-64, one section
 	binary.LittleEndian.PutUint16(b[0x54:], optional)
 	binary.LittleEndian.PutUint16(b[0x58:], 0x20b)
 	binary.LittleEndian.PutUint32(b[0x58+60:], headers)
 	binary.LittleEndian.PutUint16(b[0x58+68:], 11) // boot services driver
 	binary.LittleEndian.PutUint32(b[0x58+108:], 16)
+	section := b[0x58+optional:]
+	copy(section, ".text")
+	for at, v := range map[int]int{8: len(text), 12: 0x1000, 16: len(text), 20: headers} {
+		binary.LittleEndian.PutUint32(section[at:], uint32(v))
+	}
 	return append(b, text...)
 }
 

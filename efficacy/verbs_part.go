@@ -105,7 +105,8 @@ func eepromOf(client string) string { return "sys/bus/i2c/devices/" + client + "
 func (s *scene) spdOnly(a []string) error { return s.poke([]string{eepromOf(a[0]), a[1], a[2]}) }
 
 // spd changes a module's memory and makes its base checksum right, as whoever
-// has a programmer does (JESD21-C 4.1.2.12: CRC-16 over bytes 0 to 125).
+// has a programmer does (JESD21-C 4.1.2.11 and 12: CRC-16 over bytes 0 to 125, or to
+// 116 where DDR3 says so).
 func (s *scene) spd(a []string) error {
 	if err := s.spdOnly(a); err != nil {
 		return err
@@ -114,8 +115,12 @@ func (s *scene) spd(a []string) error {
 	if len(b) < 128 {
 		return fmt.Errorf("memory of %d bytes", len(b))
 	}
+	end := 126
+	if b[2] == 0x0b && b[0]&0x80 != 0 {
+		end = 117
+	}
 	var crc uint16
-	for _, c := range b[:126] {
+	for _, c := range b[:end] {
 		crc ^= uint16(c) << 8
 		for range 8 {
 			if crc&0x8000 != 0 {
