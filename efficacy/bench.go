@@ -50,6 +50,7 @@ type reference struct {
 	files map[string][]byte
 	draft *manifest.Manifest
 	clean map[Level]*assay.Result
+	scene *scene // unchanged
 
 	unsealed map[string][]byte // its evidence, for Evidence
 }
@@ -265,9 +266,11 @@ func (b *Bench) Clean(v *Vector, l Level) (*assay.Result, error) {
 	if r := ref.clean[l]; r != nil {
 		return r, nil
 	}
-	s := b.newScene(v, maps.Clone(ref.files))
-	s.draft = ref.draft
-	r, err := s.verify(l)
+	if ref.scene == nil {
+		ref.scene = b.newScene(v, maps.Clone(ref.files))
+		ref.scene.draft = ref.draft
+	}
+	r, err := ref.scene.verify(l)
 	ref.clean[l] = r
 	return r, err
 }

@@ -46,7 +46,8 @@ type scene struct {
 	draft   *manifest.Manifest
 	payload []func([]byte) ([]byte, error) // edits to the statement before it is signed
 	sign    signing
-	golden  []byte   // signed, once it was
+	golden  []byte // signed, once it was
+	opened  []assay.Statement
 	more    [][]byte // further manifests
 	state   manifest.State
 	asked   []byte // the verifier's nonce
@@ -120,8 +121,14 @@ func (s *scene) appraisal(l Level) (*assay.Case, error) {
 			return nil, err
 		}
 	}
+	if s.opened == nil { // once for all levels, as package assay would each time
+		for _, raw := range append([][]byte{s.golden}, s.more...) {
+			t, rep := manifest.Open(raw, trust, s.now)
+			s.opened = append(s.opened, assay.Statement{Trusted: t, Report: rep})
+		}
+	}
 	c := &assay.Case{
-		Evidence: bundle, Golden: append([][]byte{s.golden}, s.more...), Trust: trust, State: s.state, EKRoots: [][]byte{s.bench.maker.Certificate.Raw}, Makers: s.bench.makers,
+		Evidence: bundle, Statements: s.opened, Trust: trust, State: s.state, EKRoots: [][]byte{s.bench.maker.Certificate.Raw}, Makers: s.bench.makers,
 		Nonce: s.asked, Now: s.now, KnownBad: s.known,
 	}
 	if c.Policy, err = s.policy(); err != nil {

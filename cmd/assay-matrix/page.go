@@ -62,7 +62,7 @@ func (p *page) totals() string {
 		}
 		return len(set)
 	}
-	fmt.Fprintf(&b, "## Totals\n\n%d vectors: %d of %d of the catalogue's 165 attacks, %d of %d of its 49 harmless changes.\n\n",
+	fmt.Fprintf(&b, "## Totals\n\n%d vectors: %d on %d of the catalogue's 165 attacks, %d on %d of its 49 harmless changes.\n\n",
 		len(attacks)+len(benign), len(attacks), ids(attacks), len(benign), ids(benign))
 	b.WriteString("Attacks. *In scope* are those that the level should detect; an attack of a higher level that passes without a word is a miss all the same.\n\n")
 	b.WriteString("| level | attacks | detected | under another code | inconclusive | declared blind | missed | in scope | missed in scope | 95 % bound of the miss rate | by scenario and machine |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
