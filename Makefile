@@ -9,7 +9,7 @@ FUZZTIME ?= 20s
 # counts more than fast.
 SCANNER_FLAGS := -trimpath -gcflags=all=-l -ldflags '-s -w -buildid='
 
-.PHONY: build build-pkcs11 demo test e2e fleet-load fleet-rows lint bench fuzz docs clean
+.PHONY: build build-pkcs11 demo test e2e fleet-load fleet-rows matrix lint bench fuzz docs clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/assay ./cmd/assay
@@ -46,6 +46,11 @@ ROWS ?= 1000000
 fleet-rows:
 	bash tools/setup.sh
 	ASSAY_LOAD_ROWS=$(ROWS) ASSAY_LOAD_STORE=$(STORE) $(GO) test ./fleet/load -run TestRows -count 1 -v -timeout 24h
+
+# Counts what verdicts detect, over all vectors at all levels of evidence, beside
+# simpler ways to compare, and writes docs/efficacy.md.
+matrix:
+	$(GO) run ./cmd/assay-matrix -write
 
 lint:
 	bash tools/lint.sh

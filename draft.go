@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -221,27 +222,47 @@ func (d *drafter) components() {
 	}
 }
 
+// firmware declares the units' images, each under the version that its own unit
+// reports: units of a fleet that is being updated have several.
+func (d *drafter) firmware() []firmware.Reference {
+	var out []firmware.Reference
+	done := make([]bool, len(d.units))
+	for i := range d.units {
+		if done[i] {
+			continue
+		}
+		labels := (&appraisal{inventory: d.units[i].inventory}).versions()
+		var images [][]*firmware.Image
+		for j := i; j < len(d.units); j++ {
+			if !done[j] && maps.Equal(labels, (&appraisal{inventory: d.units[j].inventory}).versions()) {
+				done[j] = true
+				images = append(images, d.units[j].images)
+			}
+		}
+		out = append(out, firmware.DraftReferences(labels, images...)...)
+	}
+	slices.SortStableFunc(out, func(a, b firmware.Reference) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.SHA256, b.SHA256))
+	})
+	return out
+}
+
 // measurements declares boot events, firmware images and the TPM.
 func (d *drafter) measurements() error {
 	var boots [][]attest.Reference
-	var images [][]*firmware.Image
 	for _, u := range d.units {
 		refs := u.boot.DraftReferences()
 		if claimedImage(u.bundle) != "" {
 			refs = slices.DeleteFunc(refs, attest.Reference.OfSoftware)
 		}
 		boots = append(boots, refs)
-		images = append(images, u.images)
 	}
 	refs, varied := attest.MergeReferences(boots)
 	d.out.Boot = refs
 	for _, v := range varied {
 		d.note("%s", v)
 	}
-	if len(d.units) > 0 {
-		a := &appraisal{inventory: d.units[0].inventory}
-		d.out.Firmware = firmware.DraftReferences(a.versions(), images...)
-	}
+	d.out.Firmware = d.firmware()
 	d.derive()
 	if err := d.vendorFirmware(); err != nil {
 		return err

@@ -22,7 +22,7 @@ const module = "github.com/assay-hw/assay"
 // imports only packages of lower layers; packages of one layer never import
 // each other.
 var layers = [][]string{
-	{"cmd/assay", "cmd/assay-pkcs11", "cmd/scanner", "cmd/sender", "demo/unpack", "lab", "fleet/load"},
+	{"cmd/assay", "cmd/assay-pkcs11", "cmd/scanner", "cmd/sender", "cmd/assay-matrix", "demo/unpack", "lab", "fleet/load"},
 	{"fleet/client", "fleet/storetest"},
 	{"fleet/web", "fleet/oidc"},
 	{"fleet/api", "fleet/controllers", "fleet/monitor"},
@@ -34,7 +34,7 @@ var layers = [][]string{
 	{"fleet"},
 	{"fleet/blob", "fleet/cohort", "fleet/auditlog", "fleet/outbox", "fleet/settings"},
 	{"report/html"},
-	{"report", "image", "efficacy/gate"},
+	{"report", "image", "efficacy", "efficacy/gate"},
 	{"."},
 	{"manifest/vendor", "manifest/paccor", "manifest/revision", "boardmap", "keystore"},
 	{"collect/redfish", "knownbad", "quirk", "inspection", "procure", "manifest/cyclonedx", "manifest/redfish", "manifest/cerberus", "manifest/design", "manifest/rim", "manifest/corim", "manifest/platformcert", "manifest/timestamp", "manifest/sigstore"},

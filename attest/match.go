@@ -133,6 +133,9 @@ func (ap *appraiser) matchRegister(pcr int, refs []*Reference) {
 		}
 		return cmp.Compare(rank(a), rank(b))
 	})
+	if best.good() && !best.valueOK && pcr == 0 && ap.otherStart(best.ref, res) {
+		return
+	}
 	if best.good() {
 		ap.fitting[pcr] = true
 		ap.golden[pcr] = ap.golden[pcr] || res != nil && res.Quoted
@@ -142,6 +145,34 @@ func (ap *appraiser) matchRegister(pcr int, refs []*Reference) {
 		return
 	}
 	ap.registerFindings(pcr, &best, res)
+}
+
+// otherStart reports a PCR 0 that has the declared events and another start than
+// the reference machine: with that start they give the declared value. Firmware
+// starts the TPM at one locality; whoever resets it later can only start it at
+// another one and log what fits.
+func (ap *appraiser) otherStart(r *Reference, res *PCRResult) bool {
+	h := ap.bank.Hash()
+	if res == nil || res.value == nil || h == 0 {
+		return false
+	}
+	for _, locality := range []byte{0, 3, 4} {
+		v := make([]byte, ap.bank.Size())
+		v[len(v)-1] = locality
+		for _, e := range ap.o.measuredIn(0) {
+			v = extend(h, v, e.Digest(ap.bank))
+		}
+		if bytes.Equal(v, res.value) || !slices.Contains(r.Digests[ap.bank.String()], lowerHex(v)) {
+			continue
+		}
+		f := ap.o.logFinding(finding.EventNotCredible, "pcr:0/StartupLocality", nil)
+		f.Severity, f.Want, f.Got = finding.High, digestText(ap.bank, v), digestText(ap.bank, res.value)
+		f.Sources = []finding.Source{finding.Cryptographic}
+		f.Why = fmt.Sprintf("The register has the declared measurements and another start: the reference machine's TPM was started at locality %d, this one was not.", locality)
+		ap.add(f)
+		return true
+	}
+	return false
 }
 
 func (ap *appraiser) fitOf(r *Reference, res *PCRResult) fit {

@@ -46,6 +46,10 @@ const (
 	maxParts    = 100_000
 )
 
+// maxVersion is the largest integer that every reader of JSON sees alike (RFC 8785,
+// 3.2.2.3).
+const maxVersion = 1<<53 - 1
+
 func knownRight(s string) bool {
 	switch s {
 	case rightBoot, rightBootPlatform, rightBootSoftware, rightFirmware, rightEndorsements, rightClosures, rightScanner, rightKnownBad, rightQuirks, rightInspection, rightTicket:
@@ -65,6 +69,8 @@ func (m *Manifest) checkValues() error {
 	switch {
 	case m.ID == "":
 		return errors.New("id is missing")
+	case m.Version > maxVersion:
+		return fmt.Errorf("version is %d, want at most %d: readers that keep numbers as floating point see another one", m.Version, int64(maxVersion))
 	case m.Version < 1:
 		return fmt.Errorf("version is %d, want 1 or more", m.Version)
 	case m.IssuedAt.IsZero():

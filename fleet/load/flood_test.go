@@ -17,6 +17,7 @@ import (
 	"github.com/assay-hw/assay/fleet/sqlite"
 	"github.com/assay-hw/assay/internal/ekcert"
 	"github.com/assay-hw/assay/internal/fixture"
+	"github.com/assay-hw/assay/internal/softtpm"
 )
 
 // TestH15Flood is attack H15: whoever has one token of agents asks to enrol a hundred
@@ -28,16 +29,15 @@ func TestH15Flood(t *testing.T) {
 	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "fleet.db"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	key, der, err := newCA()
+	maker, err := softtpm.NewMaker("Load TPM maker", labTime)
 	require.NoError(t, err)
-	ca, err := ekcert.Parse(der)
+	ca, err := ekcert.Parse(maker.Certificate.Raw)
 	require.NoError(t, err)
 	s := server.New(server.Config{Store: store, EKRoots: []*ekcert.Certificate{ca}, Now: func() time.Time { return labTime }, Enrolments: quota})
-	m, err := newMaker(planFor(1), key, der)
+	tpm, err := maker.TPM(1)
 	require.NoError(t, err)
-	tpm, err := m.newTPM(1)
-	require.NoError(t, err)
-	e := server.Enrolment{Name: "node", EK: tpm.files["tpm/ek.pub"], AK: tpm.files["tpm/ak.pub"], Certificates: [][]byte{tpm.files["tpm/ek-0x01c0000a.crt"]}}
+	files := tpm.Files()
+	e := server.Enrolment{Name: "node", EK: files["tpm/ek.pub"], AK: files["tpm/ak.pub"], Certificates: [][]byte{files["tpm/ek-0x01c0000a.crt"]}}
 
 	var begun, refused atomic.Int64
 	errs := make(chan error, 4)

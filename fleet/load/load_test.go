@@ -31,6 +31,7 @@ import (
 	"github.com/assay-hw/assay/fleet/sqlite"
 	"github.com/assay-hw/assay/fleet/storetest"
 	"github.com/assay-hw/assay/internal/ekcert"
+	"github.com/assay-hw/assay/internal/softtpm"
 	"github.com/assay-hw/assay/manifest"
 )
 
@@ -71,7 +72,11 @@ func generate(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	m, err := newMaker(s.Plan, key, s.Cert)
+	cert, err := x509.ParseCertificate(s.Cert)
+	if err != nil {
+		return err
+	}
+	m, err := newMaker(s.Plan, &softtpm.Maker{Key: key, Certificate: cert})
 	if err != nil {
 		return err
 	}
@@ -100,10 +105,10 @@ type generator struct {
 // generators are as many as there are cores; a machine is always the same one's.
 type generators []*generator
 
-func newGenerators(t *testing.T, p plan, ca *ecdsa.PrivateKey, cert []byte) (gs generators) {
+func newGenerators(t *testing.T, p plan, ca *softtpm.Maker) (gs generators) {
 	t.Helper()
 	for range runtime.NumCPU() {
-		gs = append(gs, newGenerator(t, p, ca, cert))
+		gs = append(gs, newGenerator(t, p, ca))
 	}
 	return gs
 }
@@ -131,7 +136,7 @@ func (gs generators) ask(t *testing.T, qs []request) []reply {
 	return out
 }
 
-func newGenerator(t *testing.T, p plan, ca *ecdsa.PrivateKey, cert []byte) *generator {
+func newGenerator(t *testing.T, p plan, ca *softtpm.Maker) *generator {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env, cmd.Stderr = append(os.Environ(), generating+"=1", "GOGC=400", "GOMAXPROCS=1"), os.Stderr
@@ -144,10 +149,10 @@ func newGenerator(t *testing.T, p plan, ca *ecdsa.PrivateKey, cert []byte) *gene
 		_ = in.Close()
 		require.NoError(t, cmd.Wait())
 	})
-	key, err := x509.MarshalECPrivateKey(ca)
+	key, err := x509.MarshalECPrivateKey(ca.Key)
 	require.NoError(t, err)
 	g := &generator{gob.NewEncoder(in), gob.NewDecoder(bufio.NewReaderSize(out, 1<<20))}
-	require.NoError(t, g.enc.Encode(start{p, key, cert}))
+	require.NoError(t, g.enc.Encode(start{p, key, ca.Certificate.Raw}))
 	return g
 }
 
@@ -187,10 +192,10 @@ type site struct {
 func newSite(t *testing.T, p plan, store fleet.Store, dir string) *site {
 	t.Helper()
 	s := &site{plan: p, dir: dir, clock: labTime.Add(time.Minute)}
-	ca, caDER, err := newCA()
+	ca, err := softtpm.NewMaker("Load TPM maker", labTime)
 	require.NoError(t, err)
-	cfg := server.Config{Store: store, EKDER: [][]byte{caDER}, Interval: 24 * time.Hour, Now: s.now}
-	cert, err := ekcert.Parse(caDER)
+	cfg := server.Config{Store: store, EKDER: [][]byte{ca.Certificate.Raw}, Interval: 24 * time.Hour, Now: s.now}
+	cert, err := ekcert.Parse(ca.Certificate.Raw)
 	require.NoError(t, err)
 	cfg.EKRoots = []*ekcert.Certificate{cert}
 	cfg.Blobs, err = blob.OpenDirectory(filepath.Join(dir, "evidence"))
@@ -199,8 +204,8 @@ func newSite(t *testing.T, p plan, store fleet.Store, dir string) *site {
 	cfg.Trust, err = manifest.LoadTrust([]string{filepath.Join(keys, "trust")})
 	require.NoError(t, err)
 	s.Server = server.New(cfg)
-	s.generators = newGenerators(t, s.plan, ca, caDER)
-	m, err := newMaker(s.plan, ca, caDER)
+	s.generators = newGenerators(t, s.plan, ca)
+	m, err := newMaker(s.plan, ca)
 	require.NoError(t, err)
 	key, chain := vendor(t, keys)
 	for board := range boards {

@@ -8,15 +8,16 @@ import (
 
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/internal/softtpm"
 )
 
 // No two machines have a number in common, whatever was done to them: one that had
 // would rightly be named (FL-001). Machine 6553 has the address that the added card
 // had where it was recorded.
 func TestMachinesShareNoNumber(t *testing.T) {
-	key, der, err := newCA()
+	ca, err := softtpm.NewMaker("Load TPM maker", labTime)
 	require.NoError(t, err)
-	m, err := newMaker(planFor(1), key, der)
+	m, err := newMaker(planFor(1), ca)
 	require.NoError(t, err)
 	seen := map[string]int{}
 	of := []int{6553, 0, 1, 99_999}

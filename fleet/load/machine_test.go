@@ -3,20 +3,13 @@ package load
 import (
 	"bytes"
 	"compress/flate"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"math/big"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,6 +20,7 @@ import (
 	"github.com/assay-hw/assay/fleet"
 	"github.com/assay-hw/assay/internal/ekcert"
 	"github.com/assay-hw/assay/internal/fixture"
+	"github.com/assay-hw/assay/internal/softtpm"
 	"github.com/assay-hw/assay/internal/tcglog"
 	"github.com/assay-hw/assay/internal/tpmwire"
 	"github.com/assay-hw/assay/manifest"
@@ -93,11 +87,10 @@ func boardOf(n int) int { return (n + n/boards) % boards }
 type maker struct {
 	plan    plan
 	trees   map[tree]map[string][]byte // by board and what was done
-	ca      *ecdsa.PrivateKey
-	caCert  *x509.Certificate
+	ca      *softtpm.Maker
 	packed  map[[32]byte][]byte // of files that many machines have, compressed
 	recipes map[string]map[string][]byte
-	tpms    map[int]*softTPM
+	tpms    map[int]*softtpm.TPM
 	deflate *flate.Writer
 }
 
@@ -106,28 +99,13 @@ type tree struct {
 	kind  tampering
 }
 
-func newMaker(p plan, ca *ecdsa.PrivateKey, caDER []byte) (*maker, error) {
-	m := &maker{plan: p, trees: map[tree]map[string][]byte{}, packed: map[[32]byte][]byte{}, ca: ca, recipes: map[string]map[string][]byte{}, tpms: map[int]*softTPM{}}
+func newMaker(p plan, ca *softtpm.Maker) (*maker, error) {
+	m := &maker{plan: p, trees: map[tree]map[string][]byte{}, packed: map[[32]byte][]byte{}, ca: ca, recipes: map[string]map[string][]byte{}, tpms: map[int]*softtpm.TPM{}}
 	var err error
 	if m.deflate, err = flate.NewWriter(nil, flate.BestSpeed); err != nil {
 		return nil, err
 	}
-	m.caCert, err = x509.ParseCertificate(caDER)
-	return m, err
-}
-
-// newCA makes the certificate of a maker of TPMs.
-func newCA() (*ecdsa.PrivateKey, []byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
-	t := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{"Load TPM maker"}, CommonName: "EK root"}, NotBefore: labTime.AddDate(-1, 0, 0), NotAfter: labTime.AddDate(20, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, t, t, &key.PublicKey, key)
-	return key, der, err
+	return m, nil
 }
 
 // recording gives a recorded machine without what is made anew for each.
@@ -316,13 +294,13 @@ func (m *maker) reply(q request) (r reply) {
 	var err error
 	t := m.tpms[q.N]
 	if t == nil {
-		if t, err = m.newTPM(q.N); err != nil {
+		if t, err = m.ca.TPM(int64(q.N) + 2); err != nil {
 			return reply{Err: err.Error()}
 		}
 		m.tpms[q.N] = t
 	}
 	if q.Nonce == nil {
-		return reply{Host: t.host(q.N)}
+		return reply{Host: host(t, q.N)}
 	}
 	if !q.Keep {
 		delete(m.tpms, q.N)
@@ -334,7 +312,7 @@ func (m *maker) reply(q request) (r reply) {
 }
 
 // evidence makes what machine n sends when it is asked with a nonce.
-func (m *maker) evidence(n int, t *softTPM, nonce []byte) ([]byte, error) {
+func (m *maker) evidence(n int, t *softtpm.TPM, nonce []byte) ([]byte, error) {
 	kind := m.plan.tampered(n)
 	files, err := m.tree(tree{boardOf(n), kind})
 	if err != nil {
@@ -355,11 +333,11 @@ func (m *maker) evidence(n int, t *softTPM, nonce []byte) ([]byte, error) {
 		files[p] = data
 	}
 	if kind == otherTPM {
-		if t, err = m.newTPM(n); err != nil {
+		if t, err = m.ca.TPM(int64(n) + 2); err != nil {
 			return nil, err
 		}
 	}
-	maps.Copy(files, t.files)
+	maps.Copy(files, t.Files())
 	files["proc/uptime"] = fmt.Appendf(nil, "%d.00 1.00\n", 1000+n)
 	return m.answer(files, t, kind, nonce)
 }
@@ -384,7 +362,7 @@ func pattern(p string) string {
 }
 
 // answer seals the files, has the TPM sign, and packs both.
-func (m *maker) answer(files map[string][]byte, t *softTPM, kind tampering, nonce []byte) ([]byte, error) {
+func (m *maker) answer(files map[string][]byte, t *softtpm.TPM, kind tampering, nonce []byte) ([]byte, error) {
 	if kind == quoteReplayed { // what the machine sent when it was asked before
 		old := sha256.Sum256(nonce)
 		nonce = old[:]
@@ -393,14 +371,14 @@ func (m *maker) answer(files map[string][]byte, t *softTPM, kind tampering, nonc
 	if err != nil {
 		return nil, err
 	}
-	pcrs := replay(l)
+	pcrs := softtpm.Replay(l)
 	if kind == logEdited {
 		edited := l.Events
 		i := slices.IndexFunc(edited, func(e tcglog.Event) bool { return e.Measured() && e.Type == tcglog.EFIVariableBoot })
 		edited[i].Digests = nil // the TPM saw something else
-		pcrs = replay(l)
+		pcrs = softtpm.Replay(l)
 	}
-	if files["tpm/pcrs.json"], err = json.Marshal(listing(pcrs)); err != nil {
+	if files["tpm/pcrs.json"], err = json.Marshal(softtpm.Listing(pcrs)); err != nil {
 		return nil, err
 	}
 	w := evidence.NewWriter(evidence.Index{Collector: evidence.Collector{Name: "assay", Version: "load"}, CollectedAt: labTime, Nonce: hex.EncodeToString(nonce), Mode: evidence.Mode{Root: true}}, evidence.Limits{})
@@ -415,7 +393,7 @@ func (m *maker) answer(files map[string][]byte, t *softTPM, kind tampering, nonc
 	}
 	q := evidence.QualifyingData(nonce, d)
 	for _, bank := range []tpmwire.Algorithm{tpmwire.SHA256, tpmwire.SHA384} {
-		attest, sig, err := t.quote(q[:], bank, pcrs[bank])
+		attest, sig, err := t.Quote(q[:], bank, 0xffffff, pcrs[bank], softtpm.Clock{Milliseconds: 600_000, Resets: 5})
 		if err != nil {
 			return nil, err
 		}
@@ -432,137 +410,14 @@ func (m *maker) answer(files map[string][]byte, t *softTPM, kind tampering, nonc
 	return m.pack(b, kind)
 }
 
-func replay(l *tcglog.Log) map[tpmwire.Algorithm][][]byte {
-	out := map[tpmwire.Algorithm][][]byte{}
-	for _, alg := range []tpmwire.Algorithm{tpmwire.SHA1, tpmwire.SHA256, tpmwire.SHA384} {
-		regs := make([][]byte, 24)
-		for i := range regs {
-			regs[i] = make([]byte, alg.Size())
-			if i >= 17 && i <= 22 {
-				regs[i] = bytes.Repeat([]byte{0xff}, alg.Size())
-			}
-		}
-		for i := range l.Events {
-			e := &l.Events[i]
-			if d := e.Digest(alg); e.Measured() && d != nil {
-				h := alg.Hash().New()
-				h.Write(regs[e.PCR])
-				h.Write(d)
-				regs[e.PCR] = h.Sum(nil)
-			}
-		}
-		out[alg] = regs
-	}
-	return out
-}
-
-func listing(pcrs map[tpmwire.Algorithm][][]byte) map[string]map[string]string {
-	out := map[string]map[string]string{}
-	for alg, regs := range pcrs {
-		out[alg.String()] = map[string]string{}
-		for i, v := range regs {
-			out[alg.String()][fmt.Sprint(i)] = hex.EncodeToString(v)
-		}
-	}
-	return out
-}
-
-// softTPM is the keys of one machine.
-type softTPM struct {
-	ak     *ecdsa.PrivateKey
-	public *tpmwire.Public
-	ek     *ecdsa.PrivateKey
-	files  map[string][]byte
-}
-
-// The templates of keys: an attestation key, and the endorsement key of TCG EK
-// Credential Profile 2.5, B.4.5, with its policy.
-var (
-	akHead    = []byte{0, 0x23, 0, 0x0b, 0, 5, 0, 0x72, 0, 0, 0, 0x10, 0, 0x18, 0, 0x0b, 0, 3, 0, 0x10}
-	ekPolicy  = "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa"
-	ekUsage   = asn1.ObjectIdentifier{2, 23, 133, 8, 1}
-	ekHead    = []byte{0, 0x23, 0, 0x0b, 0, 3, 0, 0xb2, 0, 0x20}
-	ekHeadEnd = []byte{0, 6, 0, 0x80, 0, 0x43, 0, 0x10, 0, 3, 0, 0x10}
-)
-
-func (m *maker) newTPM(n int) (*softTPM, error) {
-	ak, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	ek, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	policy, err := hex.DecodeString(ekPolicy)
-	if err != nil {
-		return nil, err
-	}
-	t := &x509.Certificate{
-		SerialNumber: big.NewInt(int64(n) + 2), Subject: pkix.Name{CommonName: fmt.Sprintf("EK %d", n)}, NotBefore: labTime.AddDate(0, -6, 0), NotAfter: labTime.AddDate(15, 0, 0),
-		KeyUsage: x509.KeyUsageKeyAgreement, UnknownExtKeyUsage: []asn1.ObjectIdentifier{ekUsage}, BasicConstraintsValid: true,
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, t, m.caCert, &ek.PublicKey, m.ca)
-	if err != nil {
-		return nil, err
-	}
-	akPublic, ekPublic := public(akHead, ak), public(slices.Concat(ekHead, policy, ekHeadEnd), ek)
-	p, err := tpmwire.ParsePublic(akPublic)
-	if err != nil {
-		return nil, err
-	}
-	return &softTPM{ak, p, ek, map[string][]byte{"tpm/ak.pub": akPublic, "tpm/ek.pub": ekPublic, "tpm/ek-0x01c0000a.crt": cert}}, nil
-}
-
-// public is TPM2B_PUBLIC of a key on P-256.
-func public(head []byte, k *ecdsa.PrivateKey) []byte {
-	b := bytes.Clone(head)
-	for _, v := range []*big.Int{k.X, k.Y} {
-		b = append(binary.BigEndian.AppendUint16(b, 32), v.FillBytes(make([]byte, 32))...)
-	}
-	return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
-}
-
-// quote signs registers 0 to 23 as TPM2_Quote does (Part 2, 10.12).
-func (t *softTPM) quote(qualifying []byte, bank tpmwire.Algorithm, regs [][]byte) (attest, sig []byte, err error) {
-	signer, err := t.public.QualifiedName([]byte{0x40, 0, 0, 0x0b})
-	if err != nil {
-		return nil, nil, err
-	}
-	b := binary.BigEndian.AppendUint32(nil, tpmwire.Generated)
-	b = binary.BigEndian.AppendUint16(b, tpmwire.AttestQuote)
-	b = append(binary.BigEndian.AppendUint16(b, uint16(len(signer))), signer...)
-	b = append(binary.BigEndian.AppendUint16(b, uint16(len(qualifying))), qualifying...)
-	b = binary.BigEndian.AppendUint64(b, 600_000)              // clock
-	b = append(b, 0, 0, 0, 5, 0, 0, 0, 0, 1)                   // resets, restarts, safe
-	b = append(b, 0x20, 0x19, 0x10, 0x23, 0, 0x16, 0x36, 0x36) // firmware
-	b = append(b, 0, 0, 0, 1, byte(bank>>8), byte(bank), 3)    // one selection
-	b = append(b, 0xff, 0xff, 0xff)                            // of all registers
-	h := sha256.New()                                          // the hash of the key's scheme
-	for _, v := range regs {
-		h.Write(v)
-	}
-	b = append(binary.BigEndian.AppendUint16(b, sha256.Size), h.Sum(nil)...)
-	sum := sha256.Sum256(b)
-	r, s, err := ecdsa.Sign(rand.Reader, t.ak, sum[:])
-	if err != nil {
-		return nil, nil, err
-	}
-	sig = []byte{0, 0x18, 0, 0x0b}
-	for _, v := range []*big.Int{r, s} {
-		sig = append(binary.BigEndian.AppendUint16(sig, 32), v.FillBytes(make([]byte, 32))...)
-	}
-	return b, sig, nil
-}
-
 // host is the machine as an enrolment leaves it.
-func (t *softTPM) host(n int) fleet.Host {
-	name, _ := t.public.Name() // SHA-256 is always there
+func host(t *softtpm.TPM, n int) fleet.Host {
+	name, _ := t.Name() // SHA-256 is always there
 	return fleet.Host{
 		ID: fmt.Sprintf("h-%07d", n), Name: fmt.Sprintf("node-%07d", n), Site: fmt.Sprintf("site-%d", n%7), Mode: fleet.ByAgent, Interval: 24 * time.Hour, NextDue: labTime, EnrolledAt: labTime,
 		State: fleet.Enrolled, Since: labTime,
 		Identity: fleet.Identity{
-			EKSHA256: ekcert.KeyHash(&t.ek.PublicKey), EKKind: "ecc-p256", AKName: hex.EncodeToString(name), AK: t.files["tpm/ak.pub"],
+			EKSHA256: ekcert.KeyHash(t.EK()), EKKind: "ecc-p256", AKName: hex.EncodeToString(name), AK: t.Files()["tpm/ak.pub"],
 			Chassis: fleet.Chassis{Manufacturer: "Assay Lab Computer Inc.", Product: "SYS-" + boardTexts(boardOf(n))["SYS-6029LAB"][4:] + "-TR", Serial: fmt.Sprintf("S-%08d", n)},
 		},
 	}
