@@ -8,27 +8,26 @@
 package ids
 
 import (
-	"bytes"
-	"compress/gzip"
 	_ "embed" // the tables
 	"encoding/hex"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/assay-hw/assay/internal/lzma"
 )
 
 var (
-	//go:embed data/pci.gz
+	//go:embed data/pci.lzma
 	pciData []byte
-	//go:embed data/class.gz
+	//go:embed data/class.lzma
 	classData []byte
-	//go:embed data/usb.gz
+	//go:embed data/usb.lzma
 	usbData []byte
-	//go:embed data/oui.gz
+	//go:embed data/oui.lzma
 	ouiData []byte
-	//go:embed data/jep106.gz
+	//go:embed data/jep106.lzma
 	jep106Data []byte
 )
 
@@ -41,14 +40,13 @@ var (
 	ouiNames    = sync.OnceValue(organisations)
 )
 
+// maxTable bounds a table; the largest has a little more than a megabyte.
+const maxTable = 8 << 20
+
 // lines unpacks one embedded table. The tables are part of the program, so a
 // damaged one yields fewer names, never an error on someone's evidence.
 func lines(packed []byte) []string {
-	z, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil
-	}
-	b, _ := io.ReadAll(z)
+	b, _, _ := lzma.Decode(packed, maxTable)
 	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
 }
 

@@ -25,7 +25,7 @@ func TestRegisteredNames(t *testing.T) {
 func TestTablesStaySmall(t *testing.T) {
 	total := int64(0)
 	for _, name := range []string{"pci", "class", "usb", "oui", "jep106"} {
-		info, err := os.Stat("data/" + name + ".gz")
+		info, err := os.Stat("data/" + name + ".lzma")
 		require.NoError(t, err)
 		total += info.Size()
 	}
