@@ -23,7 +23,6 @@ func goldenVerbs() map[string]verb {
 		"golden-drop":   {"gc", 1, false, "PATH: removes a field or an element", (*scene).goldenDrop},
 		"golden-add":    {"gc", 2, false, "PATH JSON: adds an element to a list", (*scene).goldenAdd},
 		"golden-text":   {"c", 2, false, "OLD NEW: in the bytes that are signed, once", (*scene).goldenText},
-		"golden-bytes":  {"c", 2, false, "OLD HEX: in the bytes that are signed, once", (*scene).goldenBytes},
 		"golden-again":  {"gc", 0, false, ": the machine in its present state is known good too, and a manifest covers both", (*scene).goldenAgain},
 		"golden-only":   {"c", 0, false, ": the manifest is made anew from the machine in its present state", (*scene).goldenOnly},
 		"other-golden":  {"c", 2, false, "ORGANISATION JSON: a second manifest, trusted, that differs from the first in these fields", (*scene).otherGolden},
@@ -206,8 +205,6 @@ func (s *scene) goldenText(a []string) error {
 	s.payload = append(s.payload, func(b []byte) ([]byte, error) { return once(b, a[0], a[1]) })
 	return nil
 }
-
-func (s *scene) goldenBytes(a []string) error { return s.goldenText(a) }
 
 // goldenAgain drafts from two states of the machine.
 func (s *scene) goldenAgain(_ []string) error {
