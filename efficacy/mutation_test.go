@@ -53,13 +53,13 @@ func fleetOnly(c finding.Code) bool {
 // waiting are codes for which no rule is there yet, or that no vector can raise;
 // the reason says which. A code that gets a vector has to leave the list.
 var waiting = map[finding.Code]string{
-	finding.BusMasterWithoutDriver: "no rule yet", finding.IdentityMemoryWritable: "no rule yet", finding.AgeContradictsNew: "no rule yet", finding.SuspiciousVariable: "no rule yet",
-	finding.TPMBus: "no rule yet", finding.WeakTPMKey: "no rule yet", finding.EvidenceIncomplete: "no rule yet", finding.DangerousEncoding: "no rule yet",
-	finding.LevelTooLow: "no rule yet", finding.SourcesNotIndependent: "no rule yet", finding.ChangeReboot: "no rule yet", finding.ChangeReplacement: "no rule yet",
-	finding.ChangeKeys: "no rule yet", finding.ChangeTPM: "no rule yet", finding.ChangeClock: "no rule yet", finding.MACNotOfMaker: "no rule yet", finding.PartNumberGrammar: "no rule yet",
-	finding.IncidentBMCBehindVersion: "no rule yet", finding.IncidentMemoryLies: "no rule yet", finding.IncidentBusInTheMiddle: "no rule yet", finding.IncidentCollectorUnderRug: "no rule yet",
-	finding.IncidentBMCUnderRug: "no rule yet", finding.IncidentAge: "no rule yet", finding.IncidentInterdiction: "no rule yet", finding.IncidentOpenDoor: "no rule yet",
-	finding.IncidentCounterfeit: "no rule yet", finding.IncidentExplained: "no rule yet",
+	finding.IdentityMemoryWritable: "no artefact shows it", finding.AgeContradictsNew: "no vector yet", finding.SuspiciousVariable: "no vector yet",
+	finding.TPMBus: "no artefact shows it", finding.WeakTPMKey: "no vector yet",
+	finding.LevelTooLow: "no vector yet", finding.SourcesNotIndependent: "no vector yet", finding.ChangeReboot: "no vector yet", finding.ChangeReplacement: "no vector yet",
+	finding.ChangeKeys: "no vector yet", finding.ChangeTPM: "no vector yet", finding.ChangeClock: "no vector yet", finding.MACNotOfMaker: "no vector yet", finding.PartNumberGrammar: "no vector yet",
+	finding.IncidentBusInTheMiddle: "no artefact shows it",
+	finding.IncidentBMCUnderRug:    "no vector yet", finding.IncidentAge: "no vector yet", finding.IncidentInterdiction: "no vector yet", finding.IncidentOpenDoor: "no vector yet",
+	finding.IncidentCounterfeit: "no vector yet", finding.IncidentExplained: "no vector yet",
 
 	finding.PlaceholderIdentity: "low", finding.ImplausibleIdentity: "low, from a field that no recording has", finding.EvidenceUnauthenticated: "told with every verdict that has no seal",
 	finding.BlindSpot: "told with every verdict", finding.BytesNotUnderstood: "informational", finding.KnownQuirk: "told with nearly every verdict", finding.ChangeUpdate: "needs a second maker's manifest",

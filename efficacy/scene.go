@@ -180,8 +180,12 @@ func (s *scene) seal(l Level) (*evidence.Bundle, error) {
 			return nil, err
 		}
 	}
+	collector := "assay"
+	if strings.Contains(s.vector.Machine, ":") {
+		collector = "capture" // by other programs, which do not account for each source
+	}
 	w := evidence.NewWriter(evidence.Index{
-		Collector: evidence.Collector{Name: "assay", Version: "vectors"}, CollectedAt: s.collectedAt, Nonce: hex.EncodeToString(s.quoted), Mode: evidence.Mode{Root: true},
+		Collector: evidence.Collector{Name: collector, Version: "vectors"}, CollectedAt: s.collectedAt, Nonce: hex.EncodeToString(s.quoted), Mode: evidence.Mode{Root: true},
 	}, evidence.Limits{})
 	for _, p := range slices.Sorted(maps.Keys(files)) {
 		if err := w.Add(p, files[p], ""); err != nil {
