@@ -22,20 +22,15 @@ func (a *appraisal) conclude() error {
 	a.assurance()
 	a.fromTheFuture()
 	a.blindSpots()
-	if a.further != nil {
-		a.further.limits(a)
-	}
+	a.tooLow()
+	a.oneVoice()
 	for _, n := range a.Policy.apply(a.found, a.Now) {
 		a.skip(n.What, n.Reason)
 	}
 	a.cover()
 	r.Findings = nonNil(finding.Sort(mergeLabels(a.found)))
 	joined := a.facts()
-	var more []Incident
-	if a.further != nil {
-		more = a.further.correlate(a, joined)
-	}
-	r.Incidents = nonNil(correlate(joined, more...))
+	r.Incidents = nonNil(correlate(joined, a.moreIncidents(joined)...))
 	r.Coverage = nonNil(a.parts.Coverage)
 	r.Verifiability = a.verifiability()
 	r.Boot = a.bootCoverage()

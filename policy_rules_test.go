@@ -208,22 +208,3 @@ func TestClaimsBeyondTheEvidence(t *testing.T) {
 		})
 	}
 }
-
-// The brief appraisal of the bootable scanner never says more than the whole one,
-// and says that rules are missing.
-func TestBriefVerdictsSayWhatIsMissing(t *testing.T) {
-	l := newLab(t, machine(t, "baseline"))
-	for _, set := range []string{"baseline", "extra-nic-norom", "fw-patched-dxe", "stale-nonce"} {
-		c := l.caseOf(t, machine(t, set))
-		whole, err := assay.Verify(c)
-		require.NoError(t, err)
-		brief, err := c.VerifyBriefly()
-		require.NoError(t, err)
-		require.Equal(t, whole.Verdict, brief.Verdict, set)
-		require.True(t, slices.ContainsFunc(brief.NotChecked, func(n assay.NotChecked) bool { return strings.Contains(n.Reason, "no room") }))
-		codes := incidentCodes(whole)
-		for _, i := range incidentCodes(brief) {
-			require.Contains(t, codes, i)
-		}
-	}
-}

@@ -7,30 +7,6 @@ import (
 	"github.com/assay-hw/assay/finding"
 )
 
-// rules are what an appraisal does beyond what the bootable scanner has room for. It
-// is an interface so that a program that never makes one does not link them.
-type rules interface {
-	judge(*appraisal)                        // findings of its own
-	limits(*appraisal)                       // what the evidence cannot decide
-	correlate(*appraisal, *facts) []Incident // further incidents
-}
-
-type furtherRules struct{}
-
-func (furtherRules) judge(a *appraisal) {
-	a.undriven()
-	a.views()
-	a.aged()
-	a.accounts()
-	a.leftOut()
-	a.recorded()
-}
-
-func (furtherRules) limits(a *appraisal) {
-	a.tooLow()
-	a.oneVoice()
-}
-
 // moreFacts is what further correlation rules may use.
 type moreFacts struct {
 	*facts
@@ -42,7 +18,8 @@ type moreFacts struct {
 	models     map[string]string // subject of a part to its model
 }
 
-func (furtherRules) correlate(a *appraisal, f *facts) []Incident {
+// moreIncidents are those that need more than facts.
+func (a *appraisal) moreIncidents(f *facts) []Incident {
 	m := &moreFacts{
 		facts: f, records: a.records, bmcVersion: a.bmcVersion(), attested: a.scanner != nil, seals: a.inspected.seals,
 		hosts: map[string]string{}, models: map[string]string{},
@@ -68,6 +45,7 @@ func (a *appraisal) undriven() {
 	}
 	if !slices.ContainsFunc(a.inventory.Parts, func(p bom.Part) bool { return p.Attributes["driver"] != "" }) {
 		a.skip("devices that no driver controls", "the evidence has no drivers")
+		return
 	}
 	declared := map[string]bool{}
 	for i := range a.golden.Components {

@@ -97,7 +97,6 @@ type appraisal struct {
 	digest    [32]byte
 
 	inspected inspected       // what records of inspections show
-	further   rules           // nil in a program that has no room for them
 	records   map[string]bool // signed changes that the machine is as, as record names them
 
 	booted       *manifest.KnownScanner // the scanner that the boot was held against
@@ -108,21 +107,14 @@ type appraisal struct {
 // Verify appraises a case. It is pure: equal cases give equal results. The
 // error is about the run; whatever is wrong with the machine or the manifests
 // is in the result.
-func Verify(c Case) (*Result, error) { return verify(c, furtherRules{}) }
-
-// VerifyBriefly appraises a case as Verify does, without the rules that the bootable
-// scanner has no room for: those that join findings into most of the incidents, and
-// those about what its evidence never has. The result says that they are missing.
-func (c Case) VerifyBriefly() (*Result, error) { return verify(c, nil) }
-
-func verify(c Case, further rules) (*Result, error) {
+func Verify(c Case) (*Result, error) {
 	if c.Evidence == nil {
 		return nil, fmt.Errorf("verify: no evidence")
 	}
 	if c.Policy == nil {
 		c.Policy, _ = BuiltInPolicy("default")
 	}
-	a := &appraisal{Case: c, further: further, result: &Result{Format: ResultFormat, At: c.Now.UTC()}}
+	a := &appraisal{Case: c, result: &Result{Format: ResultFormat, At: c.Now.UTC()}}
 	a.digest = c.Evidence.Digest()
 	a.openManifests()
 	a.readEvidence()
@@ -240,11 +232,12 @@ func (a *appraisal) compare() {
 	a.locate()
 	a.known()
 	a.explained()
-	if a.further != nil {
-		a.further.judge(a)
-	} else {
-		a.skip("rules that join what several sources say", "this program has no room for them; appraise the saved evidence with assay verify")
-	}
+	a.undriven()
+	a.views()
+	a.aged()
+	a.accounts()
+	a.leftOut()
+	a.recorded()
 	for _, n := range a.parts.NotChecked {
 		a.skip(n.What, n.Reason)
 	}

@@ -53,7 +53,7 @@ func (s *session) judge(w *evidence.Writer) error {
 	if c.Nonce, err = c.Evidence.Nonce(); err != nil {
 		return err
 	}
-	r, err := c.VerifyBriefly()
+	r, err := assay.Verify(c)
 	if err != nil {
 		return err
 	}

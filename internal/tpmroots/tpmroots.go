@@ -6,18 +6,17 @@
 package tpmroots
 
 import (
-	"bytes"
-	"compress/gzip"
 	_ "embed"
-	"encoding/pem"
+	"encoding/asn1"
 	"fmt"
-	"io"
+
+	"github.com/assay-hw/assay/internal/lzma"
 )
 
-//go:embed data/roots.pem.gz
+//go:embed data/roots.der.lzma
 var roots []byte
 
-//go:embed data/intermediates.pem.gz
+//go:embed data/intermediates.der.lzma
 var intermediates []byte
 
 // Roots returns the DER form of the makers' trust anchors. A few are no
@@ -33,21 +32,17 @@ func Intermediates() ([][]byte, error) { return unpack(intermediates) }
 const maxBytes = 4 << 20
 
 func unpack(packed []byte) ([][]byte, error) {
-	z, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil, fmt.Errorf("TPM makers' certificates: %w", err)
-	}
-	text, err := io.ReadAll(io.LimitReader(z, maxBytes))
+	rest, _, err := lzma.Decode(packed, maxBytes)
 	if err != nil {
 		return nil, fmt.Errorf("TPM makers' certificates: %w", err)
 	}
 	var out [][]byte
-	for {
-		var block *pem.Block
-		block, text = pem.Decode(text)
-		if block == nil {
-			return out, nil
+	for len(rest) > 0 {
+		var one asn1.RawValue
+		if rest, err = asn1.Unmarshal(rest, &one); err != nil {
+			return nil, fmt.Errorf("TPM makers' certificates: %w", err)
 		}
-		out = append(out, block.Bytes)
+		out = append(out, one.FullBytes)
 	}
+	return out, nil
 }
