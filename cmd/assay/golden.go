@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"crypto"
+	"crypto/x509"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,7 +32,6 @@ func newGoldenCommand(env *environment) *cobra.Command {
 }
 
 func newGoldenSignCommand(env *environment) *cobra.Command {
-	var key, cert, file string
 	cmd := &cobra.Command{
 		Use:   "sign FILE",
 		Short: "Sign a manifest, a list of known-bad firmware or quirks, a record of an inspection or a ticket (DSSE)",
@@ -45,11 +46,34 @@ Ed25519. The certificate file holds the chain, signer first, without the root.
 			"  assay golden sign golden.json --key 'pkcs11:token=release;object=golden?module-path=/usr/lib/softhsm/libsofthsm2.so' --cert vendor.pem -o golden.signed.json",
 		Args: exactly(1),
 	}
+	addSigning(env, cmd, maxManifestBytes, func(raw []byte) signFunc {
+		switch {
+		case knownbad.IsList(raw):
+			return knownbad.Sign
+		case inspection.IsRecord(raw):
+			return inspection.Sign
+		case ticket.IsTicket(raw):
+			return ticket.Sign
+		case quirk.IsList(raw):
+			return quirk.Sign
+		}
+		return manifest.Sign
+	})
+	return cmd
+}
+
+// signFunc signs a document, or adds a signature to one.
+type signFunc func(raw []byte, key crypto.Signer, chain []*x509.Certificate) ([]byte, error)
+
+// addSigning has a command sign a file with the key and the certificate that its
+// flags name, as of says for what is in it.
+func addSigning(env *environment, cmd *cobra.Command, most int64, of func(raw []byte) signFunc) {
+	var key, cert, file string
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if key == "" || cert == "" {
 			return usage("--key and --cert are needed")
 		}
-		raw, err := readInput(args[0], maxManifestBytes)
+		raw, err := readInput(args[0], most)
 		if err != nil {
 			return err
 		}
@@ -57,20 +81,7 @@ Ed25519. The certificate file holds the chain, signer first, without the root.
 		if err != nil {
 			return err
 		}
-		sign := manifest.Sign
-		if knownbad.IsList(raw) {
-			sign = knownbad.Sign
-		}
-		if inspection.IsRecord(raw) {
-			sign = inspection.Sign
-		}
-		if ticket.IsTicket(raw) {
-			sign = ticket.Sign
-		}
-		if quirk.IsList(raw) {
-			sign = quirk.Sign
-		}
-		signed, err := sign(raw, signer, chain)
+		signed, err := of(raw)(raw, signer, chain)
 		if err != nil {
 			return unreadable(fmt.Errorf("%s: %w", args[0], err))
 		}
@@ -80,7 +91,6 @@ Ed25519. The certificate file holds the chain, signer first, without the root.
 	fs.StringVar(&key, "key", "", keystore.Usage)
 	fs.StringVar(&cert, "cert", "", "certificate chain of the signer, PEM, signer first")
 	fs.StringVarP(&file, "output", "o", "", "write to this file instead of standard output")
-	return cmd
 }
 
 // manifestCheck is what golden verify prints in JSON.

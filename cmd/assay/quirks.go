@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/assay-hw/assay"
-	"github.com/assay-hw/assay/keystore"
 	"github.com/assay-hw/assay/manifest"
 	"github.com/assay-hw/assay/quirk"
 	"github.com/assay-hw/assay/report"
@@ -175,7 +174,6 @@ func quirkSigners(env *environment, name string, trust []string, now nowOption) 
 }
 
 func newQuirksSignCommand(env *environment) *cobra.Command {
-	var key, cert, file string
 	cmd := &cobra.Command{
 		Use:   "sign FILE",
 		Short: "Sign a list (DSSE)",
@@ -187,28 +185,7 @@ quirks, lets a signer explain anything: nobody has that right by default.
 		Example: "  assay quirks sign quirks.json --key vendor.key --cert vendor.pem -o quirks.signed.json",
 		Args:    exactly(1),
 	}
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		if key == "" || cert == "" {
-			return usage("--key and --cert are needed")
-		}
-		raw, err := readInput(args[0], quirk.MaxBytes)
-		if err != nil {
-			return err
-		}
-		signer, chain, err := openSigner(cmd.Context(), env, key, cert)
-		if err != nil {
-			return err
-		}
-		signed, err := quirk.Sign(raw, signer, chain)
-		if err != nil {
-			return unreadable(fmt.Errorf("%s: %w", args[0], err))
-		}
-		return (&outputOptions{file: file}).write(env, signed)
-	}
-	fs := cmd.Flags()
-	fs.StringVar(&key, "key", "", keystore.Usage)
-	fs.StringVar(&cert, "cert", "", "certificate chain of the signer, PEM, signer first")
-	fs.StringVarP(&file, "output", "o", "", "write to this file instead of standard output")
+	addSigning(env, cmd, quirk.MaxBytes, func([]byte) signFunc { return quirk.Sign })
 	return cmd
 }
 
