@@ -18,6 +18,7 @@ const bmcImage = derivedFirmware + "bmc"
 // that says nothing; package firmware tells them apart (FW-004).
 func bmcBehindVersion(f *moreFacts) []Incident {
 	const disprove = "Read the controller's flash with an external programmer while the machine has no power, and compare it with the vendor's image of this version."
+	reads := slices.DeleteFunc(f.standing(finding.ReadsDisagree), func(x finding.Finding) bool { return !strings.HasPrefix(x.Subject, bmcImage) })
 	kept := slices.ContainsFunc(f.standing(finding.SameVersionOtherBytes), func(x finding.Finding) bool { return x.Subject == bmcImage })
 	var bytes, signed []finding.Finding
 	for _, x := range f.standing(finding.BMCFirmwareDiffers, finding.SameVersionOtherBytes) {
@@ -29,6 +30,9 @@ func bmcBehindVersion(f *moreFacts) []Incident {
 		}
 	}
 	switch {
+	case len(reads) > 0 && f.bmcVersion != "":
+		return []Incident{incident(finding.IncidentBMCBehindVersion, slices.Concat(reads, bytes, signed),
+			fmt.Sprintf("The management controller calls its firmware version %s, as the manifest declares, but two ways of reading its flash do not show the same code: something between the flash and one of its readers changes it, or it was written in between.", f.bmcVersion), disprove)}
 	case kept:
 		return []Incident{incident(finding.IncidentBMCBehindVersion, slices.Concat(bytes, signed),
 			fmt.Sprintf("The management controller still calls its firmware version %s, as the manifest declares, but its code is not the code of that version.", f.bmcVersion), disprove)}

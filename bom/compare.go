@@ -54,6 +54,8 @@ func noun(c Class) string {
 		return "flash chip"
 	case IPMB:
 		return "device of the management controller"
+	case LAN:
+		return "network port of the management controller"
 	case ACPI:
 		return "ACPI table"
 	case TPM:
@@ -97,7 +99,7 @@ func unexpectedSeverity(p *Part, def finding.Severity) finding.Severity {
 		}
 	case USB, I2C, ACPI, Firmware:
 		return def
-	case Storage, Network, FRU, Power, Flash:
+	case Storage, Network, LAN, FRU, Power, Flash:
 		return finding.High
 	case IPMB:
 		return finding.Medium // the list of one that may be wrong, and changes with its firmware

@@ -9,7 +9,7 @@ import (
 
 // draftClosed lists the classes that a draft declares complete when the
 // evidence shows the whole class.
-var draftClosed = []Class{System, Baseboard, Chassis, Processor, Memory, PCI, USB, Storage, Network, I2C, Flash, FRU, IPMB, BMC, TPM, ACPI, Firmware}
+var draftClosed = []Class{System, Baseboard, Chassis, Processor, Memory, PCI, USB, Storage, Network, I2C, Flash, FRU, IPMB, LAN, BMC, TPM, ACPI, Firmware}
 
 // draftedFacts lists the facts that a draft declares; others are told in an
 // inspection but may change without meaning.

@@ -27,6 +27,7 @@ const (
 	I2C       Class = "i2c"
 	FRU       Class = "fru"
 	IPMB      Class = "ipmb"
+	LAN       Class = "lan" // a network port of the management controller
 	Flash     Class = "flash"
 	Power     Class = "power"
 	TPM       Class = "tpm"

@@ -79,6 +79,7 @@ func read(b *evidence.Bundle, first func(*reader)) *Inventory {
 	r.controllers()
 	r.controllerIDs()
 	r.repository()
+	r.managementPorts()
 	r.acpiTables()
 	r.tpms()
 	r.fillSlots()
@@ -296,6 +297,7 @@ var vitalFiles = []struct {
 	{FRU, regexp.MustCompile(`^ipmi/fru-[0-9]+\.bin$`)},
 	{Flash, regexp.MustCompile(`^sys/bus/spi/devices(/[^/]+(/spi-nor/jedec_id)?)?$`)},
 	{IPMB, regexp.MustCompile(`^ipmi/sdr\.bin$`)},
+	{LAN, regexp.MustCompile(`^ipmi/lan-[0-9]+\.bin$`)},
 }
 
 // gaps looks for parts that the collector was not allowed or not able to read,

@@ -1,9 +1,13 @@
 package bom
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/hex"
 	"fmt"
+	"net"
 	"strconv"
+	"strings"
 
 	"github.com/assay-hw/assay/evidence"
 	"github.com/assay-hw/assay/finding"
@@ -76,5 +80,33 @@ func (r *reader) controllerIDs() {
 		default:
 			p.fact(fact, fmt.Sprintf("%x", data), r.whole(finding.BMCTold, "ipmi", name))
 		}
+	}
+}
+
+// ManagementPort is the model of a network port of the management controller, of
+// which nothing but the address is known.
+const ManagementPort = "management port"
+
+// managementPorts reads the address of each LAN channel of the management
+// controller, which is reachable through them whatever the host does.
+func (r *reader) managementPorts() {
+	for _, name := range r.b.Glob("ipmi/lan-*.bin") {
+		data, err := r.b.Read(name)
+		if err != nil {
+			continue
+		}
+		channel := strings.TrimSuffix(strings.TrimPrefix(name, "ipmi/lan-"), ".bin")
+		if len(data) != 7 || len(channel) > 2 {
+			r.problem(name, 0, fmt.Sprintf("the address of a LAN channel is a revision and six bytes, not %d bytes", len(data)))
+			r.partial(LAN, name+" cannot be read")
+			continue
+		}
+		r.seen(LAN, true, "", finding.BMCTold)
+		if len(bytes.Trim(data[1:], "\x00")) == 0 {
+			continue // a channel that is not used
+		}
+		mac := net.HardwareAddr(data[1:]).String()
+		p := r.add(Part{Class: LAN, Subject: "lan:" + channel, Location: finding.Location{Path: "ipmi/lan/" + channel}, Identity: Identity{Model: ManagementPort, Name: ids.OUI(mac), MakerIDs: []string{"oui:" + hex.EncodeToString(data[1:4])}}})
+		p.set("serial", &p.Identity.Serial, mac, r.whole(finding.BMCTold, "ipmi", name))
 	}
 }

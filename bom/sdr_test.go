@@ -1,6 +1,7 @@
 package bom_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -69,4 +70,37 @@ func TestABrokenListIsNotWhole(t *testing.T) {
 	require.False(t, inv.Classes[bom.IPMB].Whole)
 	require.NotEmpty(t, findings(inv, finding.InputMalformed))
 	require.False(t, listed(t, nil).Classes[bom.IPMB].Whole)
+}
+
+// An address that the reference unit's controller does not have is named, and a
+// manifest from before they were read says nothing about them.
+func TestAddressOfTheControllerThatNobodyListed(t *testing.T) {
+	lan := func(addresses ...string) *bom.Inventory {
+		f := lab(t)
+		for i, a := range addresses {
+			f[fmt.Sprintf("ipmi/lan-%d.bin", i+1)] = []byte("\x11" + a)
+		}
+		return read(t, f)
+	}
+	const own, other, unused = "\x3c\xec\xef\x01\x02\x03", "\x3c\xec\xef\x09\x09\x09", "\x00\x00\x00\x00\x00\x00"
+	require.Equal(t, "3c:ec:ef:01:02:03", part(t, lan(own), "lan:1").Identity.Serial)
+	refs, closures := bom.Draft(lan(own, unused), true)
+	require.Equal(t, bom.Closed, closures[bom.LAN])
+	same := bom.Match(refs, closures, lan(own, unused))
+	for what, c := range map[string]struct {
+		inv     *bom.Inventory
+		subject string
+		code    finding.Code
+	}{
+		"one more":    {lan(own, other), "lan:2", finding.UnexpectedComponent},
+		"another one": {lan(other), "lan:1", finding.InstanceReplaced},
+	} {
+		fs := bom.Match(refs, closures, c.inv).Findings
+		require.Len(t, fs, len(same.Findings)+1, what)
+		i := slices.IndexFunc(fs, func(f finding.Finding) bool { return f.Subject == c.subject })
+		require.GreaterOrEqual(t, i, 0, what)
+		require.Equal(t, c.code, fs[i].Code, what)
+	}
+	refs, closures = bom.Draft(read(t, lab(t)), true)
+	require.Len(t, bom.Match(refs, closures, lan(own)).Findings, len(same.Findings))
 }

@@ -26,6 +26,7 @@ type fakeBMC struct {
 	lie   func(command byte, response []byte) []byte
 	err   error
 	sent  [][2]byte
+	lans  map[byte][]byte                                        // addresses of LAN channels
 	sdr   func(netFn, command byte, data []byte) ([]byte, error) // answers for the repository; nil has none
 }
 
@@ -47,6 +48,13 @@ func (f *fakeBMC) answer(command byte, data []byte) ([]byte, error) {
 	}
 	if command == cmdDeviceGUID || command == cmdSystemGUID {
 		return completed([]byte{0xc1}) // as most controllers say
+	}
+	if command == cmdGetLAN {
+		mac, ok := f.lans[data[0]]
+		if !ok {
+			return completed([]byte{0xcc})
+		}
+		return append([]byte{0x11}, mac...), nil
 	}
 	if command == cmdReserveSDR || command == cmdGetSDR {
 		if f.sdr == nil {
@@ -92,7 +100,7 @@ func TestInventoryOfTheControllerIsReadWhole(t *testing.T) {
 		require.Equal(t, area(256), got["ipmi/fru-7.bin"].data)
 		require.NotContains(t, got, "ipmi/fru-1.bin")
 		for _, c := range f.sent {
-			require.Contains(t, [][2]byte{{0x06, 0x01}, {0x06, 0x08}, {0x06, 0x37}, {0x0a, 0x10}, {0x0a, 0x11}, {0x0a, 0x22}, {0x0a, 0x23}}, c, "only commands that read")
+			require.Contains(t, [][2]byte{{0x06, 0x01}, {0x06, 0x08}, {0x06, 0x37}, {0x0a, 0x10}, {0x0a, 0x11}, {0x0a, 0x22}, {0x0a, 0x23}, {0x0c, 0x02}}, c, "only commands that read")
 		}
 	}
 }
@@ -123,6 +131,17 @@ func pick(cond bool, a, b []byte) []byte {
 		return a
 	}
 	return b
+}
+
+func TestAddressesOfAllManagementPorts(t *testing.T) {
+	mac := []byte{0x52, 0x54, 0, 1, 2, 3}
+	got := bmcOf(t, &fakeBMC{lans: map[byte][]byte{1: mac, 8: mac}})
+	require.Equal(t, append([]byte{0x11}, mac...), got["ipmi/lan-1.bin"].data)
+	require.Equal(t, evidence.Collected, got["ipmi/lan-8.bin"].status)
+	require.NotContains(t, got, "ipmi/lan-2.bin")
+	none := bmcOf(t, &fakeBMC{})
+	require.Equal(t, evidence.Absent, none["ipmi/lan-1.bin"].status)
+	require.Contains(t, none["ipmi/lan-1.bin"].reason, "0xcc")
 }
 
 func TestAControllerThatHangsIsAskedOnce(t *testing.T) {

@@ -12,8 +12,9 @@ const deviceIDPath = "ipmi/device-id.bin"
 
 // bmcCommand sends one request and gives the response behind the completion
 // code, or a completion. It only reads: Get Device ID, Get Device and System
-// GUID, Get FRU Inventory Area Info, Read FRU Data, Reserve SDR Repository and
-// Get SDR (IPMI 2.0, 20.1, 20.8, 22.14, 34.1, 34.2, 33.11, 33.12). A reservation
+// GUID, Get LAN Configuration Parameters, Get FRU Inventory Area Info, Read FRU
+// Data, Reserve SDR Repository and Get SDR (IPMI 2.0, 20.1, 20.8, 22.14, 23.2, 34.1,
+// 34.2, 33.11, 33.12). A reservation
 // changes nothing but who may read a record in pieces.
 type bmcCommand func(ctx context.Context, netFn, command byte, data []byte) ([]byte, error)
 
@@ -27,6 +28,7 @@ func ipmiBMC(t *task) {
 		t.fail(deviceIDPath, err)
 		t.fail("ipmi/fru-0.bin", err)
 		t.fail(sdrPath, err)
+		t.fail(fmt.Sprintf(lanPath, 1), err)
 		return
 	}
 	defer done()
@@ -57,6 +59,11 @@ const (
 	cmdDeviceID            = 0x01
 	cmdFRUInfo, cmdFRURead = 0x10, 0x11
 	maxFRUs, fruGap        = 64, 8
+
+	lanPath                   = "ipmi/lan-%d.bin"
+	netFnTransport, cmdGetLAN = 0x0c, 0x02 // IPMI 2.0, 23.2
+	lanAddress                = 5          // the parameter that is the MAC address
+	maxChannel                = 0x0b       // IPMI 2.0, 6.3
 )
 
 func (t *task) bmc(do bmcCommand) {
@@ -68,12 +75,36 @@ func (t *task) bmc(do bmcCommand) {
 		t.add(deviceIDPath, id)
 	}
 	if errors.Is(err, errTimeout) || t.guids(do) || t.frus(do) {
-		for _, name := range []string{"ipmi/fru-0.bin", sdrPath} {
+		for _, name := range []string{"ipmi/fru-0.bin", sdrPath, fmt.Sprintf(lanPath, 1)} {
 			t.unless(name, errTimeout)
 		}
 		return // a controller that hangs is not asked again
 	}
 	t.sdr(do)
+	t.lans(do)
+}
+
+// lans reads the addresses of the controller's network ports, by channel. Those
+// of other kinds answer with an error, and so do channels that are not there.
+func (t *task) lans(do bmcCommand) {
+	for n := byte(1); n <= maxChannel; n++ {
+		name := fmt.Sprintf(lanPath, n)
+		if t.over(name) {
+			return
+		}
+		t.at(name)
+		r, err := do(t.ctx, netFnTransport, cmdGetLAN, []byte{n, lanAddress, 0, 0})
+		_, refused := errors.AsType[completion](err)
+		switch {
+		case err == nil:
+			t.add(name, r)
+		case !refused:
+			t.fail(name, err)
+			return // it hangs, or went away
+		case n == 1:
+			t.note(name, evidence.Absent, err.Error())
+		}
+	}
 }
 
 // unless records an error for what has no status yet.

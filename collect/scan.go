@@ -200,7 +200,7 @@ func mainPaths(source string) []string {
 	return map[string][]string{
 		"dmi": {dmiDir + "/DMI", dmiDir + "/smbios_entry_point"}, "acpi": {acpiDir}, "efi": {efiDir}, "pci": {pciDir}, "usb": {usbDir}, "i2c": {i2cDir}, "spi": {spiDir}, "memory": {edacDir, cxlDir},
 		"nvme": {nvmeDir}, "block": {blockDir}, "net": {netDir}, "cpu": {"proc/cpuinfo"}, "proc": {"proc/meminfo", "proc/iomem", "proc/uptime"},
-		"ipmi": {deviceIDPath, "ipmi/fru-0.bin", sdrPath}, "firmware": {"firmware/bios.rom"}, "eventlog": {eventLogPath}, "ima": {imaPath},
+		"ipmi": {deviceIDPath, "ipmi/fru-0.bin", sdrPath, fmt.Sprintf(lanPath, 1)}, "firmware": {"firmware/bios.rom"}, "eventlog": {eventLogPath}, "ima": {imaPath},
 		"tpm": {tpm.PropertiesPath, "tpm/quote-sha256.attest"},
 	}[source]
 }

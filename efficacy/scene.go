@@ -12,6 +12,7 @@ import (
 	"github.com/assay-hw/assay"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/firmware/unpack"
 	"github.com/assay-hw/assay/inspection"
 	"github.com/assay-hw/assay/internal/softtpm"
 	"github.com/assay-hw/assay/internal/tcglog"
@@ -77,7 +78,7 @@ func (s *scene) apply(ss []step) error {
 // draft makes a manifest of the good state of a machine.
 func draft(b *evidence.Bundle, scope assay.Scope) (*manifest.Manifest, error) {
 	if !redfish.Alone(b) {
-		m, _, err := assay.Draft([]*evidence.Bundle{b}, assay.DraftOptions{Scope: scope, Now: labTime})
+		m, _, err := assay.Draft([]*evidence.Bundle{b}, assay.DraftOptions{Scope: scope, Now: labTime, Decoders: unpack.Decoders()})
 		return m, err
 	}
 	inv, err := redfish.Inventory(b, "")
@@ -129,7 +130,7 @@ func (s *scene) appraisal(l Level) (*assay.Case, error) {
 	}
 	c := &assay.Case{
 		Evidence: bundle, Statements: s.opened, Trust: trust, State: s.state, EKRoots: [][]byte{s.bench.maker.Certificate.Raw}, Makers: s.bench.makers,
-		Nonce: s.asked, Now: s.now, KnownBad: s.known,
+		Nonce: s.asked, Now: s.now, KnownBad: s.known, Decoders: unpack.Decoders(),
 	}
 	if c.Policy, err = s.policy(); err != nil {
 		return nil, err

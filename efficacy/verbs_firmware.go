@@ -5,10 +5,14 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/internal/authenticode"
+	"github.com/assay-hw/assay/internal/fixture"
 	"github.com/assay-hw/assay/internal/oprom"
 )
 
@@ -22,6 +26,9 @@ func firmwareVerbs() map[string]verb {
 		"rom":         {"bc", 2, false, "BDF TEXT: the function answers with an option ROM whose driver is this text", (*scene).rom},
 		"event-rom":   {"bc", 2, false, "EVENT BDF: the driver in this function's option ROM was measured", (*scene).eventROM},
 		"controller":  {"bc", 2, false, "VERSION SIZE: an image of the management controller, and what it calls itself", (*scene).controller},
+		"openbmc":     {"b", 0, false, ": the flash of a management controller, divided as OpenBMC does", (*scene).openBMC},
+		"corpus":      {"bc", 2, false, "IMAGE FILE: an image of the public collection, which is compressed with xz", (*scene).corpusImage},
+		"port":        {"bc", 2, false, "CHANNEL ADDRESS: the management controller answers with this address on a LAN channel", (*scene).port},
 	}
 }
 
@@ -149,6 +156,41 @@ func (s *scene) eventROM(a []string) error {
 	return nil
 }
 
+// image is a flash that was read whole.
+func (s *scene) image(name string, b []byte) {
+	s.files["firmware/"+name+".rom"] = b
+	s.files["firmware/"+name+".json"] = fmt.Appendf(nil, `{"source":"test","offset":0,"length":%d,"complete":true}`, len(b))
+}
+
+func (s *scene) openBMC(_ []string) error {
+	b, err := fixture.Controller(s.bench.root)
+	if err == nil {
+		s.image("bmc", b)
+	}
+	return err
+}
+
+// corpusImage takes a real image, or one that others made, that is not part of
+// the project.
+func (s *scene) corpusImage(a []string) error {
+	path := filepath.Join(s.bench.root, "..", "shared", "corpus", filepath.FromSlash(a[1]))
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("%s: %w", a[1], ErrNotHere)
+	}
+	b, err := fixture.Unpacked(path)
+	if err == nil {
+		s.image(a[0], b)
+	}
+	return err
+}
+
+// port answers Get LAN Configuration Parameters for parameter 5 (IPMI 2.0, 23.2).
+func (s *scene) port(a []string) error {
+	mac, err := net.ParseMAC(a[1])
+	s.files["ipmi/lan-"+a[0]+".bin"] = append([]byte{0x11}, mac...)
+	return err
+}
+
 // controller makes an image that is not like any real one inside: what is
 // compared of an unknown image is its bytes.
 func (s *scene) controller(a []string) error {
@@ -157,7 +199,6 @@ func (s *scene) controller(a []string) error {
 		return fmt.Errorf("size %s", a[1])
 	}
 	b := bytes.Repeat([]byte("firmware of the management controller "+a[0]+"\n"), n/40+1)[:n]
-	s.files["firmware/bmc.rom"] = b
-	s.files["firmware/bmc.json"] = fmt.Appendf(nil, `{"source":"test","offset":0,"length":%d,"complete":true}`, n)
+	s.image("bmc", b)
 	return nil
 }

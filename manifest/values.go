@@ -14,7 +14,7 @@ import (
 // classes that a line, a closure or an authority may name.
 var classes = []bom.Class{
 	bom.System, bom.Baseboard, bom.Chassis, bom.Processor, bom.Memory, bom.PCI, bom.USB, bom.Storage, bom.Network,
-	bom.I2C, bom.FRU, bom.IPMB, bom.Flash, bom.Power, bom.TPM, bom.BMC, bom.Firmware, bom.ACPI, bom.Electronic,
+	bom.I2C, bom.FRU, bom.IPMB, bom.Flash, bom.Power, bom.TPM, bom.BMC, bom.LAN, bom.Firmware, bom.ACPI, bom.Electronic,
 }
 
 // Authority is also given over these, which are no component classes. Boot

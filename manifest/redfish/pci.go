@@ -169,32 +169,37 @@ func (r *reader) adapter(x *resource) {
 
 var address = regexp.MustCompile(`^([0-9a-f]{2}:){5}[0-9a-f]{2}$`)
 
-// ethernet reads a port of the host. Those of a management controller the host
-// does not see.
+// ethernet reads a port of the host, or one of a management controller, which the
+// host does not see.
 func (r *reader) ethernet(x *resource) {
+	p := bom.Part{Class: bom.Network, Identity: bom.Identity{Model: "network port"}}
 	if strings.Contains(x.id, "/managers/") {
-		r.unread["type EthernetInterface of management controllers"]++
-		return
+		p = bom.Part{Class: bom.LAN, Identity: bom.Identity{Model: bom.ManagementPort}}
 	}
-	r.port(x, cmp.Or(x.body.text("PermanentMACAddress"), x.body.text("MACAddress")))
+	r.port(x, p, cmp.Or(x.body.text("PermanentMACAddress"), x.body.text("MACAddress")))
 }
 
 func (r *reader) networkFunction(x *resource) {
 	e := x.body.object("Ethernet")
-	r.port(x, cmp.Or(e.text("PermanentMACAddress"), e.text("MACAddress")))
+	r.port(x, bom.Part{Class: bom.Network, Identity: bom.Identity{Model: "network port"}}, cmp.Or(e.text("PermanentMACAddress"), e.text("MACAddress")))
 }
 
-func (r *reader) port(x *resource, mac string) {
+func (r *reader) port(x *resource, as bom.Part, mac string) {
 	mac = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(mac)), "-", ":")
 	if !address.MatchString(mac) || mac == "00:00:00:00:00:00" || mac == "ff:ff:ff:ff:ff:ff" {
 		r.unread["type "+x.kind+" without an address"]++
 		return
 	}
-	if r.addresses[mac] {
+	if r.addresses[string(as.Class)+mac] {
 		return // two resources tell of one port
 	}
-	r.addresses[mac] = true
-	p := r.add(x, bom.Part{Class: bom.Network, Subject: "network:" + mac, Identity: bom.Identity{Model: "network port", Name: ids.OUI(mac), MakerIDs: []string{"oui:" + strings.ReplaceAll(mac[:8], ":", "")}}})
+	if strings.ContainsRune("2367abef", rune(mac[1])) && as.Class == bom.LAN {
+		r.unread["type "+x.kind+" of management controllers with an address that software gave"]++ // to its own host, anew at each start
+		return
+	}
+	r.addresses[string(as.Class)+mac] = true
+	as.Subject, as.Identity.Name, as.Identity.MakerIDs = string(as.Class)+":"+mac, ids.OUI(mac), []string{"oui:" + strings.ReplaceAll(mac[:8], ":", "")}
+	p := r.add(x, as)
 	x.set(p, "serial", &p.Identity.Serial, mac)
 }
 
