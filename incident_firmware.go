@@ -17,8 +17,11 @@ const bmcImage = derivedFirmware + "bmc"
 // its label. Of bytes that are only where the controller writes to in operation,
 // that says nothing; package firmware tells them apart (FW-004).
 func bmcBehindVersion(f *moreFacts) []Incident {
-	const disprove = "Read the controller's flash with an external programmer while the machine has no power, and compare it with the vendor's image of this version."
+	disprove := "Read the controller's flash with an external programmer while the machine has no power, and compare it with the vendor's image of this version."
 	reads := slices.DeleteFunc(f.standing(finding.ReadsDisagree), func(x finding.Finding) bool { return !strings.HasPrefix(x.Subject, bmcImage) })
+	if slices.ContainsFunc(reads, func(x finding.Finding) bool { return slices.Contains(x.Sources, finding.Physical) }) {
+		disprove = "Repeat both reads, the one with the clip with another programmer. Compare what lies between the chip and the controller with the design."
+	}
 	kept := slices.ContainsFunc(f.standing(finding.SameVersionOtherBytes), func(x finding.Finding) bool { return x.Subject == bmcImage })
 	var bytes, signed []finding.Finding
 	for _, x := range f.standing(finding.BMCFirmwareDiffers, finding.SameVersionOtherBytes) {

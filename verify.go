@@ -299,8 +299,21 @@ func (a *appraisal) tpmAbsent() {
 	a.found = append(a.found, f)
 }
 
+// flash is where an image lies: the place of the part that the manifest names for
+// it, or that it is the flash with this image.
+func (a *appraisal) flash(image string) finding.Location {
+	for _, r := range a.golden.Firmware {
+		for _, c := range a.golden.Components {
+			if r.Name == image && r.Part != "" && c.ID == r.Part && c.Location != (finding.Location{}) {
+				return c.Location
+			}
+		}
+	}
+	return finding.Location{Path: "flash/" + image}
+}
+
 // locate gives findings of measured boot the words printed on the board, which
-// only the inventory knows.
+// only the inventory knows, and those of an image its flash.
 func (a *appraisal) locate() {
 	at := map[string][]*bom.Part{}
 	for i := range a.inventory.Parts {
@@ -309,6 +322,11 @@ func (a *appraisal) locate() {
 	}
 	for i := range a.found {
 		f := &a.found[i]
+		if image, ok := strings.CutPrefix(f.Subject, derivedFirmware); ok && f.Location == (finding.Location{}) && len(f.Basis) > 0 && strings.HasPrefix(f.Basis[0].Artifact, "firmware/") {
+			name, _, _ := strings.Cut(image, "/")
+			f.Location = a.flash(name)
+			continue
+		}
 		if f.Location.Path == "" || f.Location.Slot != "" || f.Location.Designator != "" {
 			continue
 		}

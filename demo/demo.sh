@@ -30,3 +30,4 @@ verify 0 baseline-reboot
 verify 1 extra-nic-norom
 echo
 echo "demo: the clean machine passed, the tampered one failed."
+demo/case.sh

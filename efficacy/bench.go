@@ -266,13 +266,26 @@ func (b *Bench) Clean(v *Vector, l Level) (*assay.Result, error) {
 	if r := ref.clean[l]; r != nil {
 		return r, nil
 	}
+	s, err := b.unchanged(v)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.verify(l)
+	ref.clean[l] = r
+	return r, err
+}
+
+// unchanged is the machine of a vector in its good state.
+func (b *Bench) unchanged(v *Vector) (*scene, error) {
+	ref, err := b.reference(v)
+	if err != nil {
+		return nil, err
+	}
 	if ref.scene == nil {
 		ref.scene = b.newScene(v, maps.Clone(ref.files))
 		ref.scene.draft = ref.draft
 	}
-	r, err := ref.scene.verify(l)
-	ref.clean[l] = r
-	return r, err
+	return ref.scene, nil
 }
 
 // Evidence gives the files of a machine before and after what a vector does to

@@ -44,18 +44,20 @@ type scene struct {
 	afterSeal   []lateStep
 	collectedAt time.Time
 
-	draft   *manifest.Manifest
-	payload []func([]byte) ([]byte, error) // edits to the statement before it is signed
-	sign    signing
-	golden  []byte // signed, once it was
-	opened  []assay.Statement
-	more    [][]byte // further manifests
-	state   manifest.State
-	asked   []byte // the verifier's nonce
-	now     time.Time
-	records []*inspection.Record
-	known   [][]byte
-	trusted *manifest.Trust
+	draft     *manifest.Manifest
+	payload   []func([]byte) ([]byte, error) // edits to the statement before it is signed
+	sign      signing
+	golden    []byte // signed, once it was
+	opened    []assay.Statement
+	more      [][]byte // further manifests
+	state     manifest.State
+	remembers bool   // the state has something
+	asked     []byte // the verifier's nonce
+	now       time.Time
+	records   []*inspection.Record
+	known     [][]byte
+	rules     *trustRules // what trust.yaml says, and who is revoked
+	trusted   *manifest.Trust
 }
 
 func (b *Bench) newScene(v *Vector, files map[string][]byte) *scene {
@@ -118,7 +120,7 @@ func (s *scene) appraisal(l Level) (*assay.Case, error) {
 	}
 	trust := s.trusted
 	if trust == nil {
-		if trust, err = s.bench.trust(nil); err != nil {
+		if trust, err = s.bench.trust(s.rules); err != nil {
 			return nil, err
 		}
 	}
@@ -345,13 +347,25 @@ func reindexed(ix evidence.Index, files map[string][]byte) (*evidence.Bundle, er
 	return w.Bundle()
 }
 
-// inspections signs the scene's records and opens them.
+// inspections opens the scene's signed records.
 func (s *scene) inspections(trust *manifest.Trust) (assay.Inspections, error) {
-	house, err := s.bench.person("X-Ray House", trusted)
+	signed, err := s.signedRecords()
 	if err != nil {
 		return nil, err
 	}
 	var out []*inspection.Opened
+	for _, raw := range signed {
+		out = append(out, inspection.Open(raw, trust, s.now))
+	}
+	return assay.Inspected(out...), nil
+}
+
+func (s *scene) signedRecords() ([][]byte, error) {
+	house, err := s.bench.person("X-Ray House", trusted)
+	if err != nil {
+		return nil, err
+	}
+	var out [][]byte
 	for _, r := range s.records {
 		raw, err := inspection.Encode(r)
 		if err != nil {
@@ -361,7 +375,7 @@ func (s *scene) inspections(trust *manifest.Trust) (assay.Inspections, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, inspection.Open(signed, trust, s.now))
+		out = append(out, signed)
 	}
-	return assay.Inspected(out...), nil
+	return out, nil
 }

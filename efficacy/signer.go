@@ -98,6 +98,16 @@ type trustRules struct {
 
 // trust is the roots of all whom the verifier knows, under rules.
 func (b *Bench) trust(rules *trustRules) (*manifest.Trust, error) {
+	files, err := b.trustFiles(rules)
+	if err != nil {
+		return nil, err
+	}
+	t := &manifest.Trust{}
+	return t, t.Import(files)
+}
+
+// trustFiles are the files that say so.
+func (b *Bench) trustFiles(rules *trustRules) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	if rules == nil {
 		rules = &trustRules{}
@@ -130,8 +140,7 @@ func (b *Bench) trust(rules *trustRules) (*manifest.Trust, error) {
 		}
 		files["list-0000.crl"] = list
 	}
-	t := &manifest.Trust{}
-	return t, t.Import(files)
+	return files, nil
 }
 
 // signing is how the manifest is signed, where it is not as it should be.

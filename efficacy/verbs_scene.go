@@ -53,7 +53,8 @@ func (s *scene) revoked(_ []string) error {
 	if err != nil {
 		return err
 	}
-	s.trusted, err = s.bench.trust(&trustRules{revoked: p})
+	s.rules = &trustRules{revoked: p}
+	s.trusted, err = s.bench.trust(s.rules)
 	return err
 }
 
@@ -66,6 +67,7 @@ func (s *scene) trustAs(a []string) error {
 		return err
 	}
 	var err error
+	s.rules = rules
 	s.trusted, err = s.bench.trust(rules)
 	return err
 }
@@ -109,7 +111,7 @@ func (s *scene) remember(change func(m *manifest.Manifest)) error {
 	if opened == nil {
 		return fmt.Errorf("the manifest that was seen before: %v", rep.Findings)
 	}
-	s.state = s.state.After(opened)
+	s.state, s.remembers = s.state.After(opened), true
 	return nil
 }
 

@@ -127,7 +127,9 @@ func (p *page) split() (attacks, benign []*efficacy.Vector) {
 
 // public reports whether a vector needs files that a checkout may lack: the page
 // must be the same everywhere, so that only the tests run it.
-func public(v *efficacy.Vector) bool { return strings.HasPrefix(v.Machine, "corpus:") || v.Corpus != "" }
+func public(v *efficacy.Vector) bool {
+	return strings.HasPrefix(v.Machine, "corpus:") || v.Corpus != ""
+}
 
 func (p *page) outcome(v *efficacy.Vector, l efficacy.Level) efficacy.Outcome {
 	return p.matrix.Outcomes[v.File][l]
