@@ -59,7 +59,7 @@ type Table struct {
 	Problems   []Problem
 	Trailing   int  // bytes behind the end-of-table structure
 	Broken     bool // a structure's length leads nowhere, so that what stood behind it is not known to be all there
-	Base       int // where the table begins in a dump: add it to offsets; 0 for a bare table
+	Base       int  // where the table begins in a dump: add it to offsets; 0 for a bare table
 
 	BIOS                  []BIOS
 	Systems               []System
