@@ -166,9 +166,11 @@ func (p *page) clusters(vs []*efficacy.Vector, l efficacy.Level, bad efficacy.Cl
 // simpler compares with what others do on the same evidence.
 func (p *page) simpler(b *strings.Builder) {
 	b.WriteString("## The same evidence, compared in simpler ways\n\n")
-	b.WriteString("Each way gets all evidence of the machine before and after, without this project's seal, and counts as detecting when it sees anything wrong at all. Attacks on the manifest are left out, since none of the other ways has a signed one, and so are those on the machine's records of inspections.\n\n")
+	b.WriteString("Each way gets all evidence of the machine before and after, without this project's seal, and counts as detecting when it sees anything wrong at all. Attacks on the manifest are left out, since none of the other ways has a signed one, and so are those on the machine's records of inspections and whatever a management controller alone tells, which none of them reads.\n\n")
 	attacks, benign := p.split()
-	attacks = slices.DeleteFunc(attacks, func(v *efficacy.Vector) bool { return v.ID[0] == 'F' || v.Level == efficacy.L6 })
+	byController := func(v *efficacy.Vector) bool { return strings.HasPrefix(v.Machine, "tree:") }
+	attacks = slices.DeleteFunc(attacks, func(v *efficacy.Vector) bool { return v.ID[0] == 'F' || v.Level == efficacy.L6 || byController(v) })
+	benign = slices.DeleteFunc(benign, byController)
 	b.WriteString("| way | attacks seen | harmless changes that raise an alarm |\n|---|---|---|\n")
 	seen := func(vs []*efficacy.Vector, of func(v *efficacy.Vector) bool) string {
 		n := 0
