@@ -24,8 +24,12 @@ var blindSpots = []blindSpot{
 	{"code below the scanner", "System management mode or a hypervisor can filter what the scanner reads.", "Read flash and devices from another machine.", func(a *appraisal) bool { return a.inspected.sameFlash }},
 	{"boot", "Nothing signed shows what ran before the inventory was taken.", "Scan with a quote whose log replays.", func(a *appraisal) bool { return a.boot.Quoted && a.boot.LogMatches && !a.stale() }},
 	{"controller's word", "The management controller alone told what there is.", "Scan the machine itself.", func(a *appraisal) bool { return a.Inventory == nil }},
-	{"host firmware", "No complete firmware image was read, so that only what was measured is known.", "Scan with the firmware image.", func(a *appraisal) bool { return a.imageRead() }},
-	{"one view", "Each thing was read in one way; no second, independent way contradicts a lie.", "Devices that sign (SPDM), or a clip that reads the flash.", func(a *appraisal) bool { return a.secondView() }},
+	{"host firmware", "No complete firmware image was read, so that only what was measured is known.", "Scan with the firmware image.", func(a *appraisal) bool { return a.imageRead("bios") }},
+	{"controller firmware", "No complete image of the management controller's firmware was read, so that its version is its own word.", "Scan with its image, or read its flash with a clip.", func(a *appraisal) bool {
+		_, there := a.inventory.Part("bmc")
+		return !there || a.imageRead("bmc")
+	}},
+	{"one view", "Each thing was read in one way; no second, independent way contradicts a lie, or shows what hid from the first.", "Read everything twice (scan --passes 2); devices that sign (SPDM), or a clip that reads the flash.", func(a *appraisal) bool { return a.secondView() }},
 	{"device firmware without read-back", "Most drives and many adapters do not let their firmware be read.", "Signed measurements (SPDM) where the device has them.", nil},
 	{"genuine die altered", "A change inside a chip that answers as it should is invisible.", "Laboratory methods.", nil},
 	{"perfect clone", "A device that copies every identity of the part it replaces looks like it.", "Device certificates (SPDM, IDevID).", nil},
@@ -48,9 +52,10 @@ func (a *appraisal) blindSpots() {
 	}
 }
 
-func (a *appraisal) imageRead() bool {
+// imageRead reports an image of that name that was read and compared.
+func (a *appraisal) imageRead(name string) bool {
 	for _, c := range a.code.Coverage {
-		if c.Name == "bios" && c.Compared > 0 {
+		if c.Name == name && c.Compared > 0 {
 			return true
 		}
 	}

@@ -30,14 +30,14 @@ func TestBlindSpotsOfEachLevel(t *testing.T) {
 		level  string
 		own    []string
 	}{
-		"image and quote": {func(files) {}, "L4", []string{"one view"}},
-		"quote":           {func(f files) { drop(f, "firmware/") }, "L3", []string{"one view", "host firmware"}},
+		"image and quote": {func(files) {}, "L4", []string{"one view", "controller firmware"}},
+		"quote":           {func(f files) { drop(f, "firmware/") }, "L3", []string{"one view", "controller firmware", "host firmware"}},
 		"inventory": {func(f files) {
 			drop(f, "firmware/")
 			drop(f, "tpm/")
 			drop(f, "sys/class/tpm/")
 			drop(f, "sys/kernel/security/")
-		}, "L2", []string{"one view", "host firmware", "boot"}},
+		}, "L2", []string{"one view", "controller firmware", "host firmware", "boot"}},
 		"nothing": {func(f files) {
 			maps.DeleteFunc(f, func(p string, _ []byte) bool { return p != "proc/version" })
 			f["proc/version"] = []byte("Linux\n")

@@ -297,10 +297,16 @@ func (a *appraisal) firmwareProved() (bool, string) {
 	if len(a.golden.Firmware) == 0 {
 		return true, "the manifest declares no firmware image"
 	}
+	var unread []string
 	for _, c := range a.code.Coverage {
 		if c.NotObservable > 0 || c.Compared == 0 {
-			return false, fmt.Sprintf("the image %s was not read completely", c.Name)
+			unread = append(unread, c.Name)
 		}
+	}
+	if len(unread) > 0 {
+		return false, fmt.Sprintf("the image %s was not read completely", some(unread))
+	}
+	for _, c := range a.code.Coverage {
 		if c.Unopened > 0 {
 			return false, fmt.Sprintf("%d parts of the image %s that its firmware writes to were not opened, so that what they start was not compared", c.Unopened, c.Name)
 		}

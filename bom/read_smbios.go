@@ -49,6 +49,11 @@ func (r *reader) decoded(name string, t *smbios.Table, err error) {
 		return
 	}
 	r.table(t)
+	if t.Broken { // DSP0134 6.1.2: the length is that of the header at least
+		for _, c := range smbiosClasses {
+			r.partial(c, name+" has a structure whose length leads nowhere")
+		}
+	}
 	if n := len(t.Structures); t.Structures[n-1].Type != endOfTable && (t.EntryPoint == nil || t.EntryPoint.Structures != n) {
 		for _, c := range smbiosClasses {
 			r.partial(c, name+" ends before its end-of-table structure")

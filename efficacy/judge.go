@@ -33,6 +33,7 @@ const (
 type Outcome struct {
 	Class  Class
 	Why    string // the missing evidence, the blind spot, or what was found
+	Shown  bool   // the evidence of the level shows what was done
 	Result *assay.Result
 }
 
@@ -49,10 +50,12 @@ func (b *Bench) Judge(v *Vector, l Level) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
+	o := judgeAttack(v, r, clean, b.codes[v.ID])
 	if v.Benign() {
-		return judgeBenign(v, r, clean), nil
+		o = judgeBenign(v, r, clean)
 	}
-	return judgeAttack(v, r, clean, b.codes[v.ID]), nil
+	o.Shown, err = b.shows(v, l)
+	return o, err
 }
 
 // judgeAttack looks for the finding first: a verdict that does not pass and tells
@@ -63,15 +66,15 @@ func judgeAttack(v *Vector, r, clean *assay.Result, codes []string) Outcome {
 	fresh := news(r, clean)
 	switch {
 	case counts && named != "":
-		return Outcome{Detected, named, r}
+		return Outcome{Class: Detected, Why: named, Result: r}
 	case counts && len(fresh) > 0:
-		return Outcome{Otherwise, fresh[0], r}
+		return Outcome{Class: Otherwise, Why: fresh[0], Result: r}
 	case r.Verdict == assay.Inconclusive:
-		return Outcome{Inconclusive, missing(r), r}
+		return Outcome{Class: Inconclusive, Why: missing(r), Result: r}
 	case v.Blind != "" && declares(r, v.Blind):
-		return Outcome{Blind, v.Blind, r}
+		return Outcome{Class: Blind, Why: v.Blind, Result: r}
 	}
-	return Outcome{Missed, string(r.Verdict), r}
+	return Outcome{Class: Missed, Why: string(r.Verdict), Result: r}
 }
 
 // named is the first expected finding that stands, of those with a code that the
@@ -92,15 +95,20 @@ func (v *Vector) named(r *assay.Result, codes []string) string {
 
 // news are findings above low that the machine did not have before.
 func news(r, clean *assay.Result) []string {
-	before := map[string]bool{}
-	for _, f := range clean.Findings {
-		before[f.Fingerprint] = true
-	}
+	before := fingerprints(clean)
 	var out []string
 	for _, f := range r.Findings {
 		if f.Severity > finding.Low && !before[f.Fingerprint] {
 			out = append(out, string(f.Code)+" "+f.Subject)
 		}
+	}
+	return out
+}
+
+func fingerprints(r *assay.Result) map[string]bool {
+	out := map[string]bool{}
+	for _, f := range r.Findings {
+		out[f.Fingerprint] = true
 	}
 	return out
 }
@@ -120,26 +128,35 @@ func declares(r *assay.Result, blind string) bool {
 	})
 }
 
-// judgeBenign counts what a person would be called for.
+// judgeBenign counts what a person would be called for. What the vector does not
+// expect is a false alarm at every level, also where the verdict would be
+// inconclusive without the change.
 func judgeBenign(v *Vector, r, clean *assay.Result) Outcome {
-	fresh := news(r, clean)
-	var told []string
-	for _, e := range v.Findings {
-		if e.Severity <= finding.Low && slices.ContainsFunc(r.Findings, func(f finding.Finding) bool { return f.Code == e.Code && strings.HasPrefix(f.Subject, e.Subject) }) {
-			told = append(told, string(e.Code))
+	before := fingerprints(clean)
+	var asked, wrong, told []string
+	for _, f := range r.Findings {
+		expected := slices.ContainsFunc(v.Findings, func(e Expected) bool { return e.is(f) })
+		switch name := string(f.Code) + " " + f.Subject; {
+		case f.Severity <= finding.Low && expected:
+			told = append(told, string(f.Code))
+		case f.Severity <= finding.Low || before[f.Fingerprint]:
+		case expected:
+			asked = append(asked, name)
+		default:
+			wrong = append(wrong, name)
 		}
 	}
 	switch {
-	case r.Verdict == assay.Fail && clean.Verdict != assay.Fail, r.Verdict == assay.Fail && len(fresh) > 0:
-		return Outcome{FalseAlarm, strings.Join(fresh, ", "), r}
-	case len(fresh) > 0:
-		return Outcome{Review, strings.Join(fresh, ", "), r}
+	case len(wrong) > 0, r.Verdict == assay.Fail && clean.Verdict != assay.Fail:
+		return Outcome{Class: FalseAlarm, Why: strings.Join(wrong, ", "), Result: r}
+	case len(asked) > 0:
+		return Outcome{Class: Review, Why: strings.Join(asked, ", "), Result: r}
 	case r.Verdict == assay.Inconclusive && clean.Verdict == assay.Pass:
-		return Outcome{Inconclusive, missing(r), r}
+		return Outcome{Class: Inconclusive, Why: missing(r), Result: r}
 	case len(told) > 0:
-		return Outcome{Change, strings.Join(told, ", "), r}
+		return Outcome{Class: Change, Why: strings.Join(slices.Compact(told), ", "), Result: r}
 	}
-	return Outcome{Silent, "", r}
+	return Outcome{Class: Silent, Result: r}
 }
 
 // Differs holds a result against what the vector expects at its level and

@@ -1,7 +1,9 @@
 package efficacy
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,6 +87,20 @@ func (b *Bench) shape(v *Vector, l Level) (string, error) {
 		}
 	}
 	return fmt.Sprint(n, notes, l >= L3, l >= L2, l == L6 && len(s.records) > 0), nil
+}
+
+// shows reports whether evidence of a level holds anything of what a vector does:
+// files that differ, or what a TPM signs.
+func (b *Bench) shows(v *Vector, l Level) (bool, error) {
+	s, err := b.scene(v)
+	if err != nil {
+		return false, err
+	}
+	left := func(p string, _ []byte) bool { return !l.keeps(p) }
+	before, after := maps.Clone(b.cleanFiles(v)), maps.Clone(s.files)
+	maps.DeleteFunc(before, left)
+	maps.DeleteFunc(after, left)
+	return l >= L3 || len(s.notes) > 0 && l >= L2 || !maps.EqualFunc(before, after, bytes.Equal), nil
 }
 
 func (b *Bench) cleanFiles(v *Vector) map[string][]byte {

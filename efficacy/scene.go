@@ -195,6 +195,11 @@ func (s *scene) seal(l Level) (*evidence.Bundle, error) {
 			return nil, err
 		}
 	}
+	if collector == "assay" {
+		if err := s.leftOut(w, files); err != nil {
+			return nil, err
+		}
+	}
 	for p, a := range s.notes {
 		if _, have := files[p]; have || !l.keeps(p) {
 			continue
@@ -216,6 +221,35 @@ func (s *scene) seal(l Level) (*evidence.Bundle, error) {
 		return b, err
 	}
 	return s.broken(b, l)
+}
+
+// sources are the places for which the collector answers also when it is told to
+// leave them out.
+var sources = []string{
+	"sys/firmware/dmi/tables/DMI", "sys/firmware/acpi/tables", "sys/firmware/efi/efivars", "sys/bus/pci/devices", "sys/bus/usb/devices", "sys/bus/i2c/devices",
+	"sys/class/nvme", "sys/class/block", "sys/class/net", "proc/cpuinfo", "proc/meminfo", "proc/iomem", "ipmi/device-id.bin", "ipmi/fru-0.bin",
+	"firmware/bios.rom", logAt, "tpm/properties.json",
+}
+
+// leftOut notes what the level of evidence leaves out of what the machine has.
+func (s *scene) leftOut(w *evidence.Writer, files map[string][]byte) error {
+	for _, place := range sources {
+		below := func(files map[string][]byte) bool {
+			for p := range files {
+				if p == place || strings.HasPrefix(p, place+"/") {
+					return true
+				}
+			}
+			return false
+		}
+		if _, noted := s.notes[place]; noted || !below(s.files) || below(files) {
+			continue
+		}
+		if err := w.Note(place, evidence.Denied, "left out by the operator"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // measured sets the TPM's artefacts among the files and gives its registers.

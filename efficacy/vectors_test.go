@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +61,22 @@ func TestVectors(t *testing.T) {
 				require.True(t, found, "%s at its own level: %s", o.Class, o.Why)
 			}
 		})
+	}
+}
+
+// An image of the controller's firmware takes back the blind spot of those without.
+func TestBlindToControllerFirmware(t *testing.T) {
+	vectors, err := efficacy.Load(root)
+	require.NoError(t, err)
+	bench, err := efficacy.NewBench(root)
+	require.NoError(t, err)
+	i := slices.IndexFunc(vectors, func(v *efficacy.Vector) bool { return v.File == "c13-controller-hides-update.txtar" })
+	for level, told := range map[efficacy.Level]bool{efficacy.L2: true, efficacy.L3: true, efficacy.L4: false} {
+		r, err := bench.Clean(vectors[i], level)
+		require.NoError(t, err)
+		require.Equal(t, told, slices.ContainsFunc(r.Findings, func(f finding.Finding) bool {
+			return f.Code == finding.BlindSpot && f.Subject == "blind spot:controller firmware"
+		}), "%s", level)
 	}
 }
 

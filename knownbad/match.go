@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/assay-hw/assay/bom"
@@ -137,7 +138,7 @@ func (s *Set) Parts(parts []bom.Part) []finding.Finding {
 	for _, k := range s.versions {
 		for _, p := range parts {
 			v := p.Identity.Firmware
-			if v == "" || string(p.Class) != k.Class || !fits(k.Maker, p.Identity.Maker) || k.Model != "" && !fits(k.Model, p.Identity.Model) {
+			if v == "" || string(p.Class) != k.Class || !fits(k.Maker, p.Identity.Maker) && !slices.Contains(p.Identity.MakerIDs, k.Maker) || k.Model != "" && !fits(k.Model, p.Identity.Model) {
 				continue
 			}
 			if k.Equals != "" && v != k.Equals || k.Below != "" && !firmware.OlderThan(v, k.Below) {

@@ -68,17 +68,18 @@ func (p *page) totals() string {
 	b.WriteString("| level | attacks | detected | under another code | inconclusive | declared blind | missed | in scope | missed in scope | 95 % bound of the miss rate | by scenario and machine |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, l := range efficacy.Levels() {
 		c := p.count(attacks, l)
-		n, missed := p.inScope(attacks, l)
+		in := slices.DeleteFunc(slices.Clone(attacks), func(v *efficacy.Vector) bool { return v.Level > l })
+		n, missed := len(in), p.count(in, l)[efficacy.Missed]
 		_, high := efficacy.Bounds(missed, n, 0.95)
-		cn, cm := p.clusters(attacks, l, efficacy.Missed)
+		cn, cm := p.clusters(in, l, efficacy.Missed)
 		_, chigh := efficacy.Bounds(cm, cn, 0.95)
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %d | %d | %d | %s | %d of %d, %s |\n", l, total(c), c[efficacy.Detected], c[efficacy.Otherwise], c[efficacy.Inconclusive],
 			c[efficacy.Blind], c[efficacy.Missed], n, missed, bound(n, high), cm, cn, bound(cn, chigh))
 	}
-	b.WriteString("\nHarmless changes, at the level that they are written for and above.\n\n")
+	b.WriteString("\nHarmless changes, at every level whose evidence shows them. *Silent* is that nothing is told which was not told before, also where the policy asks for evidence that the level does not have and the verdict was inconclusive and stays so; *review* that what the change is meant to be asked about is asked; a *false alarm* is any other finding above low, whatever the verdict.\n\n")
 	b.WriteString("| level | changes | silent | expected change | review | inconclusive | false alarm | 95 % bound of the rate of false alarms | by scenario and machine |\n|---|---|---|---|---|---|---|---|---|\n")
-	for _, l := range efficacy.Levels()[1:] {
-		at := slices.DeleteFunc(slices.Clone(benign), func(v *efficacy.Vector) bool { return v.Level > l })
+	for _, l := range efficacy.Levels() {
+		at := slices.DeleteFunc(slices.Clone(benign), func(v *efficacy.Vector) bool { return !p.shown(v, l) })
 		c := p.count(at, l)
 		n := total(c)
 		_, high := efficacy.Bounds(c[efficacy.FalseAlarm], n, 0.95)
@@ -143,27 +144,18 @@ func (p *page) count(vs []*efficacy.Vector, l efficacy.Level) map[efficacy.Class
 	return out
 }
 
-func (p *page) inScope(vs []*efficacy.Vector, l efficacy.Level) (n, missed int) {
-	for _, v := range vs {
-		if v.Level > l {
-			continue
-		}
-		n++
-		if p.outcome(v, l).Class == efficacy.Missed {
-			missed++
-		}
-	}
-	return n, missed
+// shown reports whether a harmless change can be told at a level at all.
+func (p *page) shown(v *efficacy.Vector, l efficacy.Level) bool {
+	o := p.outcome(v, l)
+	return o.Shown || o.Class == efficacy.FalseAlarm
 }
 
 // clusters counts a scenario on a machine once; one bad case makes it bad.
 func (p *page) clusters(vs []*efficacy.Vector, l efficacy.Level, bad efficacy.Class) (n, hit int) {
 	set := map[string]bool{}
 	for _, v := range vs {
-		if v.Level <= l {
-			k := v.ID + " " + v.Machine
-			set[k] = set[k] || p.outcome(v, l).Class == bad
-		}
+		k := v.ID + " " + v.Machine
+		set[k] = set[k] || p.outcome(v, l).Class == bad
 	}
 	for _, b := range set {
 		if b {
@@ -176,9 +168,11 @@ func (p *page) clusters(vs []*efficacy.Vector, l efficacy.Level, bad efficacy.Cl
 // simpler compares with what others do on the same evidence.
 func (p *page) simpler(b *strings.Builder) {
 	b.WriteString("## The same evidence, compared in simpler ways\n\n")
-	b.WriteString("Each way gets all evidence of the machine before and after, without this project's seal, and counts as detecting when it sees anything wrong at all. Attacks on the manifest are left out, since none of the other ways has a signed one, and so are those on the machine's records of inspections.\n\n")
+	b.WriteString("Each way gets all evidence of the machine before and after, without this project's seal, and counts as detecting when it sees anything wrong at all. Attacks on the manifest are left out, since none of the other ways has a signed one, and so are those on the machine's records of inspections and whatever a management controller alone tells, which none of them reads.\n\n")
 	attacks, benign := p.split()
-	attacks = slices.DeleteFunc(attacks, func(v *efficacy.Vector) bool { return v.ID[0] == 'F' || v.Level == efficacy.L6 })
+	byController := func(v *efficacy.Vector) bool { return strings.HasPrefix(v.Machine, "tree:") }
+	attacks = slices.DeleteFunc(attacks, func(v *efficacy.Vector) bool { return v.ID[0] == 'F' || v.Level == efficacy.L6 || byController(v) })
+	benign = slices.DeleteFunc(benign, byController)
 	b.WriteString("| way | attacks seen | harmless changes that raise an alarm |\n|---|---|---|\n")
 	seen := func(vs []*efficacy.Vector, of func(v *efficacy.Vector) bool) string {
 		n := 0
@@ -260,13 +254,24 @@ func codesOf(v *efficacy.Vector) string {
 
 func (p *page) benign(b *strings.Builder) {
 	_, benign := p.split()
-	b.WriteString("## Harmless changes by machine\n\ns silent, c told as an expected change, r for review, i inconclusive.\n\n| id | what | machine | level | result | told |")
+	b.WriteString("## Harmless changes by machine\n\ns silent, c told as an expected change, r for review, i inconclusive; nothing where the level's evidence does not show it. The level that it is written for is in bold.\n\n| id | what | machine | L0 | L1 | L2 | L3 | L4 | L5 | L6 | told |")
 	for _, o := range others() {
 		fmt.Fprintf(b, " %s |", o.name)
 	}
-	b.WriteString("\n|" + strings.Repeat("---|", 6+len(others())) + "\n")
+	b.WriteString("\n|" + strings.Repeat("---|", 11+len(others())) + "\n")
 	for _, v := range benign {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |", v.ID, cell(v.Name), v.Machine, v.Level, letters[p.outcome(v, v.Level).Class], codesOf(v))
+		fmt.Fprintf(b, "| %s | %s | %s |", v.ID, cell(v.Name), v.Machine)
+		for _, l := range efficacy.Levels() {
+			letter := ""
+			if p.shown(v, l) {
+				letter = letters[p.outcome(v, l).Class]
+			}
+			if l == v.Level {
+				letter = "**" + strings.Trim(letter, "*") + "**"
+			}
+			fmt.Fprintf(b, " %s |", letter)
+		}
+		fmt.Fprintf(b, " %s |", codesOf(v))
 		p.alarms(b, v)
 		b.WriteString("\n")
 	}

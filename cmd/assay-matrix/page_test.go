@@ -14,8 +14,8 @@ import (
 const root = "../.."
 
 // docs/efficacy.md is what the command writes, and what it says is what the
-// project promises: nothing missed at or above its level but for known gaps, no
-// false alarm.
+// project promises: at no level an attack that passes without a word, but for known
+// gaps, and no false alarm.
 func TestPageIsGenerated(t *testing.T) {
 	p, err := measure(root)
 	require.NoError(t, err)
@@ -25,7 +25,7 @@ func TestPageIsGenerated(t *testing.T) {
 	for _, v := range p.matrix.Vectors {
 		for l, o := range p.matrix.Outcomes[v.File] {
 			require.NotEqual(t, efficacy.FalseAlarm, o.Class, "%s at %s: %s", v.File, l, o.Why)
-			if l >= v.Level && v.Gap == "" {
+			if v.Gap == "" {
 				require.NotEqual(t, efficacy.Missed, o.Class, "%s at %s: %s", v.File, l, o.Why)
 			}
 		}

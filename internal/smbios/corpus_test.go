@@ -31,6 +31,7 @@ func TestRealTables(t *testing.T) {
 			require.NotEmpty(t, table.Problems, "%s: a table without an end is reported", path)
 		}
 		require.NotEmpty(t, table.Systems, path)
+		require.Equal(t, filepath.Base(path) == "HyperV.dmi", table.Broken, "%s: one firmware writes structures without type and length", path)
 		for _, p := range table.Problems {
 			t.Logf("%s: 0x%x: %s", filepath.Base(path), p.Offset, p.What)
 		}

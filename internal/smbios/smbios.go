@@ -57,8 +57,9 @@ type Table struct {
 	EntryPoint *EntryPoint // nil when the evidence has none
 	Structures []Structure
 	Problems   []Problem
-	Trailing   int // bytes behind the end-of-table structure
-	Base       int // where the table begins in a dump: add it to offsets; 0 for a bare table
+	Trailing   int  // bytes behind the end-of-table structure
+	Broken     bool // a structure's length leads nowhere, so that what stood behind it is not known to be all there
+	Base       int  // where the table begins in a dump: add it to offsets; 0 for a bare table
 
 	BIOS                  []BIOS
 	Systems               []System
@@ -145,7 +146,7 @@ func (t *Table) walk(b []byte) {
 		if length < 4 {
 			next := nextStructure(b, o+4)
 			t.problem(o, "type %d: formatted length %d is below 4, %d bytes skipped", b[o], length, next-o)
-			o, guessed = next, true
+			o, guessed, t.Broken = next, true, true
 			continue
 		}
 		if length > len(b)-o {

@@ -162,6 +162,7 @@ func TestDamagedStructureHidesNoOther(t *testing.T) {
 	require.Equal(t, "Board", table.Baseboards[0].Manufacturer)
 	require.False(t, table.Systems[0].Guessed)
 	require.True(t, table.Baseboards[0].Guessed, "its place was searched for")
+	require.True(t, table.Broken)
 	require.Contains(t, whats(table.Problems), "formatted length 2 is below 4")
 }
 

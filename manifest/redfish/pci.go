@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -254,6 +255,10 @@ func Draft(inv *bom.Inventory, instances bool) ([]bom.Reference, map[bom.Class]b
 			}
 		}
 	}
+	// A line of which nothing but a maker is left fits no part for sure.
+	refs = slices.DeleteFunc(refs, func(r bom.Reference) bool {
+		return (r.Class == bom.BMC || r.Class == bom.Chassis) && r.Identity.Model+r.Identity.PartNumber+r.Identity.Serial == ""
+	})
 	return refs, closures, lost
 }
 

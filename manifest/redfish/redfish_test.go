@@ -17,6 +17,7 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"github.com/assay-hw/assay/bom"
+	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/manifest/redfish"
 )
 
@@ -274,4 +275,17 @@ func FuzzReadFile(f *testing.F) {
 			redfish.Draft(inv, true)
 		}
 	})
+}
+
+// What is drafted of a tree fits the tree that it was drafted of, for one machine
+// and for the model: what is left out of a line leaves none that fits nothing.
+func TestDraftFitsItsTree(t *testing.T) {
+	for _, instances := range []bool{true, false} {
+		inv, _, err := server(t).Inventory("")
+		require.NoError(t, err)
+		refs, closures, _ := redfish.Draft(inv, instances)
+		for _, f := range bom.Match(refs, closures, inv).Findings {
+			require.Equal(t, finding.Info, f.Severity, "%s %s", f.Code, f.Subject)
+		}
+	}
 }
