@@ -35,6 +35,7 @@ func (n *newRule) check() error {
 // aged holds what parts tell of their past against a policy that says that the unit
 // is new (ID-011). What the evidence does not have is listed.
 func (a *appraisal) aged() {
+	a.unborn()
 	n := a.Policy.New
 	if n == nil {
 		return
@@ -50,9 +51,9 @@ func (a *appraisal) aged() {
 		dated = true
 		switch {
 		case !n.NotBefore.IsZero() && to.Before(n.NotBefore):
-			a.old(p.Subject, p.Location, "made in "+n.NotBefore.Format(time.DateOnly)+" or later", "made in "+v.Text, "The part is older than a part of a new unit may be.", v.Source, v.Basis)
+			a.old(finding.AgeContradictsNew, p.Subject, p.Location, "made in "+n.NotBefore.Format(time.DateOnly)+" or later", "made in "+v.Text, "The part is older than a part of a new unit may be.", v.Source, v.Basis)
 		case !n.Built.IsZero() && from.After(n.Built):
-			a.old(p.Subject, p.Location, "made by "+n.Built.Format(time.DateOnly), "made in "+v.Text, "The part was made after the unit was built: somebody put it in later.", v.Source, v.Basis)
+			a.old(finding.AgeContradictsNew, p.Subject, p.Location, "made by "+n.Built.Format(time.DateOnly), "made in "+v.Text, "The part was made after the unit was built: somebody put it in later.", v.Source, v.Basis)
 		}
 	}
 	if !dated && !(n.NotBefore.IsZero() && n.Built.IsZero()) {
@@ -63,16 +64,32 @@ func (a *appraisal) aged() {
 		case s < 0:
 			a.skip("starts of the TPM", "no quote by a key that the TPM shows its count to")
 		case s > n.Starts:
-			a.old("tpm", finding.Location{}, fmt.Sprintf("at most %d starts", n.Starts), fmt.Sprintf("%d starts", s),
+			a.old(finding.AgeContradictsNew, "tpm", finding.Location{}, fmt.Sprintf("at most %d starts", n.Starts), fmt.Sprintf("%d starts", s),
 				"The TPM signs that it was started more often than one in a new unit may have been.", finding.Cryptographic, finding.Basis{})
 		}
 	}
 	a.worn(n)
 }
 
+// futureSlack is how far a part's date may lie ahead: clocks of lines differ, and
+// makers write the week of a lot.
+const futureSlack = 60 * 24 * time.Hour
+
+// unborn tells parts that were made after the verifier looked (ID-005).
+func (a *appraisal) unborn() {
+	for i := range a.inventory.Parts {
+		p := &a.inventory.Parts[i]
+		v := p.Values["made"]
+		if from, _, err := madeIn(v.Text); err != nil || !from.After(a.Now.Add(futureSlack)) {
+			continue
+		}
+		a.old(finding.ImplausibleIdentity, p.Subject, p.Location, "a date of the past", "made in "+v.Text, "The part says that it was made in the future.", v.Source, v.Basis)
+	}
+}
+
 // old adds one sign of age.
-func (a *appraisal) old(subject string, at finding.Location, want, got, why string, source finding.Source, basis finding.Basis) {
-	f := finding.New(finding.AgeContradictsNew, subject)
+func (a *appraisal) old(code finding.Code, subject string, at finding.Location, want, got, why string, source finding.Source, basis finding.Basis) {
+	f := finding.New(code, subject)
 	f.Location, f.Want, f.Got, f.Why, f.Sources = at, want, got, why, []finding.Source{source}
 	if basis.Artifact != "" {
 		f.Basis = []finding.Basis{basis}
@@ -129,7 +146,7 @@ func (a *appraisal) worn(n *newRule) {
 			if high := binary.LittleEndian.Uint64(raw[x.at+8:]); x.limit == 0 || high != 0 || got <= x.limit {
 				continue // a number beyond 64 bits is none
 			}
-			a.old(subject, p.Location, fmt.Sprintf("at most %d %s", x.limit, x.what), fmt.Sprintf("%d %s", got, x.what), "The drive counts more use than a drive in a new unit may have had.",
+			a.old(finding.AgeContradictsNew, subject, p.Location, fmt.Sprintf("at most %d %s", x.limit, x.what), fmt.Sprintf("%d %s", got, x.what), "The drive counts more use than a drive in a new unit may have had.",
 				finding.SiliconAnswered, finding.Basis{Artifact: path, SHA256: a.Evidence.SHA256(path), Offset: int64(x.at), Length: 16})
 		}
 	}

@@ -331,7 +331,29 @@ func (r *reader) joinModule(p *Part, e eeprom) {
 		p.fact(attrMade, fmt.Sprintf("%04d-W%02d", m.Year, m.Week), o)
 	}
 	p.subParts(chips(m), o)
+	r.moduleNumber(p, maker.Name(), m.PartNumber, o)
 	r.moduleIntegrity(p, e)
+}
+
+// numbering is how the part numbers of modules begin, of makers who number all of
+// theirs alike. "#" is a digit. Micron sells modules as Crucial, too.
+var numbering = map[string][]string{"Samsung": {"M#", "K#"}, "SK hynix": {"HM", "HY", "H5", "H9"}, "Micron": {"MT", "#", "CT", "BL"}}
+
+// moduleNumber reports a module that names a maker and a number that the maker gives
+// to none.
+func (r *reader) moduleNumber(p *Part, maker, number string, o origin) {
+	forms := numbering[ids.Maker(maker)]
+	if _, fake := ids.Placeholder(number); fake || len(forms) == 0 || len(number) < 2 {
+		return
+	}
+	for _, form := range forms {
+		n := len(form)
+		if head := strings.ToUpper(number[:n]); head == form || form[n-1] == '#' && head[:n-1] == form[:n-1] && head[n-1] >= '0' && head[n-1] <= '9' {
+			return
+		}
+	}
+	r.contradiction(finding.PartNumberGrammar, p, maker+" "+strings.Join(forms, " or "), number,
+		"The module's memory names a maker who numbers no module like this.", finding.Medium, o)
 }
 
 func (r *reader) modulesAgree(p *Part, what, told, stored string, o origin) {
