@@ -352,7 +352,7 @@ func (r *reader) moduleNumber(p *Part, maker, number string, o origin) {
 			return
 		}
 	}
-	r.contradiction(finding.PartNumberGrammar, p, maker+" "+strings.Join(forms, " or "), number,
+	r.contradiction(finding.PartNumberGrammar, p, "a number of "+maker+" ("+strings.Join(forms, ", ")+")", number,
 		"The module's memory names a maker who numbers no module like this.", finding.Medium, o)
 }
 
