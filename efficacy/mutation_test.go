@@ -87,3 +87,35 @@ func TestEveryRuleIsNeeded(t *testing.T) {
 	require.Empty(t, dead, "no vector needs these codes")
 	t.Logf("%d codes wait: %v", len(waiting), slices.Sorted(maps.Keys(waiting)))
 }
+
+// farFrom are codes that no vector can nearly raise; the reason says why.
+var farFrom = map[finding.Code]string{
+	finding.BlindSpot:              "told with every verdict",
+	finding.IdentityMemoryWritable: "no rule raises it",
+	finding.TPMBus:                 "no rule raises it",
+	finding.IncidentBusInTheMiddle: "no rule raises it",
+	finding.ManifestSidecar:        "no appraisal raises it",
+}
+
+// Every code has a near miss: a vector in which things are nearly as the code says,
+// and it is not raised. TestVectors holds it to that.
+func TestEveryRuleHasANearMiss(t *testing.T) {
+	vectors, err := efficacy.Load(root)
+	require.NoError(t, err)
+	near := map[finding.Code]bool{}
+	for _, v := range vectors {
+		for _, c := range v.Near {
+			near[c] = near[c] || !strings.HasPrefix(v.Machine, "corpus:") // others run everywhere
+		}
+	}
+	for _, e := range finding.Catalogue() {
+		_, far := farFrom[e.Code]
+		switch {
+		case fleetOnly(e.Code):
+		case near[e.Code] && far:
+			t.Errorf("%s has a near miss now: take it off the list", e.Code)
+		case !near[e.Code] && !far:
+			t.Errorf("%s has no near miss", e.Code)
+		}
+	}
+}
