@@ -32,29 +32,41 @@ func (n *newRule) check() error {
 	return nil
 }
 
-// aged holds what parts tell of their past against a policy that says that the unit
-// is new (ID-011). What the evidence does not have is listed.
+// futureSlack is how far a part's date may lie ahead: clocks of lines differ, and
+// makers write the week of a lot.
+const futureSlack = 60 * 24 * time.Hour
+
+// aged holds what parts tell of their past against the day on which somebody looked
+// (ID-005), and against a policy that says that the unit is new (ID-011). What the
+// evidence does not have is listed.
 func (a *appraisal) aged() {
-	a.unborn()
 	n := a.Policy.New
-	if n == nil {
-		return
-	}
 	dated := false
 	for i := range a.inventory.Parts {
 		p := &a.inventory.Parts[i]
-		v, ok := p.Values["made"]
+		v := p.Values["made"]
 		from, to, err := madeIn(v.Text)
-		if !ok || err != nil {
+		if err != nil {
 			continue
 		}
 		dated = true
+		var want, why string
+		code := finding.AgeContradictsNew
 		switch {
+		case from.After(a.Now.Add(futureSlack)):
+			code, want, why = finding.ImplausibleIdentity, "made in the past", "The part says that it was made in the future."
+		case n == nil:
 		case !n.NotBefore.IsZero() && to.Before(n.NotBefore):
-			a.old(finding.AgeContradictsNew, p.Subject, p.Location, "made in "+n.NotBefore.Format(time.DateOnly)+" or later", "made in "+v.Text, "The part is older than a part of a new unit may be.", v.Source, v.Basis)
+			want, why = "made in "+n.NotBefore.Format(time.DateOnly)+" or later", "The part is older than a part of a new unit may be."
 		case !n.Built.IsZero() && from.After(n.Built):
-			a.old(finding.AgeContradictsNew, p.Subject, p.Location, "made by "+n.Built.Format(time.DateOnly), "made in "+v.Text, "The part was made after the unit was built: somebody put it in later.", v.Source, v.Basis)
+			want, why = "made by "+n.Built.Format(time.DateOnly), "The part was made after the unit was built: somebody put it in later."
 		}
+		if want != "" {
+			a.old(code, p.Subject, p.Location, want, "made in "+v.Text, why, v.Source, v.Basis)
+		}
+	}
+	if n == nil {
+		return
 	}
 	if !dated && !(n.NotBefore.IsZero() && n.Built.IsZero()) {
 		a.skip("dates of manufacture", "no part in the evidence tells one")
@@ -69,22 +81,6 @@ func (a *appraisal) aged() {
 		}
 	}
 	a.worn(n)
-}
-
-// futureSlack is how far a part's date may lie ahead: clocks of lines differ, and
-// makers write the week of a lot.
-const futureSlack = 60 * 24 * time.Hour
-
-// unborn tells parts that were made after the verifier looked (ID-005).
-func (a *appraisal) unborn() {
-	for i := range a.inventory.Parts {
-		p := &a.inventory.Parts[i]
-		v := p.Values["made"]
-		if from, _, err := madeIn(v.Text); err != nil || !from.After(a.Now.Add(futureSlack)) {
-			continue
-		}
-		a.old(finding.ImplausibleIdentity, p.Subject, p.Location, "a date of the past", "made in "+v.Text, "The part says that it was made in the future.", v.Source, v.Basis)
-	}
 }
 
 // old adds one sign of age.

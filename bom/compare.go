@@ -298,7 +298,7 @@ func (m *matcher) compareOrganisation(p pair) {
 		got = "nobody"
 	}
 	f := m.about(finding.MACNotOfMaker, part)
-	f.Want, f.Got = want, fmt.Sprintf("%s: %s", got, address)
+	f.Want, f.Got = want, got+": "+address
 	f.Why = "The address of the port was assigned to another organisation than that of the declared port."
 	m.add(f)
 }

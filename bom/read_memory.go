@@ -3,6 +3,7 @@ package bom
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -335,24 +336,27 @@ func (r *reader) joinModule(p *Part, e eeprom) {
 	r.moduleIntegrity(p, e)
 }
 
-// numbering is how the part numbers of modules begin, of makers who number all of
-// theirs alike. "#" is a digit. Micron sells modules as Crucial, too.
-var numbering = map[string][]string{"Samsung": {"M#", "K#"}, "SK hynix": {"HM", "HY", "H5", "H9"}, "Micron": {"MT", "#", "CT", "BL"}}
-
-// moduleNumber reports a module that names a maker and a number that the maker gives
-// to none.
+// moduleNumber reports a module that names a maker and a number that begins as none
+// of the maker's. Micron sells modules as Crucial, too.
 func (r *reader) moduleNumber(p *Part, maker, number string, o origin) {
-	forms := numbering[ids.Maker(maker)]
+	var forms []string
+	switch ids.Maker(maker) {
+	case "Samsung":
+		forms = []string{"[MK][0-9]"}
+	case "SK hynix":
+		forms = []string{"H[MY59]"}
+	case "Micron":
+		forms = []string{"[0-9]?", "MT", "CT", "BL"}
+	}
 	if _, fake := ids.Placeholder(number); fake || len(forms) == 0 || len(number) < 2 {
 		return
 	}
 	for _, form := range forms {
-		n := len(form)
-		if head := strings.ToUpper(number[:n]); head == form || form[n-1] == '#' && head[:n-1] == form[:n-1] && head[n-1] >= '0' && head[n-1] <= '9' {
+		if ok, _ := path.Match(form, strings.ToUpper(number[:2])); ok {
 			return
 		}
 	}
-	r.contradiction(finding.PartNumberGrammar, p, "a number of "+maker+" ("+strings.Join(forms, ", ")+")", number,
+	r.contradiction(finding.PartNumberGrammar, p, maker+" "+strings.Join(forms, " "), number,
 		"The module's memory names a maker who numbers no module like this.", finding.Medium, o)
 }
 
