@@ -53,13 +53,12 @@ func (a *appraisal) aged() {
 		var want, why string
 		code := finding.AgeContradictsNew
 		switch {
+		case n != nil && !n.NotBefore.IsZero() && to.Before(n.NotBefore):
+			want, why = "made in "+n.NotBefore.Format(time.DateOnly)+" or later", "The part is older than a part of a new unit may be."
+		case n != nil && !n.Built.IsZero() && from.After(n.Built):
+			want, why = "made by "+n.Built.Format(time.DateOnly), "The part was made after the unit was built: somebody put it in later."
 		case from.After(a.Now.Add(futureSlack)):
 			code, want, why = finding.ImplausibleIdentity, "made in the past", "The part says that it was made in the future."
-		case n == nil:
-		case !n.NotBefore.IsZero() && to.Before(n.NotBefore):
-			want, why = "made in "+n.NotBefore.Format(time.DateOnly)+" or later", "The part is older than a part of a new unit may be."
-		case !n.Built.IsZero() && from.After(n.Built):
-			want, why = "made by "+n.Built.Format(time.DateOnly), "The part was made after the unit was built: somebody put it in later."
 		}
 		if want != "" {
 			a.old(code, p.Subject, p.Location, want, "made in "+v.Text, why, v.Source, v.Basis)
