@@ -32,28 +32,40 @@ func (n *newRule) check() error {
 	return nil
 }
 
-// aged holds what parts tell of their past against a policy that says that the unit
-// is new (ID-011). What the evidence does not have is listed.
+// futureSlack is how far a part's date may lie ahead: clocks of lines differ, and
+// makers write the week of a lot.
+const futureSlack = 60 * 24 * time.Hour
+
+// aged holds what parts tell of their past against the day on which somebody looked
+// (ID-005), and against a policy that says that the unit is new (ID-011). What the
+// evidence does not have is listed.
 func (a *appraisal) aged() {
 	n := a.Policy.New
-	if n == nil {
-		return
-	}
 	dated := false
 	for i := range a.inventory.Parts {
 		p := &a.inventory.Parts[i]
-		v, ok := p.Values["made"]
+		v := p.Values["made"]
 		from, to, err := madeIn(v.Text)
-		if !ok || err != nil {
+		if err != nil {
 			continue
 		}
 		dated = true
+		var want, why string
+		code := finding.AgeContradictsNew
 		switch {
-		case !n.NotBefore.IsZero() && to.Before(n.NotBefore):
-			a.old(p.Subject, p.Location, "made in "+n.NotBefore.Format(time.DateOnly)+" or later", "made in "+v.Text, "The part is older than a part of a new unit may be.", v.Source, v.Basis)
-		case !n.Built.IsZero() && from.After(n.Built):
-			a.old(p.Subject, p.Location, "made by "+n.Built.Format(time.DateOnly), "made in "+v.Text, "The part was made after the unit was built: somebody put it in later.", v.Source, v.Basis)
+		case n != nil && !n.NotBefore.IsZero() && to.Before(n.NotBefore):
+			want, why = "made in "+n.NotBefore.Format(time.DateOnly)+" or later", "The part is older than a part of a new unit may be."
+		case n != nil && !n.Built.IsZero() && from.After(n.Built):
+			want, why = "made by "+n.Built.Format(time.DateOnly), "The part was made after the unit was built: somebody put it in later."
+		case from.After(a.Now.Add(futureSlack)):
+			code, want, why = finding.ImplausibleIdentity, "made in the past", "The part says that it was made in the future."
 		}
+		if want != "" {
+			a.old(code, p.Subject, p.Location, want, "made in "+v.Text, why, v.Source, v.Basis)
+		}
+	}
+	if n == nil {
+		return
 	}
 	if !dated && !(n.NotBefore.IsZero() && n.Built.IsZero()) {
 		a.skip("dates of manufacture", "no part in the evidence tells one")
@@ -63,7 +75,7 @@ func (a *appraisal) aged() {
 		case s < 0:
 			a.skip("starts of the TPM", "no quote by a key that the TPM shows its count to")
 		case s > n.Starts:
-			a.old("tpm", finding.Location{}, fmt.Sprintf("at most %d starts", n.Starts), fmt.Sprintf("%d starts", s),
+			a.old(finding.AgeContradictsNew, "tpm", finding.Location{}, fmt.Sprintf("at most %d starts", n.Starts), fmt.Sprintf("%d starts", s),
 				"The TPM signs that it was started more often than one in a new unit may have been.", finding.Cryptographic, finding.Basis{})
 		}
 	}
@@ -71,8 +83,8 @@ func (a *appraisal) aged() {
 }
 
 // old adds one sign of age.
-func (a *appraisal) old(subject string, at finding.Location, want, got, why string, source finding.Source, basis finding.Basis) {
-	f := finding.New(finding.AgeContradictsNew, subject)
+func (a *appraisal) old(code finding.Code, subject string, at finding.Location, want, got, why string, source finding.Source, basis finding.Basis) {
+	f := finding.New(code, subject)
 	f.Location, f.Want, f.Got, f.Why, f.Sources = at, want, got, why, []finding.Source{source}
 	if basis.Artifact != "" {
 		f.Basis = []finding.Basis{basis}
@@ -129,7 +141,7 @@ func (a *appraisal) worn(n *newRule) {
 			if high := binary.LittleEndian.Uint64(raw[x.at+8:]); x.limit == 0 || high != 0 || got <= x.limit {
 				continue // a number beyond 64 bits is none
 			}
-			a.old(subject, p.Location, fmt.Sprintf("at most %d %s", x.limit, x.what), fmt.Sprintf("%d %s", got, x.what), "The drive counts more use than a drive in a new unit may have had.",
+			a.old(finding.AgeContradictsNew, subject, p.Location, fmt.Sprintf("at most %d %s", x.limit, x.what), fmt.Sprintf("%d %s", got, x.what), "The drive counts more use than a drive in a new unit may have had.",
 				finding.SiliconAnswered, finding.Basis{Artifact: path, SHA256: a.Evidence.SHA256(path), Offset: int64(x.at), Length: 16})
 		}
 	}

@@ -37,6 +37,31 @@ func dated(f files, client string, year, week byte) {
 	f[name] = b
 }
 
+// A module cannot be made after it was looked at, whatever a policy says. Clocks of
+// lines differ by some weeks.
+func TestDateOfTheFuture(t *testing.T) {
+	base := machine(t, "baseline")
+	l := newLab(t, base)
+	for name, c := range map[string]struct {
+		year, week byte
+		want       []string
+	}{
+		"this week":   {0x26, 0x03, nil},
+		"soon":        {0x26, 0x09, nil},
+		"next summer": {0x26, 0x25, []string{"dimm:P1-DIMMB1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := l.verify(t, with(base, func(f files) { dated(f, "0-0051", c.year, c.week) }))
+			fs := find(r, finding.ImplausibleIdentity)
+			require.Equal(t, c.want, subjectsOf(fs))
+			for _, f := range fs {
+				require.Equal(t, finding.Medium, f.Severity)
+				require.NotEmpty(t, f.Basis)
+			}
+		})
+	}
+}
+
 func TestAgeOfANewUnit(t *testing.T) {
 	base := with(machine(t, "baseline"), func(f files) {
 		for _, c := range []string{"0-0050", "0-0051", "0-0052", "0-0053"} {

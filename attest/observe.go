@@ -167,6 +167,11 @@ func (o *Observation) readLog() {
 	l, err := ParseLog(raw)
 	if err != nil {
 		o.bad(logPath, err)
+		if most := tcglog.DefaultLimits(); len(raw) > most.Bytes || len(l.log.Events) >= most.Events {
+			f := finding.New(finding.InputLimit, "evidence:"+logPath) // one record that claims too much is malformed
+			f.Got, f.Basis, f.Why = err.Error(), o.basis(logPath, 0, 0), "The log is larger than that of any machine; the rest was not looked at."
+			o.malformed[len(o.malformed)-1] = f
+		}
 		if len(l.log.Events) == 0 {
 			return
 		}

@@ -220,6 +220,7 @@ func (m *matcher) comparePair(p pair) {
 	}
 	m.compareWords(p)
 	m.compareInstance(p)
+	m.compareOrganisation(p)
 	m.compareDetail(p)
 	m.compareAttributes(p)
 	if p.moved {
@@ -274,6 +275,33 @@ func (m *matcher) compareInstance(p pair) {
 	}
 	m.instances[part.Subject] = true
 	f.Why += m.carried(part)
+	m.add(f)
+}
+
+// compareOrganisation holds who was assigned a port's address against who was
+// assigned that of the declared one. An organisation that the table does not know is
+// no contradiction, an address that nobody was assigned is.
+func (m *matcher) compareOrganisation(p pair) {
+	part, want := p.part.part, ""
+	for _, id := range p.ref.ref.Identity.MakerIDs {
+		if oui, ok := strings.CutPrefix(id, "oui:"); ok {
+			want = ids.OUI(oui)
+		}
+	}
+	address := part.Identity.Serial
+	got := ids.OUI(address)
+	if want == "" || len(address) < 2 || ids.SameMaker(want, got) {
+		return
+	}
+	if got == "" {
+		if !strings.Contains("2367abef", address[1:2]) { // the bit of local administration (IEEE 802, 8.4)
+			return
+		}
+		got = "nobody"
+	}
+	f := m.about(finding.MACNotOfMaker, part)
+	f.Want, f.Got = want, got+": "+address
+	f.Why = "The address of the port was assigned to another organisation than that of the declared port."
 	m.add(f)
 }
 

@@ -156,6 +156,9 @@ func mergeLine(same []Reference, units int) (Reference, []Variation) {
 			models = append(models, Describe(r.Identity))
 			line.Alternates = appendAlternate(line.Alternates, r.Identity)
 		}
+		if r.Class == Network && r.Identity.Name != line.Identity.Name {
+			line.Identity.MakerIDs = nil // ports with addresses of several organisations
+		}
 	}
 	if len(models) > 0 {
 		vary("model", append(models, Describe(line.Identity)))

@@ -3,6 +3,7 @@ package bom
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -331,7 +332,32 @@ func (r *reader) joinModule(p *Part, e eeprom) {
 		p.fact(attrMade, fmt.Sprintf("%04d-W%02d", m.Year, m.Week), o)
 	}
 	p.subParts(chips(m), o)
+	r.moduleNumber(p, maker.Name(), m.PartNumber, o)
 	r.moduleIntegrity(p, e)
+}
+
+// moduleNumber reports a module that names a maker and a number that begins as none
+// of the maker's. Micron sells modules as Crucial, too.
+func (r *reader) moduleNumber(p *Part, maker, number string, o origin) {
+	var forms []string
+	switch ids.Maker(maker) {
+	case "Samsung":
+		forms = []string{"[MK][0-9]"}
+	case "SK hynix":
+		forms = []string{"H[MY59]"}
+	case "Micron":
+		forms = []string{"[0-9]?", "MT", "CT", "BL"}
+	}
+	if _, fake := ids.Placeholder(number); fake || len(forms) == 0 || len(number) < 2 {
+		return
+	}
+	for _, form := range forms {
+		if ok, _ := path.Match(form, strings.ToUpper(number[:2])); ok {
+			return
+		}
+	}
+	r.contradiction(finding.PartNumberGrammar, p, maker+" "+strings.Join(forms, " "), number,
+		"The module's memory names a maker who numbers no module like this.", finding.Medium, o)
 }
 
 func (r *reader) modulesAgree(p *Part, what, told, stored string, o origin) {

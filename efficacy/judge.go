@@ -192,11 +192,20 @@ func (v *Vector) Differs(r, clean *assay.Result) string {
 		return fmt.Sprintf("incidents %v, want %v", got, want)
 	}
 	for _, n := range v.Near {
-		if slices.ContainsFunc(r.Findings, func(f finding.Finding) bool { return f.Code == n && f.Severity > finding.Low }) {
+		if raises(r, n) {
 			return fmt.Sprintf("raises %s, of which it is the near miss", n)
 		}
 	}
 	return ""
+}
+
+// raises reports whether a code stands in a result: above low, or at all where it
+// never stands higher.
+func raises(r *assay.Result, c finding.Code) bool {
+	e, _ := finding.Lookup(c)
+	least := min(finding.Medium, e.Severity)
+	return slices.ContainsFunc(r.Findings, func(f finding.Finding) bool { return f.Code == c && f.Severity >= least }) ||
+		slices.ContainsFunc(r.Incidents, func(i assay.Incident) bool { return i.Code == c })
 }
 
 func (e Expected) is(f finding.Finding) bool {

@@ -146,6 +146,8 @@ func (s *scene) appraisal(l Level) (*assay.Case, error) {
 			return nil, err
 		}
 		c.Inventory = inv
+	} else if told, err := redfish.Inventory(bundle, ""); err == nil {
+		c.Controller = told
 	}
 	if l == L6 && len(s.records) > 0 {
 		if c.Inspections, err = s.inspections(trust); err != nil {

@@ -38,6 +38,7 @@ type standing struct {
 	to     time.Time
 	usages []asn1.ObjectIdentifier
 	sign   x509.KeyUsage
+	curve  elliptic.Curve // nil: P-256
 }
 
 var (
@@ -46,6 +47,7 @@ var (
 	expired  = standing{name: "expired", known: true, from: labTime.AddDate(-1, 0, 0), to: labTime.Add(time.Minute), sign: trusted.sign}
 	encrypts = standing{name: "encrypts", known: true, from: trusted.from, to: trusted.to, sign: x509.KeyUsageKeyAgreement}
 	serves   = standing{name: "serves", known: true, from: trusted.from, to: trusted.to, sign: trusted.sign, usages: []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 1}}}
+	weak     = standing{name: "weak", known: true, from: trusted.from, to: trusted.to, sign: trusted.sign, curve: elliptic.P224()}
 )
 
 // person is somebody of an organisation, made when first asked for.
@@ -56,10 +58,14 @@ func (b *Bench) person(organization string, st standing) (*signer, error) {
 	}
 	s := &signer{known: st.known}
 	var err error
-	for _, k := range []**ecdsa.PrivateKey{&s.ca, &s.key} {
-		if *k, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-			return nil, err
-		}
+	if s.ca, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, err
+	}
+	if st.curve == nil {
+		st.curve = elliptic.P256()
+	}
+	if s.key, err = ecdsa.GenerateKey(st.curve, rand.Reader); err != nil {
+		return nil, err
 	}
 	root := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{organization}, CommonName: "Test Root " + st.name}, NotBefore: labTime.AddDate(-2, 0, 0), NotAfter: labTime.AddDate(10, 0, 0),

@@ -19,6 +19,7 @@ func fileVerbs() map[string]verb {
 	return map[string]verb{
 		"write":   {"bc", 2, false, "PATH TEXT: the file holds this text and nothing else", (*scene).write},
 		"raw":     {"bc", 2, false, "PATH SECTION: the file holds the bytes of a section in hexadecimal", (*scene).raw},
+		"text":    {"bc", 2, false, "PATH SECTION: the file holds the text of a section", (*scene).text},
 		"fill":    {"bc", 3, false, "PATH LENGTH BYTE: the file holds so many equal bytes", (*scene).fill},
 		"append":  {"bc", 2, false, "PATH HEX: bytes are added at the end", (*scene).appendBytes},
 		"rewrite": {"bc", 3, false, "PATH OLD NEW: everywhere in the file, at equal length", (*scene).rewrite},
@@ -51,6 +52,15 @@ func (s *scene) raw(a []string) error {
 	data, err := hex.DecodeString(strings.Join(strings.Fields(string(b)), ""))
 	s.files[a[0]] = data
 	return err
+}
+
+func (s *scene) text(a []string) error {
+	b, ok := s.vector.sections[a[1]]
+	if !ok {
+		return fmt.Errorf("no section %s", a[1])
+	}
+	s.files[a[0]] = bytes.TrimSpace(b)
+	return nil
 }
 
 func (s *scene) fill(a []string) error {

@@ -22,6 +22,7 @@ func firmwareVerbs() map[string]verb {
 		"leaf":        {"bc", 3, false, "IMAGE KIND OFFSET: flips a bit in the first leaf of a kind: padding, free, volatile, ..., or in the one with a path", (*scene).leaf},
 		"leaf-write":  {"bc", 4, false, "IMAGE KIND OFFSET TEXT: writes text into the first leaf of a kind that has room", (*scene).leafWrite},
 		"leaf-driver": {"bc", 4, false, "IMAGE KIND OFFSET TEXT: the same with a driver that holds the text", (*scene).leafDriver},
+		"driver":      {"bc", 2, false, "PATH TEXT: a driver that holds the text is added at the end of the file", (*scene).driver},
 		"second-read": {"bc", 1, false, "IMAGE: the second pass read the image too, and alike", (*scene).secondRead},
 		"rom":         {"bc", 2, false, "BDF TEXT: the function answers with an option ROM whose driver is this text", (*scene).rom},
 		"event-rom":   {"bc", 2, false, "EVENT BDF: the driver in this function's option ROM was measured", (*scene).eventROM},
@@ -61,6 +62,11 @@ func (s *scene) leaf(a []string) error {
 
 func (s *scene) leafDriver(a []string) error {
 	return s.leafWrite([]string{a[0], a[1], a[2], string(driver(a[3]))})
+}
+
+func (s *scene) driver(a []string) error {
+	s.files[a[0]] = append(bytes.Clone(s.files[a[0]]), driver(a[1])...)
+	return nil
 }
 
 func (s *scene) leafWrite(a []string) error {

@@ -27,6 +27,7 @@ func goldenVerbs() map[string]verb {
 		"golden-only":   {"c", 0, false, ": the manifest is made anew from the machine in its present state", (*scene).goldenOnly},
 		"other-golden":  {"c", 2, false, "ORGANISATION JSON: a second manifest, trusted, that differs from the first in these fields", (*scene).otherGolden},
 		"golden-delta":  {"c", 2, true, "ORGANISATION JSON [BASE]: a change to the manifest; the digest of its base is right unless it is given", (*scene).goldenDelta},
+		"golden-record": {"c", 3, true, "ORGANISATION TICKET SUBJECT...: a change to the manifest with the lines of the machine in its present state: of a part, pcr:N, firmware:NAME, or tpm", (*scene).goldenRecord},
 		"envelope-flip": {"c", 1, false, "OFFSET: a bit of the signed statement after it was signed", (*scene).envelopeFlip},
 		"envelope-text": {"c", 2, false, "OLD NEW: in the envelope, once", (*scene).envelopeText},
 	}
@@ -267,23 +268,82 @@ func (s *scene) addGolden(organization string, m *manifest.Manifest) error {
 
 // goldenDelta signs a change to the scene's manifest.
 func (s *scene) goldenDelta(a []string) error {
-	base, err := s.signed()
+	m, err := s.delta(a[0], "T-1")
 	if err != nil {
 		return err
 	}
-	digest, err := manifest.PayloadDigest(base)
-	if err != nil {
-		return err
-	}
+	digest := m.Delta.BaseDigest
 	if len(a) > 2 {
 		digest = a[2]
 	}
-	m := &manifest.Manifest{ID: s.draft.ID, Version: s.draft.Version + 1, IssuedAt: labTime, Environment: s.draft.Environment}
-	m.Delta = &manifest.Delta{Actor: a[0], Ticket: "T-1"}
 	if err := json.Unmarshal([]byte(a[1]), m); err != nil {
 		return err
 	}
 	m.Delta.BaseDigest = digest
+	return s.addGolden(a[0], m)
+}
+
+// delta is a change to the scene's manifest that changes nothing yet.
+func (s *scene) delta(actor, ticket string) (*manifest.Manifest, error) {
+	base, err := s.signed()
+	if err != nil {
+		return nil, err
+	}
+	digest, err := manifest.PayloadDigest(base)
+	if err != nil {
+		return nil, err
+	}
+	return &manifest.Manifest{
+		ID: s.draft.ID, Version: s.draft.Version + 1, IssuedAt: labTime, Environment: s.draft.Environment,
+		Delta: &manifest.Delta{BaseDigest: digest, Actor: actor, Ticket: ticket},
+	}, nil
+}
+
+// goldenRecord signs a change that says what the machine has become, as a service
+// that looks at it afterwards would.
+func (s *scene) goldenRecord(a []string) error {
+	m, err := s.delta(a[0], a[1])
+	if err != nil {
+		return err
+	}
+	b, err := s.seal(L6)
+	if err != nil {
+		return err
+	}
+	now, err := draft(b, s.vector.Scope)
+	if err != nil {
+		return err
+	}
+	for _, subject := range a[2:] {
+		n := len(m.Components) + len(m.Boot) + len(m.Firmware) + len(m.Endorsements)
+		if subject == "tpm" {
+			m.Endorsements = now.Endorsements
+		}
+		for _, r := range now.Boot {
+			if subject == fmt.Sprintf("pcr:%d", r.PCR) {
+				m.Boot = append(m.Boot, r)
+			}
+		}
+		for _, r := range now.Firmware {
+			if subject == "firmware:"+r.Name {
+				m.Firmware = append(m.Firmware, r)
+			}
+		}
+		for _, r := range now.Components {
+			if r.Subject != subject {
+				continue
+			}
+			for _, old := range s.draft.Components {
+				if old.Subject == subject {
+					r.ID = old.ID
+				}
+			}
+			m.Components, m.Known = append(m.Components, r), now.Known
+		}
+		if n == len(m.Components)+len(m.Boot)+len(m.Firmware)+len(m.Endorsements) {
+			return fmt.Errorf("the machine has no %s", subject)
+		}
+	}
 	return s.addGolden(a[0], m)
 }
 

@@ -14,7 +14,7 @@ import (
 func signerVerbs() map[string]verb {
 	return map[string]verb{
 		"unsigned":     {"c", 0, false, ": the manifest has no envelope", func(s *scene, _ []string) error { s.sign.unsigned = true; return nil }},
-		"signed-by":    {"c", 2, false, "ORGANISATION trusted|unknown|expired|encrypts|serves: who signs instead of the maker; \"\" is the maker", (*scene).signedBy},
+		"signed-by":    {"c", 2, false, "ORGANISATION trusted|unknown|expired|encrypts|serves|weak: who signs instead of the maker; \"\" is the maker", (*scene).signedBy},
 		"signed-too":   {"c", 2, false, "ORGANISATION trusted|unknown|expired: who signs beside the maker", (*scene).signedToo},
 		"signed-twice": {"c", 0, false, ": the same key signs once more under another key id", func(s *scene, _ []string) error { s.sign.twice = true; return nil }},
 		"key-id":       {"c", 1, false, "TEXT: the key id of the signature", func(s *scene, a []string) error { s.sign.keyID = a[0]; return nil }},
@@ -25,7 +25,7 @@ func signerVerbs() map[string]verb {
 }
 
 func standingOf(name string) (standing, error) {
-	for _, s := range []standing{trusted, unknown, expired, encrypts, serves} {
+	for _, s := range []standing{trusted, unknown, expired, encrypts, serves, weak} {
 		if s.name == name {
 			return s, nil
 		}
