@@ -19,7 +19,6 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -132,7 +131,7 @@ func latin1(b []byte) string {
 // compatibility forms and case are one, control characters count as nothing, and
 // runs of white space as one space that is cut off at both ends.
 func Fold(s string) string {
-	s = norm.NFKC.String(cases.Fold().String(norm.NFKC.String(s)))
+	s = norm.NFKC.String(sharpS.Replace(strings.Map(foldRune, norm.NFKD.String(s))))
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
@@ -143,6 +142,21 @@ func Fold(s string) string {
 		return r
 	}, s)
 	return strings.Join(strings.Fields(s), " ")
+}
+
+// sharpS is the one letter whose case folds into two once texts are decomposed:
+// package golang.org/x/text/cases knows the others, and takes more room than the
+// bootable scanner has.
+var sharpS = strings.NewReplacer("\u00df", "ss")
+
+// foldRune is one rune for all that differ in case alone (Unicode CaseFolding.txt,
+// status C and S).
+func foldRune(r rune) rune {
+	least := r
+	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+		least = min(least, f)
+	}
+	return unicode.ToLower(least)
 }
 
 // Equal reports whether two DER names are one name. Bytes that are no name

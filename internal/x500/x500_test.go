@@ -4,8 +4,11 @@ import (
 	"encoding/asn1"
 	"slices"
 	"testing"
+	"unicode"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
 )
 
 func tlv(tag byte, content ...byte) []byte {
@@ -93,4 +96,24 @@ func FuzzParse(f *testing.F) {
 		require.True(t, n.Equal(n))
 		_ = n.String()
 	})
+}
+
+// Folding agrees with Unicode's full case folding on every character, as the library
+// has it. It leaves the small letters of Cherokee alone, which CaseFolding.txt does not.
+func TestFoldIsFullCaseFolding(t *testing.T) {
+	full := func(s string) string { return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(s))) }
+	theirs, ours := map[string]string{}, map[string]string{}
+	for r := rune('A'); r <= unicode.MaxRune; r++ {
+		if r >= 0xd800 && r < 0xe000 || unicode.Is(unicode.Cherokee, r) || !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsNumber(r) && !unicode.IsSymbol(r) {
+			continue
+		}
+		a, b := Fold("x"+string(r)), full("x"+string(r))
+		if got, seen := theirs[a]; seen && got != b {
+			t.Errorf("%U and another are one here, and two by Unicode", r)
+		}
+		if got, seen := ours[b]; seen && got != a {
+			t.Errorf("%U and another are one by Unicode, and two here: %q %q", r, got, a)
+		}
+		theirs[a], ours[b] = b, a
+	}
 }
