@@ -26,7 +26,7 @@ func main() {
 
 func write(args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("want DIRECTORY NAME=LEVEL...")
+		return fmt.Errorf("want a directory and NAME=LEVEL")
 	}
 	vectors, err := efficacy.Load(".")
 	if err != nil {
