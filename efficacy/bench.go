@@ -103,7 +103,10 @@ func (b *Bench) readMakers() error {
 	return nil
 }
 
-// Load reads every vector of the project, sorted by file.
+const vectorSuffix = ".txtar"
+
+// Load reads every vector of the project, sorted by file. One that is done on several
+// machines is as many vectors.
 func Load(root string) ([]*Vector, error) {
 	dir := filepath.Join(root, "testdata", "vectors")
 	entries, err := os.ReadDir(dir)
@@ -112,7 +115,7 @@ func Load(root string) ([]*Vector, error) {
 	}
 	var out []*Vector
 	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".txtar") {
+		if !strings.HasSuffix(e.Name(), vectorSuffix) {
 			continue
 		}
 		raw, err := os.ReadFile(filepath.Join(dir, e.Name()))
@@ -124,6 +127,13 @@ func Load(root string) ([]*Vector, error) {
 			return nil, err
 		}
 		out = append(out, v)
+		for _, m := range v.Also {
+			if v, err = Parse(e.Name(), raw); err != nil {
+				return nil, err
+			}
+			v.File, v.Machine, v.Also = strings.TrimSuffix(e.Name(), vectorSuffix)+"@"+strings.ReplaceAll(m, "/", "-")+vectorSuffix, m, nil
+			out = append(out, v)
+		}
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("no vector in %s", dir)

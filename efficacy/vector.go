@@ -56,6 +56,7 @@ type Vector struct {
 	Incidents []finding.Code // all of them
 	Blind     string         // what the verdict declares itself blind to below Level
 	Gap       string         // why it is missed, when it is
+	Also      []string       // further machines on which the same is done, and the same expected
 	Corpus    string         // the public file that it needs, seen from the corpus's folder
 	Near      []finding.Code // codes of which it is the near miss: it must not raise them
 
@@ -139,6 +140,8 @@ func (p *parser) key(key, value string) (err error) {
 		v.Name = value
 	case "machine":
 		v.Machine = value
+	case "also":
+		v.Also = strings.Fields(value)
 	case "scope":
 		v.Scope = assay.Scope(value)
 		if v.Scope != assay.Machine && v.Scope != assay.Model {

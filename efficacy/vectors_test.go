@@ -41,7 +41,7 @@ func TestVectors(t *testing.T) {
 			clean, err := bench.Clean(v, v.Level)
 			require.NoError(t, err)
 			d := v.Differs(r, clean)
-			if d != "" && *update {
+			if d != "" && *update && !strings.Contains(v.File, "@") {
 				rewrite(t, v, r, clean)
 				t.Log(d)
 				return

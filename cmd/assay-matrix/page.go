@@ -43,6 +43,7 @@ func (p *page) text() string {
 	var b strings.Builder
 	b.WriteString(intro)
 	b.WriteString(p.totals())
+	p.first(&b)
 	p.simpler(&b)
 	p.attacks(&b)
 	p.benign(&b)
@@ -163,6 +164,41 @@ func (p *page) clusters(vs []*efficacy.Vector, l efficacy.Level, bad efficacy.Cl
 		}
 	}
 	return len(set), hit
+}
+
+// firstCases are attacks that a verifier of this kind is accepted by: each gets past
+// at least one of the simpler ways.
+var firstCases = []string{"A03", "B02", "B08", "D03", "D09", "E06", "E03", "F15", "F16", "F10", "G02"}
+
+// first counts them at the level that each vector declares.
+func (p *page) first(b *strings.Builder) {
+	b.WriteString("## The cases to begin with\n\n")
+	b.WriteString("Attacks that a verifier of this kind is accepted by, counted at the level that each vector declares. Inconclusive are vectors that take away what would show the attack. At the right are the simpler ways (next section) that raise no alarm at one vector at least; attacks on the manifest have no counterpart there.\n\n")
+	b.WriteString("| id | attack | vectors | detected | inconclusive | gets past |\n|---|---|---|---|---|---|\n")
+	attacks, _ := p.split()
+	for _, id := range firstCases {
+		n, found, open, past := 0, 0, 0, map[string]bool{}
+		for _, v := range attacks {
+			if v.ID != id {
+				continue
+			}
+			n++
+			switch p.outcome(v, v.Level).Class {
+			case efficacy.Detected, efficacy.Otherwise:
+				found++
+			case efficacy.Inconclusive:
+				open++
+			}
+			for i, o := range others() {
+				if a := p.others[v.File]; v.ID[0] != 'F' && len(a) > i && !a[i] {
+					past[o.name] = true
+				}
+			}
+		}
+		i := slices.IndexFunc(p.catalogue, func(s efficacy.Scenario) bool { return s.ID == id })
+		fmt.Fprintf(b, "| %s | %s | %d | %d | %d | %s |\n", id, cell(p.catalogue[i].Name), n, found, open, strings.Join(slices.Sorted(maps.Keys(past)), ", "))
+	}
+	b.WriteString("\n")
 }
 
 // simpler compares with what others do on the same evidence.
