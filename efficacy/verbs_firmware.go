@@ -12,7 +12,6 @@ import (
 
 	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/internal/authenticode"
-	"github.com/assay-hw/assay/internal/fixture"
 	"github.com/assay-hw/assay/internal/oprom"
 )
 
@@ -169,7 +168,7 @@ func (s *scene) image(name string, b []byte) {
 }
 
 func (s *scene) openBMC(_ []string) error {
-	b, err := fixture.Controller(s.bench.root)
+	b, err := openBMCFlash(s.bench.root)
 	if err == nil {
 		s.image("bmc", b)
 	}
@@ -183,7 +182,7 @@ func (s *scene) corpusImage(a []string) error {
 	if _, err := os.Stat(path); err != nil {
 		return fmt.Errorf("%s: %w", a[1], ErrNotHere)
 	}
-	b, err := fixture.Unpacked(path)
+	b, err := unpacked(path)
 	if err == nil {
 		s.image(a[0], b)
 	}
