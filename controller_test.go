@@ -12,6 +12,7 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"github.com/assay-hw/assay"
+	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/firmware/unpack"
@@ -59,4 +60,26 @@ func TestWritablePartsThatWereNotOpenedProveNothing(t *testing.T) {
 	require.False(t, q.Proved)
 	require.Contains(t, q.Reason, "not opened")
 	require.NotEqual(t, assay.Pass, r.Verdict)
+}
+
+// What is wrong with an image is to be looked for at its flash: the part that the
+// manifest names for it, or else whichever it is.
+func TestPlaceOfAnImage(t *testing.T) {
+	base := machine(t, "baseline")
+	image := append([]byte("U-Boot 2019.04 (lab)\x00"), base["firmware/bios.rom"][0x200000:0x240000]...)
+	l := newLab(t, base)
+	d, _ := draftWith(t, base["firmware/bios.rom"])
+	d.Firmware = append(d.Firmware, firmware.DraftReferences(nil, []*firmware.Image{firmware.Parse("bmc", image)})...)
+	place := func() finding.Location {
+		l.golden = signed(t, l, d)
+		r, err := assay.Verify(l.caseOf(t, with(base, func(f files) { f["firmware/bmc.rom"] = bytes.Replace(image, []byte("lab"), []byte("bad"), 1) })))
+		require.NoError(t, err)
+		i := slices.IndexFunc(r.Findings, func(f finding.Finding) bool { return f.Code == finding.BMCFirmwareDiffers })
+		require.GreaterOrEqual(t, i, 0)
+		return r.Findings[i].Location
+	}
+	require.Equal(t, finding.Location{Path: assay.FlashPath + "bmc"}, place())
+	d.Components = append(d.Components, bom.Reference{ID: "bmc-flash", Class: bom.Electronic, Identity: bom.Identity{Maker: "Macronix", PartNumber: "MX25L25635F"}, Location: finding.Location{Designator: "U14"}, Verifiability: bom.PhysicalOnly})
+	d.Firmware[len(d.Firmware)-1].Part = "bmc-flash"
+	require.Equal(t, "U14", place().Designator)
 }

@@ -28,7 +28,7 @@ func additions(t testing.TB) files {
 		"sys/bus/i2c/devices/0-0057/eeprom": golden["sys/bus/i2c/devices/0-0052/eeprom"], "sys/bus/i2c/devices/0-0057/name": []byte("ee1004\n"),
 		"sys/bus/i2c/devices/1-0050/eeprom": golden["sys/bus/i2c/devices/0-0052/eeprom"], "sys/bus/i2c/devices/1-0050/name": []byte("ee1004\n"),
 		"sys/class/nvme/nvme1/identify": make([]byte, 4096), "sys/class/net/eth9/ethtool": make([]byte, 196),
-		"ipmi/sdr.bin": []byte("\x01\x00\x51\x11\x0e\x20\x00\x80\x00\x00\x10\x00\x07\x01\x00\xc3Lan"), "ipmi/device-guid.bin": make([]byte, 16),
+		"ipmi/sdr.bin": []byte("\x01\x00\x51\x11\x0e\x20\x00\x80\x00\x00\x10\x00\x07\x01\x00\xc3Lan"), "ipmi/device-guid.bin": make([]byte, 16), "ipmi/lan-1.bin": []byte("\x11\x52\x54\x00\x01\x02\x03"),
 		"sys/class/nvme/nvme1/address": []byte("0000:09:00.0\n"), "sys/class/nvme/nvme1/model": []byte("QEMU NVMe Ctrl\n"),
 		"sys/class/net/eth9/path": []byte("/sys/devices/pci0000:00/0000:00:07.0/0000:09:00.0\n"), "sys/class/net/eth9/address": []byte("02:00:00:00:00:01\n"),
 		"firmware/bios.json": []byte(`{"source":"x","offset":0,"length":1,"complete":false}`), "firmware/bmc.rom": []byte("x"),

@@ -299,6 +299,10 @@ func (a *appraisal) tpmAbsent() {
 	a.found = append(a.found, f)
 }
 
+// FlashPath begins the path of a location of which nothing is known but that it is
+// the flash chip with an image; the image's name follows.
+const FlashPath = "flash/"
+
 // flash is where an image lies: the place of the part that the manifest names for
 // it, or that it is the flash with this image.
 func (a *appraisal) flash(image string) finding.Location {
@@ -309,7 +313,7 @@ func (a *appraisal) flash(image string) finding.Location {
 			}
 		}
 	}
-	return finding.Location{Path: "flash/" + image}
+	return finding.Location{Path: FlashPath + image}
 }
 
 // locate gives findings of measured boot the words printed on the board, which

@@ -294,7 +294,7 @@ func (m *matcher) compareOrganisation(p pair) {
 		return
 	}
 	if got == "" {
-		if !strings.Contains("2367abef", address[1:2]) { // the bit of local administration (IEEE 802, 8.4)
+		if !ids.LocallyAdministered(address) {
 			return
 		}
 		got = "nobody"

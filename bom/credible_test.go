@@ -42,15 +42,17 @@ func TestOrganisationOfAPort(t *testing.T) {
 
 // Units whose ports have addresses of different organisations declare none.
 func TestOrganisationsOfSeveralUnits(t *testing.T) {
-	unit := func(oui, name string) []bom.Reference {
-		return []bom.Reference{line("network port", "1", func(r *bom.Reference) {
-			r.Class, r.Identity.MakerIDs, r.Identity.Name = bom.Network, []string{"oui:" + oui}, name
-		})}
+	for _, class := range []bom.Class{bom.Network, bom.LAN} {
+		unit := func(oui, name string) []bom.Reference {
+			return []bom.Reference{line("network port", "1", func(r *bom.Reference) {
+				r.Class, r.Identity.MakerIDs, r.Identity.Name = class, []string{"oui:" + oui}, name
+			})}
+		}
+		lines, _ := bom.Merge([][]bom.Reference{unit("ac1f6b", "Super Micro Computer, Inc."), unit("001b21", "Intel Corporate")})
+		require.Empty(t, lines[0].Identity.MakerIDs, class)
+		lines, _ = bom.Merge([][]bom.Reference{unit("ac1f6b", "Super Micro Computer, Inc."), unit("3cecef", "Super Micro Computer, Inc.")})
+		require.Len(t, lines[0].Identity.MakerIDs, 1, class)
 	}
-	lines, _ := bom.Merge([][]bom.Reference{unit("ac1f6b", "Super Micro Computer, Inc."), unit("001b21", "Intel Corporate")})
-	require.Empty(t, lines[0].Identity.MakerIDs)
-	lines, _ = bom.Merge([][]bom.Reference{unit("ac1f6b", "Super Micro Computer, Inc."), unit("3cecef", "Super Micro Computer, Inc.")})
-	require.Len(t, lines[0].Identity.MakerIDs, 1)
 }
 
 // Makers number their modules alike; a number of another form is not theirs.

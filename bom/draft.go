@@ -156,7 +156,7 @@ func mergeLine(same []Reference, units int) (Reference, []Variation) {
 			models = append(models, Describe(r.Identity))
 			line.Alternates = appendAlternate(line.Alternates, r.Identity)
 		}
-		if r.Class == Network && r.Identity.Name != line.Identity.Name {
+		if (r.Class == Network || r.Class == LAN) && r.Identity.Name != line.Identity.Name {
 			line.Identity.MakerIDs = nil // ports with addresses of several organisations
 		}
 	}

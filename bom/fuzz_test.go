@@ -25,7 +25,7 @@ var fuzzed = []string{
 	"sys/class/nvme/nvme0/address", "sys/class/nvme/nvme0/model", "sys/class/block/sdb/device/model", "sys/class/block/sdb/device/vpd_pg80", "sys/class/block/sdb/size",
 	"sys/class/net/eth0/path", "sys/class/net/eth0/address", "tpm/properties.json",
 	"sys/class/nvme/nvme0/identify", "sys/class/net/eth0/ethtool",
-	"sys/class/block/sdb/device/vpd_pg83", "sys/devices/system/cpu/cpu0/topology/ppin", "ipmi/sdr.bin", "ipmi/device-guid.bin", "sys/bus/spi/devices/spi0.0/spi-nor/sfdp", "sys/bus/spi/devices/spi0.0/spi-nor/jedec_id",
+	"sys/class/block/sdb/device/vpd_pg83", "sys/devices/system/cpu/cpu0/topology/ppin", "ipmi/sdr.bin", "ipmi/lan-1.bin", "ipmi/device-guid.bin", "sys/bus/spi/devices/spi0.0/spi-nor/sfdp", "sys/bus/spi/devices/spi0.0/spi-nor/jedec_id",
 }
 
 // pieces puts artefacts into one fuzz input: number, length, bytes.

@@ -104,3 +104,15 @@ func TestAddressOfTheControllerThatNobodyListed(t *testing.T) {
 	refs, closures = bom.Draft(read(t, lab(t)), true)
 	require.Len(t, bom.Match(refs, closures, lan(own)).Findings, len(same.Findings))
 }
+
+// A port of which the controller did not answer now is not missing.
+func TestPortThatCouldNotBeRead(t *testing.T) {
+	f := lab(t)
+	f["ipmi/lan-1.bin"] = []byte("\x11\x3c\xec\xef\x01\x02\x03")
+	f["ipmi/lan-8.bin"] = []byte("\x11\x3c\xec\xef\x01\x02\x04")
+	refs, closures := bom.Draft(read(t, f), true)
+	f["ipmi/lan-1.bin"] = []byte("\x11")
+	c := bom.Match(refs, closures, read(t, f))
+	require.False(t, slices.ContainsFunc(c.Findings, func(x finding.Finding) bool { return x.Code == finding.MissingComponent }))
+	require.Contains(t, fmt.Sprint(c.NotChecked), "lan")
+}

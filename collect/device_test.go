@@ -54,6 +54,9 @@ func (f *fakeBMC) answer(command byte, data []byte) ([]byte, error) {
 		if !ok {
 			return completed([]byte{0xcc})
 		}
+		if mac == nil {
+			return completed([]byte{0xc0})
+		}
 		return append([]byte{0x11}, mac...), nil
 	}
 	if command == cmdReserveSDR || command == cmdGetSDR {
@@ -139,6 +142,9 @@ func TestAddressesOfAllManagementPorts(t *testing.T) {
 	require.Equal(t, append([]byte{0x11}, mac...), got["ipmi/lan-1.bin"].data)
 	require.Equal(t, evidence.Collected, got["ipmi/lan-8.bin"].status)
 	require.NotContains(t, got, "ipmi/lan-2.bin")
+	busy := bmcOf(t, &fakeBMC{lans: map[byte][]byte{1: nil, 8: mac}})
+	require.Equal(t, evidence.Failed, busy["ipmi/lan-1.bin"].status, "it may be there")
+	require.Equal(t, evidence.Collected, busy["ipmi/lan-8.bin"].status)
 	none := bmcOf(t, &fakeBMC{})
 	require.Equal(t, evidence.Absent, none["ipmi/lan-1.bin"].status)
 	require.Contains(t, none["ipmi/lan-1.bin"].reason, "0xcc")

@@ -52,6 +52,16 @@ type completion byte
 
 const reservationLost completion = 0xc5
 
+// transient reports that the same may be answered another time, or in another state
+// of the controller (IPMI 2.0, table 5-2).
+func (c completion) transient() bool {
+	switch c {
+	case 0xc0, 0xc3, 0xc4, 0xce, 0xcf, 0xd0, 0xd1, 0xd2, 0xd3, 0xd5, 0xff:
+		return true
+	}
+	return false
+}
+
 func (c completion) Error() string { return fmt.Sprintf("completion code 0x%02x", byte(c)) }
 
 const (
@@ -80,7 +90,10 @@ func (t *task) bmc(do bmcCommand) {
 		}
 		return // a controller that hangs is not asked again
 	}
-	t.sdr(do)
+	if t.sdr(do) {
+		t.unless(fmt.Sprintf(lanPath, 1), errTimeout)
+		return
+	}
 	t.lans(do)
 }
 
@@ -94,13 +107,15 @@ func (t *task) lans(do bmcCommand) {
 		}
 		t.at(name)
 		r, err := do(t.ctx, netFnTransport, cmdGetLAN, []byte{n, lanAddress, 0, 0})
-		_, refused := errors.AsType[completion](err)
+		code, refused := errors.AsType[completion](err)
 		switch {
 		case err == nil:
 			t.add(name, r)
 		case !refused:
 			t.fail(name, err)
 			return // it hangs, or went away
+		case code.transient():
+			t.fail(name, err) // the port may be there
 		case n == 1:
 			t.note(name, evidence.Absent, err.Error())
 		}

@@ -47,12 +47,12 @@ func (t *task) guids(do bmcCommand) (hangs bool) {
 // sdr reads the sensor data repository: record after record as the controller
 // names the next one. What was read before a chain breaks is kept, with the
 // reason why it is not all.
-func (t *task) sdr(do bmcCommand) {
+func (t *task) sdr(do bmcCommand) (hangs bool) {
 	t.at(sdrPath)
 	r := &sdrReader{ctx: t.ctx, do: do, whole: true}
 	if err := r.reserve(); errors.Is(err, errTimeout) {
 		t.fail(sdrPath, err)
-		return
+		return true
 	}
 	all, err := r.chain()
 	switch {
@@ -63,6 +63,7 @@ func (t *task) sdr(do bmcCommand) {
 	default:
 		t.add(sdrPath, all)
 	}
+	return errors.Is(err, errTimeout)
 }
 
 type sdrReader struct {

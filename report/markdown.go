@@ -70,7 +70,11 @@ func Markdown(w io.Writer, r *assay.Result) error {
 
 // Place is where on the board a finding is, as people know it.
 func Place(f finding.Finding) string {
-	return cmp.Or(f.Location.Slot, f.Location.Designator, f.Location.Path)
+	at := cmp.Or(f.Location.Slot, f.Location.Designator, f.Location.Path)
+	if image, ok := strings.CutPrefix(at, assay.FlashPath); ok {
+		return "flash chip of " + image
+	}
+	return at
 }
 
 func yesNo(b bool) string {

@@ -166,11 +166,7 @@ func places(r *assay.Result) []place {
 		if f.Severity < finding.Medium {
 			continue
 		}
-		at := cmp.Or(f.Location.Slot, f.Location.Designator)
-		if at == "" && f.Location.Path != "" {
-			at = strings.Replace(f.Location.Path, "flash/", "flash chip of ", 1)
-		}
-		if at != "" {
+		if at := Place(f); at != "" {
 			out = append(out, place{Plain(at), fmt.Sprintf("%s (%s %s)", Plain(f.Title), f.Code, Plain(f.Subject))})
 		}
 	}

@@ -170,3 +170,9 @@ func tpmVendors(id string) string {
 	}
 	return names[id]
 }
+
+// LocallyAdministered reports a network address that software chose and no
+// organisation was assigned: bit 1 of its first byte (IEEE 802-2014, 8.4).
+func LocallyAdministered(mac string) bool {
+	return len(mac) > 1 && strings.Contains("2367abefABEF", mac[1:2])
+}

@@ -244,3 +244,9 @@ func BenchmarkUnpack(b *testing.B) {
 		table(pciData)
 	}
 }
+
+func TestLocallyAdministered(t *testing.T) {
+	for mac, want := range map[string]bool{"52:54:00:01:02:03": true, "3c:ec:ef:01:02:03": false, "AE-00": true, "00": false, "": false, "2": false} {
+		require.Equal(t, want, LocallyAdministered(mac), mac)
+	}
+}

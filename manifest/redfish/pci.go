@@ -194,11 +194,12 @@ func (r *reader) port(x *resource, as bom.Part, mac string) {
 	if r.addresses[string(as.Class)+mac] {
 		return // two resources tell of one port
 	}
-	if strings.ContainsRune("2367abef", rune(mac[1])) && as.Class == bom.LAN {
-		r.unread["type "+x.kind+" of management controllers with an address that software gave"]++ // to its own host, anew at each start
+	r.addresses[string(as.Class)+mac] = true
+	if as.Class == bom.LAN && ids.LocallyAdministered(mac) { // to its own host, with another address at each start
+		as.Subject = "lan:" + path.Base(x.id)
+		r.add(x, as)
 		return
 	}
-	r.addresses[string(as.Class)+mac] = true
 	as.Subject, as.Identity.Name, as.Identity.MakerIDs = string(as.Class)+":"+mac, ids.OUI(mac), []string{"oui:" + strings.ReplaceAll(mac[:8], ":", "")}
 	p := r.add(x, as)
 	x.set(p, "serial", &p.Identity.Serial, mac)

@@ -52,6 +52,7 @@ func TestParts(t *testing.T) {
 	_, ok := inv.Part("network:3c:ec:ef:00:00:ff")
 	require.False(t, ok, "the controller's own port is none of the host's")
 	require.Equal(t, bom.LAN, part("lan:3c:ec:ef:00:00:ff").Class)
+	require.Empty(t, part("lan:usb0").Identity.Serial, "an address that is another one at each start")
 	require.Equal(t, "P-1001", part("power:PS1").Identity.Serial)
 	require.Equal(t, "2.72", part("bmc").Identity.Firmware)
 	require.Equal(t, "Bay 0", part("storage:disk 202728F691F5").Location.Designator)
