@@ -57,7 +57,6 @@ type scene struct {
 	records   []*inspection.Record
 	known     [][]byte
 	rules     *trustRules // what trust.yaml says, and who is revoked
-	trusted   *manifest.Trust
 }
 
 func (b *Bench) newScene(v *Vector, files map[string][]byte) *scene {
@@ -118,11 +117,9 @@ func (s *scene) appraisal(l Level) (*assay.Case, error) {
 			return nil, err
 		}
 	}
-	trust := s.trusted
-	if trust == nil {
-		if trust, err = s.bench.trust(s.rules); err != nil {
-			return nil, err
-		}
+	trust, err := s.bench.trust(s.rules)
+	if err != nil {
+		return nil, err
 	}
 	if s.opened == nil { // once for all levels, as package assay would each time
 		for _, raw := range append([][]byte{s.golden}, s.more...) {
