@@ -248,6 +248,11 @@ func (w *composer) byClass(path string, class bom.Class, id *bom.Identity, c *Co
 	default:
 		c.Revision = take("revision", &id.Revision)
 	}
+	// Readers take such a model for SMBIOS' number of a family or chassis type.
+	if numberOnly.MatchString(c.Model) && (class == bom.Chassis || class == bom.Processor && hasLetters.MatchString(c.Revision)) {
+		w.lose(path+".identity.model", c.Model, "up to four hexadecimal digits read as the number of a type, not as a model")
+		c.Model = ""
+	}
 }
 
 // function writes a PCI function with the names of its registry.

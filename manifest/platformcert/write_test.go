@@ -263,7 +263,11 @@ func randomManifest(t *rapid.T) *manifest.Manifest {
 	}
 	for range rapid.IntRange(0, 8).Draw(t, "n") {
 		r := bom.Reference{Class: rapid.SampledFrom(classes).Draw(t, "class"), Quantity: rapid.IntRange(0, 3).Draw(t, "quantity")}
-		r.Identity = bom.Identity{Maker: maybe("maker"), Model: maybe("model"), PartNumber: maybe("part"), Serial: maybe("serial"), Revision: maybe("revision"), Firmware: maybe("firmware"), Brand: maybe("brand"), Name: maybe("name")}
+		model := maybe("model")
+		if rapid.Bool().Draw(t, "number") {
+			model = "A0F1" // reads as a number
+		}
+		r.Identity = bom.Identity{Maker: maybe("maker"), Model: model, PartNumber: maybe("part"), Serial: maybe("serial"), Revision: maybe("revision"), Firmware: maybe("firmware"), Brand: maybe("brand"), Name: maybe("name")}
 		switch r.Class {
 		case bom.PCI:
 			if rapid.Bool().Draw(t, "ids") {
