@@ -31,7 +31,7 @@ test:
 # Boots whole machines from our own stick, two at a time; a few minutes.
 e2e: build
 	bash tools/setup.sh e2e
-	ASSAY_E2E=1 $(GO) test ./lab -run TestWholeMachines -count 1 -parallel 2 -timeout 25m -v
+	ASSAY_E2E=1 $(GO) test ./lab -run 'TestWholeMachines|TestController' -count 1 -parallel 2 -timeout 25m -v
 
 # Audits a fleet that does not exist, on both stores, and prints what it took; N
 # machines, one of a hundred tampered with. STORE=sqlite or postgres has only one.

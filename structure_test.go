@@ -22,7 +22,7 @@ const module = "github.com/assay-hw/assay"
 // imports only packages of lower layers; packages of one layer never import
 // each other.
 var layers = [][]string{
-	{"cmd/assay", "cmd/assay-pkcs11", "cmd/scanner", "cmd/sender", "cmd/assay-matrix", "demo/unpack", "demo/story", "lab", "fleet/load"},
+	{"cmd/assay", "cmd/assay-pkcs11", "cmd/scanner", "cmd/sender", "cmd/assay-matrix", "demo/unpack", "demo/story", "lab", "lab/controller", "fleet/load"},
 	{"fleet/client", "fleet/storetest"},
 	{"fleet/web", "fleet/oidc"},
 	{"fleet/api", "fleet/controllers", "fleet/monitor"},

@@ -29,6 +29,7 @@ func (r *reader) smbios() {
 		for _, c := range smbiosClasses {
 			r.unseen(c, dmiTable)
 		}
+		r.deviceTree()
 		return
 	}
 	entry, _ := r.b.Read(dmiEntry)

@@ -113,6 +113,18 @@ func TestEveryKindOfTroubleHasItsOwnStatus(t *testing.T) {
 	require.Equal(t, evidence.Collected, got["sys/firmware/dmi/tables/DMI"].Status)
 }
 
+func TestABoardWithoutSMBIOSIsNamedByItsDeviceTree(t *testing.T) {
+	got := scanned(t, tree(treeDir+"/compatible", treeDir+"/model", treeDir+"/cpus/compatible"), Options{})
+	require.Equal(t, evidence.Collected, got[treeDir+"/compatible"].Status)
+	require.Equal(t, evidence.Collected, got[treeDir+"/model"].Status)
+	require.NotContains(t, got, treeDir+"/serial-number", "not every board has a number")
+	require.Equal(t, evidence.Absent, got[dmiDir+"/DMI"].Status)
+	require.Contains(t, got[dmiDir+"/DMI"].Reason, "a device tree describes the board")
+
+	both := scanned(t, tree(dmiDir+"/DMI", dmiDir+"/smbios_entry_point", treeDir+"/compatible"), Options{})
+	require.NotContains(t, both, treeDir+"/compatible", "SMBIOS says more")
+}
+
 // bytewise gives a text one byte at a time.
 func bytewise(s string) func([]byte) (int, error) {
 	r := strings.NewReader(s)

@@ -205,6 +205,12 @@ func (s *server) try(t *testing.T, name string, m *Machine, stick *Stick, policy
 	for _, g := range golden {
 		args = append(args, "--golden", g)
 	}
+	return s.verdict(t, name, run, args...)
+}
+
+// verdict runs a command that appraises what a boot gave.
+func (s *server) verdict(t *testing.T, name string, run *Run, args ...string) *result {
+	t.Helper()
 	out := s.run(t, -1, args...)
 	raw, code, _ := bytes.Cut(out, []byte{0})
 	r := &result{}

@@ -39,7 +39,7 @@ func Available() error {
 	if err := swtpm.Available(); err != nil {
 		return err
 	}
-	for _, p := range []string{"qemu-system-x86_64", "mcopy", "mdir", "openssl", "dpkg-deb", "apt-get"} {
+	for _, p := range []string{"qemu-system-x86_64", "qemu-system-arm", "mcopy", "mdir", "openssl", "dpkg-deb", "apt-get"} {
 		if _, err := exec.LookPath(p); err != nil {
 			return fmt.Errorf("needs %s (tools/setup.sh e2e installs it)", p)
 		}

@@ -27,6 +27,7 @@ need chromium chromium # looks at the pages of a fleet
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql) # tests start servers of their own
 if [ "$what" = e2e ]; then
 	need qemu-system-x86_64 qemu-system-x86
+	need qemu-system-arm qemu-system-arm
 	file /usr/share/OVMF/OVMF_CODE_4M.secboot.fd ovmf
 	file /usr/lib/ipxe/qemu/efi-e1000e.rom ipxe-qemu
 	file /usr/lib/systemd/boot/efi/linuxx64.efi.stub systemd-boot-efi
