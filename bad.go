@@ -12,41 +12,15 @@ import (
 
 // knownBad looks for what the lists of known-bad firmware name: in images, in
 // what was started, among the Secure Boot keys, and in the versions that parts
-// report. A list that is not trusted is not used, and that is told.
+// report.
 func (a *appraisal) knownBad() {
-	builtIn, err := knownbad.BuiltIn()
-	if err != nil {
-		a.skip("built-in list of known-bad keys", err.Error())
+	if a.refs.bad == nil {
 		return
 	}
-	lists := []*knownbad.List{builtIn}
-	for i, raw := range a.KnownBad {
-		l, rep, err := knownbad.Open(raw, a.Trust, a.Now)
-		use := used(&rep)
-		if err != nil {
-			use.Status = "unreadable"
-			f := finding.New(finding.InputMalformed, "known-bad list")
-			f.Got, f.Why, f.Severity, f.Confidence = "sha256:"+rep.SHA256, fmt.Sprintf("list %d was not used: %v", i+1, err), finding.Medium, finding.Proven
-			a.found = append(a.found, f)
-		}
-		for _, f := range rep.Findings {
-			f.Subject, f.Severity = "known-bad list", min(f.Severity, finding.Medium)
-			f.Why += "; the list was not used"
-			a.found = append(a.found, f)
-		}
-		for _, n := range rep.NotChecked {
-			a.skip(n.What, n.Reason)
-		}
-		if l != nil {
-			lists = append(lists, l)
-		}
-		a.result.KnownBad = append(a.result.KnownBad, use)
-	}
-	set := knownbad.NewSet(lists...)
-	a.found = append(a.found, set.Images(a.images)...)
-	a.found = append(a.found, set.Parts(a.inventory.Parts)...)
-	a.startedBad(set)
-	a.keysBad(set)
+	a.found = append(a.found, a.refs.bad.Images(a.images)...)
+	a.found = append(a.found, a.refs.bad.Parts(a.inventory.Parts)...)
+	a.startedBad(a.refs.bad)
+	a.keysBad(a.refs.bad)
 }
 
 // startedBad looks at the images that the log says were started.

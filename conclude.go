@@ -103,7 +103,7 @@ func (a *appraisal) verdict() Verdict {
 			return Fail
 		}
 	}
-	if len(a.trusted) == 0 {
+	if len(a.refs.trusted) == 0 {
 		return Inconclusive // whatever the policy forgot to require
 	}
 	for _, q := range a.result.Required {
@@ -162,7 +162,7 @@ func reason(ok bool, yes, no string) string {
 }
 
 func (a *appraisal) manifestProved() (bool, string) {
-	if len(a.trusted) == 0 {
+	if len(a.refs.trusted) == 0 {
 		return false, "no trusted manifest was given"
 	}
 	if env := a.golden.Environment; env.Manufacturer == "" || env.Manufacturer == manifest.AnyPlatform {

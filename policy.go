@@ -41,7 +41,7 @@ type Policy struct {
 	ID             string        `json:"id" yaml:"id"`
 	Extends        string        `json:"extends,omitempty" yaml:"extends"`
 	Require        []Requirement `json:"require,omitempty" yaml:"require"`
-	Severity       []Override    `json:"severity,omitempty" yaml:"severity"`
+	Severity       []override    `json:"severity,omitempty" yaml:"severity"`
 	Waivers        []Waiver      `json:"waivers,omitempty" yaml:"waivers"`
 	Volatile       Volatile      `json:"volatile,omitzero" yaml:"volatile"`
 	MaxEvidenceAge Duration      `json:"maxEvidenceAge,omitempty" yaml:"maxEvidenceAge"`
@@ -52,8 +52,8 @@ type Policy struct {
 	Accounts    []account        `json:"accounts,omitzero" yaml:"accounts"` // nil: none are declared
 }
 
-// Override sets the severity of findings by code and, where given, subject.
-type Override struct {
+// override sets the severity of findings by code and, where given, subject.
+type override struct {
 	Code     finding.Code     `json:"code" yaml:"code"`
 	Subject  string           `json:"subject,omitempty" yaml:"subject"` // pattern of path.Match; empty is any
 	Severity finding.Severity `json:"severity" yaml:"severity"`

@@ -10,6 +10,7 @@ package assay
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +23,6 @@ import (
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/firmware"
 	"github.com/assay-hw/assay/internal/ekcert"
-	"github.com/assay-hw/assay/internal/tpmroots"
 	"github.com/assay-hw/assay/manifest"
 	"github.com/assay-hw/assay/quirk"
 )
@@ -82,8 +82,8 @@ type PartList struct {
 // appraisal is a Result while it is made.
 type appraisal struct {
 	Case
+	refs      *references
 	result    *Result
-	trusted   []*manifest.Trusted
 	golden    *manifest.Golden
 	inventory *bom.Inventory // as Case.Inventory, or as read
 	parts     *bom.Comparison
@@ -106,66 +106,36 @@ type appraisal struct {
 
 // Verify appraises a case. It is pure: equal cases give equal results. The
 // error is about the run; whatever is wrong with the machine or the manifests
-// is in the result.
+// is in the result. Whoever appraises many cases uses a Verifier.
 func Verify(c Case) (*Result, error) {
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	a := c.appraise(c.references())
+	return a.result, a.conclude()
+}
+
+// complete puts defaults in their places.
+func (c *Case) complete() error {
 	if c.Evidence == nil {
-		return nil, fmt.Errorf("verify: no evidence")
+		return errors.New("verify: no evidence")
 	}
 	if c.Policy == nil {
 		c.Policy, _ = BuiltInPolicy("default")
 	}
-	a := &appraisal{Case: c, result: &Result{Format: ResultFormat, At: c.Now.UTC()}}
-	a.digest = c.Evidence.Digest()
-	a.openManifests()
+	return nil
+}
+
+// appraise holds the evidence against the references; the conclusion is left.
+func (c *Case) appraise(r *references) *appraisal {
+	golden := *r.golden // which registers count depends on what the machine was started from
+	a := &appraisal{
+		Case: *c, refs: r, golden: &golden, digest: c.Evidence.Digest(), found: copied(r.found),
+		result: &Result{Format: ResultFormat, At: c.Now.UTC(), Manifests: slices.Clone(r.manifests), KnownBad: slices.Clone(r.lists), NotChecked: slices.Clone(r.unchecked)},
+	}
 	a.readEvidence()
 	a.compare()
-	if err := a.conclude(); err != nil {
-		return nil, err
-	}
-	return a.result, nil
-}
-
-// openManifests checks every manifest and combines those that may be used.
-func (a *appraisal) openManifests() {
-	for _, raw := range a.Golden {
-		a.use(manifest.Open(raw, a.Trust, a.Now))
-	}
-	for _, s := range a.Statements {
-		a.use(s.Trusted, s.Report)
-	}
-	a.rolledBack()
-	g, fs := manifest.Combine(a.trusted...)
-	a.golden = g
-	a.found = append(a.found, fs...)
-	if g == nil {
-		a.golden = &manifest.Golden{}
-	}
-}
-
-func (a *appraisal) use(t *manifest.Trusted, rep manifest.Report) {
-	a.found = append(a.found, rep.Findings...)
-	a.result.Manifests = append(a.result.Manifests, used(&rep))
-	for _, n := range rep.NotChecked {
-		a.skip(n.What, n.Reason)
-	}
-	if t == nil {
-		return
-	}
-	a.found = append(a.found, t.Stale(time.Duration(a.Policy.MaxManifestAge), a.Now)...)
-	a.trusted = append(a.trusted, t)
-}
-
-// rolledBack holds all manifests together against what was seen before: a base
-// is old only when the change that followed it is withheld.
-func (a *appraisal) rolledBack() {
-	for _, f := range a.State.Check(a.trusted...) {
-		a.found = append(a.found, f)
-		for i := range a.result.Manifests {
-			if m := &a.result.Manifests[i]; f.Subject == "manifest:"+m.ID && m.Status == manifest.StatusTrusted {
-				m.Status = "rolled back"
-			}
-		}
-	}
+	return a
 }
 
 // readEvidence parses everything the bundle holds.
@@ -209,10 +179,9 @@ var crossChecks = []struct{ artifact, what string }{
 // compare holds each domain against its references.
 func (a *appraisal) compare() {
 	g := a.golden
-	roots, below := a.makers()
 	a.boot = a.appraiseBoot(attest.Params{
 		Nonce: a.Nonce, NonceGiven: a.Nonce != nil, SealDigest: a.digest, Sealed: a.Evidence.Sealed(),
-		EKRoots: roots, EKIntermediates: below, RequireEK: len(a.EKRoots) > 0, Now: a.Now, Endorsements: slices.Concat(g.Endorsements, a.Enrolled),
+		EKRoots: a.refs.roots, EKIntermediates: a.refs.below, RequireEK: len(a.EKRoots) > 0, Now: a.Now, Endorsements: slices.Concat(g.Endorsements, a.Enrolled),
 		Virtual: g.Environment.Virtual != "", VolatilePCRs: a.Policy.Volatile.PCRs, VolatileEvents: a.Policy.Volatile.Events,
 	})
 	a.recogniseScanner()
@@ -247,35 +216,6 @@ func (a *appraisal) compare() {
 	for _, n := range a.code.NotChecked {
 		a.skip(n.What, n.Reason)
 	}
-}
-
-// makers reads the certificates of TPM makers, the built-in ones and those of
-// the case. One that cannot be read is listed, since a key under it cannot be
-// trusted then.
-func (a *appraisal) makers() (roots, intermediates []*ekcert.Certificate) {
-	if a.Makers != nil {
-		return a.Makers.Roots, a.Makers.Below
-	}
-	read := func(kind string, ders [][]byte, err error) []*ekcert.Certificate {
-		if err != nil {
-			a.skip(kind, err.Error())
-		}
-		var out []*ekcert.Certificate
-		for i, der := range ders {
-			c, err := ekcert.Parse(der)
-			if err != nil {
-				a.skip(fmt.Sprintf("%s %d", kind, i+1), err.Error())
-				continue
-			}
-			out = append(out, c)
-		}
-		return out
-	}
-	builtIn, err := tpmroots.Roots()
-	roots = read("built-in root of TPM makers", builtIn, err)
-	roots = append(roots, read("given certificate of TPM makers", a.EKRoots, nil)...)
-	below, err := tpmroots.Intermediates()
-	return roots, read("built-in certificate of TPM makers", below, err)
 }
 
 // tpmAbsent tells that a declared TPM did not answer. Evidence that merely lacks

@@ -69,6 +69,12 @@ type Appraisal struct {
 	// Starts is how often the TPM was started (resetCount), where a key that the TPM
 	// shows it to signed it; -1 when none did.
 	Starts int64
+
+	// Until is the next time after Params.Now at which a certificate of a TPM or of
+	// its makers begins or ends to be valid; zero when there is none.
+	Until time.Time
+
+	session *Session
 }
 
 // Coverage counts the registers of the chosen bank.
@@ -503,7 +509,7 @@ func (ap *appraiser) finish() *Appraisal {
 		Golden: sortedKeys(ap.golden), Compared: sortedKeys(ap.compared), GoldenBy: ap.goldenBy, Timed: ap.timed,
 		Identified: ap.identified && !ap.has(finding.TPMChanged), PinsTPM: ap.pinsTPM, EKTrusted: ap.ekTrusted,
 	}
-	a.Starts = ap.starts()
+	a.Starts, a.Until, a.session = ap.starts(), ap.until(), ap.session()
 	a.Golden = slices.DeleteFunc(a.Golden, func(n int) bool { return !ap.golden[n] })
 	for _, b := range strongestFirst(sortedKeys(ap.results)) {
 		a.PCRs = append(a.PCRs, ap.results[b]...)

@@ -98,14 +98,26 @@ func Observe(b *evidence.Bundle) *Observation {
 			o.bad(imaPath, err)
 		}
 	}
-	if s, _, _ := strings.Cut(b.Text("proc/uptime"), " "); s != "" {
-		if v, err := strconv.ParseFloat(s, 64); err == nil && v > 0 && v < 1e10 {
-			o.uptime = time.Duration(v * float64(time.Second))
-		} else {
-			o.bad("proc/uptime", fmt.Errorf("%.40q is not a number of seconds", s))
-		}
+	var err error
+	if o.uptime, err = uptime(b); err != nil {
+		o.bad(uptimePath, err)
 	}
 	return o
+}
+
+const uptimePath = "proc/uptime"
+
+// uptime is how long the system has been running; 0 is not known.
+func uptime(b *evidence.Bundle) (time.Duration, error) {
+	s, _, _ := strings.Cut(b.Text(uptimePath), " ")
+	if s == "" {
+		return 0, nil
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil || v <= 0 || v >= 1e10 {
+		return 0, fmt.Errorf("%.40q is not a number of seconds", s)
+	}
+	return time.Duration(v * float64(time.Second)), nil
 }
 
 // Drivers maps the digest of every EFI image found in an option ROM, in hex

@@ -50,18 +50,23 @@ func (ap *appraiser) checkTime() {
 // checkAge is the rule "TPM younger than the operating system": the TPM starts
 // before the kernel, so that its own time is never less than the uptime.
 func (ap *appraiser) checkAge(t *attestation) {
-	// The uptime may be read a moment after the signed time.
-	const slack = 5 * time.Second
-	if ms := t.body.Time.Time; ms < 1<<53 && time.Duration(ms)*time.Millisecond+slack < ap.o.uptime {
+	if ms := t.body.Time.Time; younger(ms, ap.o.uptime) {
 		f := t.finding(ap.o, finding.TPMClock)
 		f.Severity = finding.Critical
 		f.Want = "at least " + ap.o.uptime.Round(time.Second).String()
 		f.Got = (time.Duration(ms) * time.Millisecond).Round(time.Second).String()
 		f.Sources = append(f.Sources, finding.FirmwareTold)
-		f.Basis = append(f.Basis, ap.o.basis("proc/uptime", 0, 0)...)
+		f.Basis = append(f.Basis, ap.o.basis(uptimePath, 0, 0)...)
 		f.Why = "The TPM has been running for a shorter time than the operating system: it was restarted alone, and its registers may have been filled again afterwards."
 		ap.add(f)
 	}
+}
+
+// younger reports whether a TPM's time, in milliseconds, is less than the uptime,
+// which may be read a moment after it.
+func younger(ms uint64, uptime time.Duration) bool {
+	const slack = 5 * time.Second
+	return ms < 1<<53 && time.Duration(ms)*time.Millisecond+slack < uptime
 }
 
 // checkFirmwareVersion compares the signed version with the listed one. A TPM

@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/assay-hw/assay/finding"
 )
 
 // Format is the format name in evidence.json.
@@ -92,6 +94,10 @@ type Bundle struct {
 	status    map[string]Artifact
 	index     *Index
 	head      []byte // of the index, canonical; of a tree without one the empty object
+
+	// What follows from the artefacts' digests is made once, when the bundle is read.
+	digest, settled [sha256.Size]byte
+	differences     []finding.Finding
 }
 
 // Open reads a directory or a zip file. An error means that the tree is not
@@ -215,6 +221,15 @@ func (b *Bundle) Index() *Index {
 	c := *b.index
 	c.Artifacts = slices.Clone(b.index.Artifacts)
 	return &c
+}
+
+// CollectedAt is when the collector says that it began; ok is false for an unsealed
+// tree.
+func (b *Bundle) CollectedAt() (at time.Time, ok bool) {
+	if b.index == nil {
+		return time.Time{}, false
+	}
+	return b.index.CollectedAt, true
 }
 
 // SHA256 returns the digest of an artefact's bytes in hex, or "".

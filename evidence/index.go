@@ -51,30 +51,33 @@ func parseIndex(raw []byte, source string, limits Limits) (*Index, error) {
 // Digest returns D of the seal: SHA-256 over the canonical index without its
 // artefact list, a line feed, then one line per artefact in path order. The
 // quote and the signed time are left out, since they are made afterwards.
-func (b *Bundle) Digest() [sha256.Size]byte {
-	h := sha256.New()
-	h.Write(b.head)
-	h.Write([]byte("\n"))
+func (b *Bundle) Digest() [sha256.Size]byte { return b.digest }
+
+// seal computes D.
+func (b *Bundle) seal() [sha256.Size]byte {
+	lines := slices.Concat(b.head, []byte("\n"))
 	for _, a := range b.artifacts {
 		if outsideSeal(a.Path) {
 			continue
 		}
-		sum := a.SHA256
-		if a.Status != Collected {
-			sum = ""
-		}
-		fmt.Fprintf(h, "%s\x00%s\x00%s\n", a.Path, a.Status, sum)
+		lines = a.line(lines, a.SHA256)
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return sha256.Sum256(lines)
 }
 
-func outsideSeal(p string) bool {
-	for _, pat := range []string{"tpm/quote-*", "tpm/time.*"} {
-		if ok, _ := path.Match(pat, p); ok {
-			return true
-		}
+// line adds what an artefact is, with a digest of what it holds.
+func (a *Artifact) line(to []byte, sum string) []byte {
+	to = append(append(append(append(to, a.Path...), 0), a.Status...), 0)
+	if a.Status == Collected {
+		to = append(to, sum...)
 	}
-	return false
+	return append(to, '\n')
+}
+
+// outsideSeal matches "tpm/quote-*" and "tpm/time.*".
+func outsideSeal(p string) bool {
+	name, ok := strings.CutPrefix(p, "tpm/")
+	return ok && !strings.Contains(name, "/") && (strings.HasPrefix(name, "quote-") || strings.HasPrefix(name, "time."))
 }
 
 // canonicalHead is the RFC 8785 form of the index without "artifacts".
@@ -111,7 +114,10 @@ func QualifyingData(nonce []byte, digest [sha256.Size]byte) [sha256.Size]byte {
 // tree is not the one the collector wrote (EV-002); artefacts the collector
 // could not read are listed by their status, not reported here. What a second
 // reading gave differently is EV-007.
-func (b *Bundle) Check() []finding.Finding {
+func (b *Bundle) Check() []finding.Finding { return slices.Clone(b.differences) }
+
+// check is Check, once.
+func (b *Bundle) check() []finding.Finding {
 	if b.index == nil {
 		return nil
 	}
@@ -126,13 +132,14 @@ func (b *Bundle) Check() []finding.Finding {
 	for _, a := range b.index.Artifacts {
 		listed[a.Path] = a
 		data, have := b.files[a.Path]
+		sum := b.status[a.Path].SHA256 // of what is there, when it is
 		switch {
 		case a.Status == Collected && !have:
 			report(a.Path, "sha256:"+a.SHA256, "missing", "the index lists this artefact as collected, but the bundle does not hold it")
 		case a.Status != Collected && have:
-			report(a.Path, string(a.Status), "sha256:"+hashOf(data), "the index says this artefact was not collected, but the bundle holds it")
-		case have && !strings.EqualFold(a.SHA256, hashOf(data)):
-			report(a.Path, "sha256:"+a.SHA256, "sha256:"+hashOf(data), "the artefact is not the one the collector hashed")
+			report(a.Path, string(a.Status), "sha256:"+sum, "the index says this artefact was not collected, but the bundle holds it")
+		case have && !strings.EqualFold(a.SHA256, sum):
+			report(a.Path, "sha256:"+a.SHA256, "sha256:"+sum, "the artefact is not the one the collector hashed")
 		case have && a.Size != int64(len(data)):
 			report(a.Path, fmt.Sprintf("%d bytes", a.Size), fmt.Sprintf("%d bytes", len(data)), "the artefact has another size than the index says")
 		}

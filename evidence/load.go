@@ -262,5 +262,6 @@ func (l *loader) bundle() (*Bundle, error) {
 	for _, p := range slices.Sorted(maps.Keys(b.status)) {
 		b.artifacts = append(b.artifacts, b.status[p])
 	}
+	b.digest, b.settled, b.differences = b.seal(), b.settle(), b.check()
 	return b, nil
 }

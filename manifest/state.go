@@ -31,6 +31,11 @@ type State struct {
 	superseded map[string]string // old id to the id that replaced it
 }
 
+// Equal reports whether two states remember the same.
+func (s State) Equal(o State) bool {
+	return maps.Equal(s.seen, o.seen) && maps.Equal(s.superseded, o.superseded)
+}
+
 type seen struct {
 	Version int64  `json:"version"`
 	SHA256  string `json:"sha256"` // of the signed statement
