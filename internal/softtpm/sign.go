@@ -2,8 +2,10 @@ package softtpm
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -127,13 +129,24 @@ func (t *TPM) head(kind uint16, qualifying []byte, c Clock) ([]byte, error) {
 // sign returns the attestation and a TPMT_SIGNATURE over it.
 func (t *TPM) sign(attest []byte) (body, sig []byte, err error) {
 	sum := sha256.Sum256(attest)
-	r, s, err := ecdsa.Sign(rand.Reader, t.ak, sum[:])
-	if err != nil {
-		return nil, nil, fmt.Errorf("signature of a TPM: %w", err)
+	switch k := t.ak.(type) {
+	case *rsa.PrivateKey:
+		b, err := rsa.SignPKCS1v15(rand.Reader, k, crypto.SHA256, sum[:])
+		if err != nil {
+			return nil, nil, fmt.Errorf("signature of a TPM: %w", err)
+		}
+		sig = []byte{0, 0x14, 0, 0x0b}
+		return attest, append(binary.BigEndian.AppendUint16(sig, uint16(len(b))), b...), nil
+	case *ecdsa.PrivateKey:
+		r, s, err := ecdsa.Sign(rand.Reader, k, sum[:])
+		if err != nil {
+			return nil, nil, fmt.Errorf("signature of a TPM: %w", err)
+		}
+		sig = []byte{0, 0x18, 0, 0x0b}
+		for _, v := range []*big.Int{r, s} {
+			sig = append(binary.BigEndian.AppendUint16(sig, 32), v.FillBytes(make([]byte, 32))...)
+		}
+		return attest, sig, nil
 	}
-	sig = []byte{0, 0x18, 0, 0x0b}
-	for _, v := range []*big.Int{r, s} {
-		sig = append(binary.BigEndian.AppendUint16(sig, 32), v.FillBytes(make([]byte, 32))...)
-	}
-	return attest, sig, nil
+	return nil, nil, fmt.Errorf("signature of a TPM: a key of type %T", t.ak)
 }

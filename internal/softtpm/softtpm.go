@@ -6,9 +6,11 @@
 package softtpm
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -49,7 +51,7 @@ func NewMaker(organization string, at time.Time) (*Maker, error) {
 
 // TPM is the keys of one machine.
 type TPM struct {
-	ak     *ecdsa.PrivateKey
+	ak     crypto.Signer
 	public *tpmwire.Public
 	ek     *ecdsa.PrivateKey
 	files  map[string][]byte
@@ -59,29 +61,46 @@ type TPM struct {
 // Credential Profile 2.5, B.4.5, with its policy.
 const (
 	akHead    = "0023000b00050072000000100018000b00030010"
+	akHeadRSA = "0001000b00050072000000100014000b080000000000" // RSA 2048 with RSASSA
 	ekHead    = "0023000b000300b20020"
 	ekPolicy  = "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa"
 	ekHeadEnd = "000600800043001000030010"
 )
 
-// TPM makes keys and a certificate with a serial number.
+// TPM makes keys and a certificate with a serial number. The keys are on P-256.
 func (m *Maker) TPM(serial int64) (*TPM, error) {
-	t := &TPM{}
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("key of a TPM: %w", err)
+	}
+	return m.with(serial, k, public(akHead, &k.PublicKey))
+}
+
+// RSATPM makes a TPM whose attestation key is RSA of 2048 bits.
+func (m *Maker) RSATPM(serial int64) (*TPM, error) {
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, fmt.Errorf("key of a TPM: %w", err)
+	}
+	b, _ := hex.DecodeString(akHeadRSA) // a constant of this file
+	b = append(binary.BigEndian.AppendUint16(b, uint16(k.Size())), k.N.Bytes()...)
+	return m.with(serial, k, append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...))
+}
+
+func (m *Maker) with(serial int64, key crypto.Signer, ak []byte) (*TPM, error) {
+	t := &TPM{ak: key}
 	var err error
-	for _, k := range []**ecdsa.PrivateKey{&t.ak, &t.ek} {
-		if *k, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-			return nil, fmt.Errorf("key of a TPM: %w", err)
-		}
+	if t.ek, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, fmt.Errorf("key of a TPM: %w", err)
 	}
 	cert, err := m.certify(t, serial)
 	if err != nil {
 		return nil, fmt.Errorf("certificate of a TPM: %w", err)
 	}
-	ak, ek := public(akHead, &t.ak.PublicKey), public(ekHead+ekPolicy+ekHeadEnd, &t.ek.PublicKey)
 	if t.public, err = tpmwire.ParsePublic(ak); err != nil {
 		return nil, fmt.Errorf("attestation key: %w", err)
 	}
-	t.files = map[string][]byte{"tpm/ak.pub": ak, "tpm/ek.pub": ek, "tpm/ek-0x01c0000a.crt": cert}
+	t.files = map[string][]byte{"tpm/ak.pub": ak, "tpm/ek.pub": public(ekHead+ekPolicy+ekHeadEnd, &t.ek.PublicKey), "tpm/ek-0x01c0000a.crt": cert}
 	return t, nil
 }
 

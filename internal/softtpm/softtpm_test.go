@@ -19,8 +19,16 @@ var now = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 func TestWhatItSignsReadsAsSigned(t *testing.T) {
 	m, err := softtpm.NewMaker("Test", now)
 	require.NoError(t, err)
-	tpm, err := m.TPM(7)
-	require.NoError(t, err)
+	for name, kind := range map[string]func(int64) (*softtpm.TPM, error){"P-256": m.TPM, "RSA": m.RSATPM} {
+		t.Run(name, func(t *testing.T) {
+			tpm, err := kind(7)
+			require.NoError(t, err)
+			readsAsSigned(t, m, tpm)
+		})
+	}
+}
+
+func readsAsSigned(t *testing.T, m *softtpm.Maker, tpm *softtpm.TPM) {
 	files := tpm.Files()
 	ak, err := tpmwire.ParsePublic(files["tpm/ak.pub"])
 	require.NoError(t, err)
