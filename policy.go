@@ -265,6 +265,16 @@ func (p *Policy) digest() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
+// same reports whether two policies say the same.
+func (p *Policy) same(q *Policy) bool {
+	if p == q {
+		return true
+	}
+	x, err := p.digest()
+	y, bad := q.digest()
+	return err == nil && bad == nil && x == y
+}
+
 // apply sets severities and marks waived findings. It returns waivers that
 // have expired although their finding still stands, so that a report can say
 // why a known finding counts again.

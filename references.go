@@ -3,6 +3,7 @@ package assay
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/assay-hw/assay/finding"
@@ -25,23 +26,35 @@ type references struct {
 	unchecked    []NotChecked
 }
 
+// makerSet is the certificates of TPM makers, as read: the roots, what is below
+// them, and what could not be read.
+type makerSet struct {
+	roots, below []*ekcert.Certificate
+	unchecked    []NotChecked
+}
+
 // references reads what the case is held against.
 func (c *Case) references() *references {
 	r := &references{}
 	r.openManifests(c)
 	r.openLists(c)
-	r.makers(c)
+	m := c.makers()
+	r.roots, r.below, r.unchecked = m.roots, m.below, append(r.unchecked, m.unchecked...)
 	return r
 }
 
 func (r *references) skip(what, reason string) {
-	r.unchecked = append(r.unchecked, NotChecked{What: what, Reason: reason})
+	r.unchecked = append(r.unchecked, NotChecked{What: what, Reason: strings.TrimSpace(reason)})
 }
 
 // openManifests checks every manifest and combines those that may be used.
 func (r *references) openManifests(c *Case) {
 	for _, raw := range c.Golden {
 		t, rep := manifest.Open(raw, c.Trust, c.Now)
+		r.use(c, t, rep)
+	}
+	for _, d := range c.Decoded {
+		t, rep := d.Open(c.Trust, c.Now)
 		r.use(c, t, rep)
 	}
 	for _, s := range c.Statements {
@@ -116,23 +129,34 @@ func (r *references) openLists(c *Case) {
 	r.bad = knownbad.NewSet(lists...)
 }
 
-// makers reads the certificates of TPM makers, the built-in ones and those of
-// the case. One that cannot be read is listed, since a key under it cannot be
-// trusted then.
-func (r *references) makers(c *Case) {
-	if c.Makers != nil {
-		r.roots, r.below = c.Makers.Roots, c.Makers.Below
-		return
+// makers are the certificates of TPM makers, the built-in ones and those of the
+// case.
+func (c *Case) makers() *makerSet {
+	switch {
+	case c.Makers != nil:
+		return &makerSet{roots: c.Makers.Roots, below: c.Makers.Below}
+	case c.read != nil:
+		return c.read
+	}
+	return readMakers(c.EKRoots)
+}
+
+// readMakers reads certificates of TPM makers. One that cannot be read is listed,
+// since a key under it cannot be trusted then.
+func readMakers(given [][]byte) *makerSet {
+	m := &makerSet{}
+	skip := func(what string, err error) {
+		m.unchecked = append(m.unchecked, NotChecked{What: what, Reason: strings.TrimSpace(err.Error())})
 	}
 	read := func(kind string, ders [][]byte, err error) []*ekcert.Certificate {
 		if err != nil {
-			r.skip(kind, err.Error())
+			skip(kind, err)
 		}
 		var out []*ekcert.Certificate
 		for i, der := range ders {
 			x, err := ekcert.Parse(der)
 			if err != nil {
-				r.skip(fmt.Sprintf("%s %d", kind, i+1), err.Error())
+				skip(fmt.Sprintf("%s %d", kind, i+1), err)
 				continue
 			}
 			out = append(out, x)
@@ -140,9 +164,10 @@ func (r *references) makers(c *Case) {
 		return out
 	}
 	builtIn, err := tpmroots.Roots()
-	r.roots = append(read("built-in root of TPM makers", builtIn, err), read("given certificate of TPM makers", c.EKRoots, nil)...)
+	m.roots = append(read("built-in root of TPM makers", builtIn, err), read("given certificate of TPM makers", given, nil)...)
 	below, err := tpmroots.Intermediates()
-	r.below = read("built-in certificate of TPM makers", below, err)
+	m.below = read("built-in certificate of TPM makers", below, err)
+	return m
 }
 
 // copied are findings that may be changed while the others stay.

@@ -31,6 +31,8 @@ type Verifier struct {
 	opened   []*openedReferences
 	machines map[string]*machineMemory // by the digest of the attestation key
 
+	given        [][]byte  // certificates of TPM makers,
+	makers       *makerSet // and what they are
 	once         sync.Once
 	policy       *Policy // when a case has none
 	whole, again atomic.Uint64
@@ -69,6 +71,7 @@ const mostReferences = 256
 // machineMemory is a result that passed, and what it rests on.
 type machineMemory struct {
 	refs        *references
+	policy      *Policy
 	enrolled    []attest.Endorsement
 	settled     [32]byte
 	session     *attest.Session
@@ -140,6 +143,9 @@ func (v *Verifier) references(c *Case) (r *references, settled bool) {
 	if o != nil && !c.Now.Before(o.from) && !c.Now.After(o.until) {
 		return o.references, true
 	}
+	if c.Makers == nil {
+		c.read = v.makersOf(c.EKRoots)
+	}
 	now, later := c.references(), *c
 	later.Now = c.Now.Add(horizon)
 	if !reflect.DeepEqual(now.told(), later.references().told()) {
@@ -163,6 +169,16 @@ func (v *Verifier) references(c *Case) (r *references, settled bool) {
 	return fresh.references, true
 }
 
+// makersOf reads certificates of TPM makers once.
+func (v *Verifier) makersOf(given [][]byte) *makerSet {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.makers == nil || !slices.EqualFunc(v.given, given, sameBytes) {
+		v.makers, v.given = readMakers(given), given
+	}
+	return v.makers
+}
+
 // told is all of references that a verdict can depend on.
 func (r *references) told() []any {
 	return []any{r.golden, r.manifests, r.lists, r.bad, r.found, r.unchecked, len(r.roots), len(r.below)}
@@ -170,14 +186,13 @@ func (r *references) told() []any {
 
 // sameReferences reports whether two cases are held against the same.
 func sameReferences(a, b *Case) bool {
-	sameBytes := func(x, y []byte) bool {
-		return len(x) == len(y) && (len(x) == 0 || &x[0] == &y[0])
-	}
-	return a.Trust == b.Trust && a.Policy == b.Policy && a.Makers == b.Makers && a.State.Equal(b.State) &&
-		slices.EqualFunc(a.Golden, b.Golden, sameBytes) && slices.EqualFunc(a.EKRoots, b.EKRoots, sameBytes) && slices.EqualFunc(a.KnownBad, b.KnownBad, sameBytes) &&
+	return a.Trust == b.Trust && a.Policy.MaxManifestAge == b.Policy.MaxManifestAge && a.Makers == b.Makers && a.State.Equal(b.State) &&
+		slices.EqualFunc(a.Golden, b.Golden, sameBytes) && slices.Equal(a.Decoded, b.Decoded) && slices.EqualFunc(a.EKRoots, b.EKRoots, sameBytes) && slices.EqualFunc(a.KnownBad, b.KnownBad, sameBytes) &&
 		slices.EqualFunc(a.Statements, b.Statements, func(x, y Statement) bool { return x.Trusted == y.Trusted && x.Report.SHA256 == y.Report.SHA256 }) &&
 		slices.EqualFunc(a.Decoders, b.Decoders, func(x, y firmware.Decoder) bool { return x.Name == y.Name && x.GUID == y.GUID })
 }
+
+func sameBytes(x, y []byte) bool { return len(x) == len(y) && (len(x) == 0 || &x[0] == &y[0]) }
 
 // remember keeps a machine's memory, or forgets the machine. When there is no
 // room, any other machine is forgotten: it costs it one whole appraisal.
@@ -208,7 +223,7 @@ func (a *appraisal) memory() *machineMemory {
 	if s == nil || a.result.Verdict != Pass || len(a.Evidence.Check()) > 0 || len(a.result.Devices) > 0 {
 		return nil
 	}
-	m := &machineMemory{refs: a.refs, enrolled: slices.Clone(a.Enrolled), settled: a.Evidence.Settled(), session: s, result: shared(a.result), from: a.Now, exact: map[string]string{}}
+	m := &machineMemory{refs: a.refs, policy: a.Policy, enrolled: slices.Clone(a.Enrolled), settled: a.Evidence.Settled(), session: s, result: shared(a.result), from: a.Now, exact: map[string]string{}}
 	for i, f := range a.result.Findings {
 		if f.Code == finding.ImplausibleIdentity || f.Code == finding.EvidenceTime {
 			return nil // about a time
@@ -245,7 +260,7 @@ func (m *machineMemory) holds(now time.Time) bool {
 // signed, and nothing else moved; nil when that is not so.
 func (m *machineMemory) again(c *Case) *Result {
 	e := c.Evidence
-	if !m.holds(c.Now) || e.Settled() != m.settled || !slices.Equal(c.Enrolled, m.enrolled) || len(e.Check()) > 0 {
+	if !m.holds(c.Now) || e.Settled() != m.settled || !slices.Equal(c.Enrolled, m.enrolled) || !m.policy.same(c.Policy) || len(e.Check()) > 0 {
 		return nil
 	}
 	at, ok := e.CollectedAt()

@@ -31,6 +31,7 @@ import (
 type Case struct {
 	Evidence   *evidence.Bundle
 	Golden     [][]byte             // golden manifests, as signed
+	Decoded    []*manifest.Decoded  // golden manifests that were taken apart before, beside Golden
 	Trust      *manifest.Trust      // who may sign them
 	State      manifest.State       // what was seen before
 	EKRoots    [][]byte             // DER certificates of TPM makers, roots and intermediates
@@ -56,6 +57,8 @@ type Case struct {
 	Quirks quirk.Explainer // signed lists of what honest machines of a model say against themselves; nil is none
 
 	Inspections Inspections // records of physical inspections, from Inspected; nil is none
+
+	read *makerSet // what EKRoots and the built-in certificates are, when a Verifier read them before
 }
 
 // Makers are certificates of TPM makers that were read before, the built-in ones and

@@ -74,7 +74,7 @@ func (s *Server) judge(ctx context.Context, digest string) (*judged, error) {
 	if err := s.Store.View(ctx, func(r fleet.Reader) error { return s.references(r, inv, h.Identity.Chassis, &c) }); err != nil {
 		return nil, err
 	}
-	if jd.result, err = assay.Verify(c); err != nil {
+	if jd.result, err = s.verifier.Verify(c); err != nil {
 		return nil, err
 	}
 	var doc bytes.Buffer
@@ -92,7 +92,7 @@ func (s *Server) judge(ctx context.Context, digest string) (*judged, error) {
 
 // begin finds whose evidence it is, and by which policy it is judged.
 func (s *Server) begin(ctx context.Context, jd *judged, digest string) (h *fleet.Host, c assay.Case, err error) {
-	c = assay.Case{Trust: s.Trust, EKRoots: s.EKDER, Makers: &assay.Makers{Roots: s.EKRoots, Below: s.EKBelow}, Decoders: s.Decoders}
+	c = assay.Case{Trust: s.Trust, EKRoots: s.EKDER, Makers: s.makers, Decoders: s.Decoders}
 	err = s.Store.View(ctx, func(r fleet.Reader) (err error) {
 		if jd.evidence, err = r.Evidence(digest); err != nil {
 			return err

@@ -103,8 +103,7 @@ func (s *Server) references(r fleet.Reader, inv *bom.Inventory, known fleet.Chas
 	}
 	for _, b := range golden {
 		if concerns(b.golden, inv) {
-			t, rep := b.golden.Open(s.Trust, c.Now)
-			c.Statements = append(c.Statements, assay.Statement{Trusted: t, Report: rep})
+			c.Decoded = append(c.Decoded, b.golden)
 		}
 	}
 	bad, err := s.library.all(r, "known-bad")

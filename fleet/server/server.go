@@ -51,6 +51,7 @@ type Config struct {
 
 	Enrolments int64 // that one name may begin in a day; 0 is 5,000
 	MaxQueue   int   // jobs that wait, from which on nothing is taken in; 0 is 50,000
+	Remember   int   // machines whose last result is kept in memory, for which an audit without news is then cheap; 0 is 2,000
 
 	Timeout time.Duration // of one job; 0 is six minutes, since a controller has five. What a process had in hand when it died is done by another one after twice that
 
@@ -62,6 +63,8 @@ type Config struct {
 type Server struct {
 	Config
 	library  library
+	verifier assay.Verifier
+	makers   *assay.Makers
 	queue    backlog
 	full     full
 	sites    sites
@@ -96,7 +99,10 @@ func New(c Config) *Server {
 	if c.MaxQueue <= 0 {
 		c.MaxQueue = 50_000
 	}
-	return &Server{Config: c}
+	if c.Remember <= 0 {
+		c.Remember = 2000
+	}
+	return &Server{Config: c, verifier: assay.Verifier{Machines: c.Remember}, makers: &assay.Makers{Roots: c.EKRoots, Below: c.EKBelow}}
 }
 
 // Refusal is why the server does not do what was asked. Its text may be shown to

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/assay-hw/assay v0.0.0
 	github.com/linuxboot/fiano v1.2.1-0.20250121191917-5620ca1697c5
+	github.com/stretchr/testify v1.12.1
 )
 
 require (
@@ -13,6 +14,8 @@ require (
 	github.com/kr/pretty v0.3.1 // indirect
 	github.com/pierrec/lz4 v2.6.1+incompatible // indirect
 	github.com/ulikunitz/xz v0.5.17 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	go.yaml.in/yaml/v4 v4.0.0 // indirect
 	golang.org/x/text v0.44.0 // indirect
 )
 
