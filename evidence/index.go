@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -80,22 +81,64 @@ func outsideSeal(p string) bool {
 	return ok && !strings.Contains(name, "/") && (strings.HasPrefix(name, "quote-") || strings.HasPrefix(name, "time."))
 }
 
-// canonicalHead is the RFC 8785 form of the index without "artifacts".
+// canonicalHead is the RFC 8785 form of the index without "artifacts". The index
+// was read strictly before, so that it is one object, and well formed.
 func canonicalHead(raw []byte) ([]byte, error) {
-	var head map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return nil, fmt.Errorf("canonical index: %w", err)
+	head := []byte("{")
+	for _, m := range members(raw) {
+		var name string // it may be written with escapes
+		if err := json.Unmarshal(m.key, &name); err != nil {
+			return nil, fmt.Errorf("canonical index: %w", err)
+		}
+		if name == "artifacts" {
+			continue
+		}
+		if len(head) > 1 {
+			head = append(head, ',')
+		}
+		head = append(append(append(head, m.key...), ':'), m.value...)
 	}
-	delete(head, "artifacts")
-	j, err := json.Marshal(head)
-	if err != nil {
-		return nil, fmt.Errorf("canonical index: %w", err)
-	}
-	c, err := jcs.Transform(j)
+	c, err := jcs.Transform(append(head, '}'))
 	if err != nil {
 		return nil, fmt.Errorf("canonical index: %w", err)
 	}
 	return c, nil
+}
+
+// member is one of an object's, as written; the key has its quotes.
+type member struct{ key, value []byte }
+
+// members splits a well-formed object.
+func members(object []byte) []member {
+	var out []member
+	depth, start, text := 0, 0, false
+	m := member{}
+	for i := 0; i < len(object); i++ {
+		switch c := object[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{' || c == '[':
+			if depth++; depth == 1 {
+				start = i + 1
+			}
+		case c == ':' && depth == 1:
+			m.key, start = bytes.TrimSpace(object[start:i]), i+1
+		case c == ',' && depth == 1, (c == '}' || c == ']') && depth == 1:
+			if m.value = bytes.TrimSpace(object[start:i]); m.key != nil {
+				out = append(out, m)
+			}
+			m, start = member{}, i+1
+			if c != ',' {
+				return out
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return out
 }
 
 // QualifyingData is what a quote over this bundle must carry: the hash that

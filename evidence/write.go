@@ -176,47 +176,65 @@ func (w *Writer) rawIndex() ([]byte, error) {
 // artefacts in path order, without times, so that equal bundles are equal
 // files.
 func (w *Writer) WriteZip(to io.Writer) error {
-	z := zip.NewWriter(to)
+	p, err := newPacker(to, w.load.limits.Expansion)
+	if err != nil {
+		return err
+	}
 	if !w.plain {
 		raw, err := w.rawIndex()
 		if err != nil {
 			return err
 		}
-		if err := writeEntry(z, IndexName, raw, w.load.limits.Expansion); err != nil {
+		if err := p.entry(IndexName, raw); err != nil {
 			return err
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.load.files)) {
-		if err := writeEntry(z, name, w.load.files[name], w.load.limits.Expansion); err != nil {
+		if err := p.entry(name, w.load.files[name]); err != nil {
 			return err
 		}
 	}
-	if err := z.Close(); err != nil {
+	if err := p.zip.Close(); err != nil {
 		return fmt.Errorf("write bundle: %w", err)
 	}
 	return nil
 }
 
-// writeEntry compresses an entry unless it would then look like a bomb: an
-// erased flash chip shrinks by more than the format allows.
-func writeEntry(z *zip.Writer, name string, data []byte, expansion int64) error {
-	var packed bytes.Buffer
-	f, err := flate.NewWriter(&packed, flate.DefaultCompression)
-	if err != nil {
+// packer writes entries; one compressor does all of them, since one takes most of
+// a megabyte.
+type packer struct {
+	zip       *zip.Writer
+	deflate   *flate.Writer
+	packed    bytes.Buffer
+	expansion int64
+}
+
+func newPacker(to io.Writer, expansion int64) (*packer, error) {
+	p := &packer{zip: zip.NewWriter(to), expansion: expansion}
+	var err error
+	if p.deflate, err = flate.NewWriter(&p.packed, flate.DefaultCompression); err != nil {
+		return nil, fmt.Errorf("write bundle: %w", err)
+	}
+	return p, nil
+}
+
+// entry compresses an entry unless it would then look like a bomb: an erased flash
+// chip shrinks by more than the format allows.
+func (p *packer) entry(name string, data []byte) error {
+	p.packed.Reset()
+	p.deflate.Reset(&p.packed)
+	if _, err := p.deflate.Write(data); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if _, err := f.Write(data); err != nil {
+	if err := p.deflate.Close(); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	h := &zip.FileHeader{Name: name, Method: zip.Deflate, CRC32: crc32.ChecksumIEEE(data), UncompressedSize64: uint64(len(data)), CompressedSize64: uint64(packed.Len())}
-	body := packed.Bytes()
-	if packed.Len() >= len(data) || int64(len(data)) > max(smallEntry, int64(packed.Len())*expansion) {
+	body := p.packed.Bytes()
+	h := &zip.FileHeader{Name: name, Method: zip.Deflate, CRC32: crc32.ChecksumIEEE(data), UncompressedSize64: uint64(len(data)), CompressedSize64: uint64(len(body))}
+	if len(body) >= len(data) || int64(len(data)) > max(smallEntry, int64(len(body))*p.expansion) {
 		h.Method, h.CompressedSize64, body = zip.Store, uint64(len(data)), data
 	}
-	e, err := z.CreateRaw(h)
+	e, err := p.zip.CreateRaw(h)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
