@@ -86,9 +86,11 @@ type Mode struct {
 	Image    string `json:"image"`
 }
 
-// Bundle is an opened, limit-checked tree. Its contents are held in memory, so
-// what was hashed is what every parser reads. It is safe for concurrent use.
+// Bundle is an opened, limit-checked tree. Its contents are held in memory, or, of
+// a large one that Open read, in a file that nobody else can reach, so that what was
+// hashed is what every parser reads. It is safe for concurrent use.
 type Bundle struct {
+	mapped []byte // of the file
 	files     map[string][]byte
 	artifacts []Artifact
 	status    map[string]Artifact
@@ -107,8 +109,34 @@ func Open(path string, limits Limits) (*Bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open evidence: %w", err)
 	}
+	l := newLoader(path, limits)
+	if l.spool, err = newSpool(); err == nil { // without one, memory has to do
+		l.spooled = map[string]span{}
+	}
+	b, err := open(path, info, l)
+	if err != nil && l.spool != nil {
+		l.spool.drop()
+	}
+	return b, err
+}
+
+// Close gives back what a large bundle takes beside memory. The bundle, and what
+// was read from it, must not be used any more. A program that ends need not call it.
+func (b *Bundle) Close() error {
+	if len(b.mapped) == 0 {
+		return nil
+	}
+	m := b.mapped
+	b.mapped, b.files = nil, nil
+	if err := unmap(m); err != nil {
+		return fmt.Errorf("close evidence: %w", err)
+	}
+	return nil
+}
+
+func open(path string, info fs.FileInfo, l *loader) (*Bundle, error) {
 	if info.IsDir() {
-		return openTree(os.DirFS(path), path, limits)
+		return openTree(os.DirFS(path), l)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, &FormatError{File: path, Msg: "is neither a directory nor a zip file"}
@@ -118,17 +146,17 @@ func Open(path string, limits Limits) (*Bundle, error) {
 		return nil, fmt.Errorf("open evidence: %w", err)
 	}
 	defer f.Close()
-	return openZip(f, info.Size(), path, limits)
+	return openZip(f, info.Size(), l)
 }
 
 // OpenFS reads a tree from a file system; name is used in errors.
 func OpenFS(fsys fs.FS, name string, limits Limits) (*Bundle, error) {
-	return openTree(fsys, name, limits)
+	return openTree(fsys, newLoader(name, limits))
 }
 
 // OpenZip reads a zip file held in memory; name is used in errors.
 func OpenZip(b []byte, name string, limits Limits) (*Bundle, error) {
-	return openZip(bytes.NewReader(b), int64(len(b)), name, limits)
+	return openZip(bytes.NewReader(b), int64(len(b)), newLoader(name, limits))
 }
 
 // FromFiles makes an unsealed bundle of files held in memory, by path; name is

@@ -28,7 +28,18 @@ type loader struct {
 	folded map[string]string // case-folded name to name
 	total  int64
 	seen   int
+
+	// Beyond inMemory, what a file holds goes to a spool, where there is one.
+	spool   *spool
+	spooled map[string]span
+	kept    int64
 }
+
+// span is a place in a spool.
+type span struct{ at, length int64 }
+
+// inMemory is how much of a bundle's contents is kept in memory.
+const inMemory = 16 << 20
 
 func newLoader(source string, limits Limits) *loader {
 	return &loader{source: source, limits: limits.orDefault(), files: map[string][]byte{}, folded: map[string]string{}}
@@ -78,11 +89,10 @@ func (l *loader) add(name string, declared, compressed int64, r io.Reader) error
 	if compressed >= 0 {
 		allowed = min(allowed, max(smallEntry, compressed*l.limits.Expansion))
 	}
-	data, err := readAll(io.LimitReader(r, allowed+1), min(declared, allowed))
+	n, err := l.contents(name, io.LimitReader(r, allowed+1), min(declared, allowed))
 	if err != nil {
-		return &FormatError{File: l.where(name), Offset: int64(len(data)), Msg: "cannot read entry", Err: err}
+		return &FormatError{File: l.where(name), Offset: n, Msg: "cannot read entry", Err: err}
 	}
-	n := int64(len(data))
 	if n > allowed {
 		return l.overrun(name, n, compressed)
 	}
@@ -90,8 +100,47 @@ func (l *loader) add(name string, declared, compressed int64, r io.Reader) error
 		return &FormatError{File: l.where(name), Offset: n, Msg: fmt.Sprintf("entry declares %d bytes and holds %d", declared, n)}
 	}
 	l.total += n
-	l.files[name] = data
 	return nil
+}
+
+// contents reads an entry to its end and keeps it, in memory or in the spool.
+func (l *loader) contents(name string, r io.Reader, claimed int64) (int64, error) {
+	room := inMemory - l.kept
+	if l.spool == nil || claimed >= 0 && claimed <= room {
+		data, err := readAll(r, claimed)
+		l.files[name], l.kept = data, l.kept+int64(len(data))
+		return int64(len(data)), err
+	}
+	if claimed > room {
+		room = 0
+	}
+	room = min(room, 1<<20) // of what does not say how large it is
+	head, err := readAll(io.LimitReader(r, max(0, room)), room)
+	if err != nil {
+		return int64(len(head)), err
+	}
+	if int64(len(head)) < room {
+		l.files[name], l.kept = head, l.kept+int64(len(head))
+		return int64(len(head)), nil
+	}
+	s := span{at: l.spool.size}
+	s.length, err = l.spool.take(head, r)
+	l.files[name], l.spooled[name] = nil, s
+	return s.length, err
+}
+
+// unspool puts what the spool holds in its place.
+func (l *loader) unspool() (mapped []byte, err error) {
+	if l.spool == nil {
+		return nil, nil
+	}
+	if mapped, err = l.spool.mapped(); err != nil {
+		return nil, err
+	}
+	for name, s := range l.spooled {
+		l.files[name] = mapped[s.at : s.at+s.length : s.at+s.length]
+	}
+	return mapped, nil
 }
 
 // readAll reads to the end. claimed is how much there should be, -1 when that is not
@@ -153,8 +202,7 @@ func (l *loader) overrun(name string, n, compressed int64) error {
 	return e
 }
 
-func openTree(fsys fs.FS, name string, limits Limits) (*Bundle, error) {
-	l := newLoader(name, limits)
+func openTree(fsys fs.FS, l *loader) (*Bundle, error) {
 	err := fs.WalkDir(fsys, ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.where(p), err)
@@ -184,14 +232,13 @@ func openTree(fsys fs.FS, name string, limits Limits) (*Bundle, error) {
 	return l.bundle()
 }
 
-func openZip(r io.ReaderAt, size int64, name string, limits Limits) (*Bundle, error) {
-	l := newLoader(name, limits)
+func openZip(r io.ReaderAt, size int64, l *loader) (*Bundle, error) {
 	zr, err := zip.NewReader(r, size)
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
-		return nil, &FormatError{File: name, Msg: "is not a zip file", Err: err}
+		return nil, &FormatError{File: l.source, Msg: "is not a zip file", Err: err}
 	}
 	if len(zr.File) > l.limits.Entries {
-		return nil, &LimitError{File: name, Offset: -1, Limit: "entries", Max: int64(l.limits.Entries)}
+		return nil, &LimitError{File: l.source, Offset: -1, Limit: "entries", Max: int64(l.limits.Entries)}
 	}
 	for _, f := range zr.File {
 		if err := l.addZipEntry(f); err != nil {
@@ -233,6 +280,19 @@ func (l *loader) addZipEntry(f *zip.File) error {
 // bundle turns what was gathered into a Bundle: the index is read and held
 // against the files.
 func (l *loader) bundle() (*Bundle, error) {
+	mapped, err := l.unspool()
+	if err != nil {
+		return nil, err
+	}
+	b, err := l.read()
+	if err != nil {
+		return nil, errors.Join(err, (&Bundle{mapped: mapped}).Close())
+	}
+	b.mapped = mapped
+	return b, nil
+}
+
+func (l *loader) read() (*Bundle, error) {
 	b := &Bundle{files: l.files, status: make(map[string]Artifact, len(l.files)), head: []byte("{}")}
 	if raw, ok := l.files[IndexName]; ok {
 		ix, err := parseIndex(raw, l.source, l.limits)
