@@ -257,7 +257,7 @@ func BenchmarkParseAndReplay(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		replayed(l, tpmwire.SHA256)
+		newReplayer(l, tpmwire.SHA256)
 	}
 }
 

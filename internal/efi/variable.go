@@ -2,6 +2,7 @@ package efi
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 )
 
@@ -87,6 +88,7 @@ func ParseSignatures(b []byte) ([]Signature, error) {
 		if len(out)+len(body)/int(size) > maxSignatures {
 			return out, malformed("offset %d: more than %d signatures", at, maxSignatures)
 		}
+		out = slices.Grow(out, len(body)/int(size))
 		for ; len(body) > 0; body = body[size:] {
 			out = append(out, Signature{Type: typ, Owner: GUID(body[:16]), Data: body[16:size:size]})
 		}
