@@ -324,15 +324,14 @@ func (ap *appraiser) checkReplay() {
 	}
 	for i := range rs {
 		r := &rs[i]
-		subject := registerSubject(r.PCR)
 		switch {
 		case r.PCR == 10 || r.PCR >= 16 || ap.lost(r):
 		case r.Result == Explained && r.Cause != "":
-			f := ap.o.logFinding(finding.KnownQuirk, subject, nil)
+			f := ap.o.logFinding(finding.KnownQuirk, registerSubject(r.PCR), nil)
 			f.Got, f.Why = r.Cause, "The log explains the register only with this addition, which is known from honest machines."
 			ap.add(f)
 		case r.Result == Unexplained:
-			f := ap.o.logFinding(finding.LogDoesNotReplay, subject, nil)
+			f := ap.o.logFinding(finding.LogDoesNotReplay, registerSubject(r.PCR), nil)
 			f.Want, f.Got = digestText(ap.bank, r.value), digestText(ap.bank, r.replayed)
 			f.Why = "The log does not give the register's value: " + r.Cause + "."
 			if r.PCR >= 8 && !r.Referenced {
@@ -340,7 +339,7 @@ func (ap *appraiser) checkReplay() {
 			}
 			ap.add(f)
 		case r.Result == NotAttested && (r.PCR < 8 || r.Referenced) && ap.o.log() != nil:
-			ap.notChecked(subject+" in "+ap.bank.String(), r.Cause)
+			ap.notChecked(registerSubject(r.PCR)+" in "+ap.bank.String(), r.Cause)
 		}
 	}
 }
@@ -515,9 +514,7 @@ func (ap *appraiser) finish() *Appraisal {
 	}
 	a.Starts, a.Until, a.session = ap.starts(), ap.until(), ap.session()
 	a.Golden = slices.DeleteFunc(a.Golden, func(n int) bool { return !ap.golden[n] })
-	for _, b := range strongestFirst(sortedKeys(ap.results)) {
-		a.PCRs = append(a.PCRs, ap.results[b]...)
-	}
+	a.PCRs = ap.allResults()
 	a.Quoted, a.LogMatches = ap.anyQuoted, ap.o.log() != nil
 	for n := range maxRegisters {
 		r := ap.result(n)
@@ -544,6 +541,15 @@ func (ap *appraiser) finish() *Appraisal {
 		}
 	}
 	return a
+}
+
+// allResults are those of every bank, strongest first.
+func (ap *appraiser) allResults() []PCRResult {
+	banks := make([][]PCRResult, 0, len(ap.results))
+	for _, b := range strongestFirst(sortedKeys(ap.results)) {
+		banks = append(banks, ap.results[b])
+	}
+	return slices.Concat(banks...)
 }
 
 func registerSubject(pcr int) string { return "pcr:" + strconv.Itoa(pcr) }

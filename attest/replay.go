@@ -195,21 +195,25 @@ func (r *replayer) results(values *registerSet) []PCRResult {
 	return out
 }
 
-// showValues writes the values in hex, all of them in one string.
+// showValues writes the values in hex, all of them in one string. Where the
+// replay gives the value, as it mostly does, both are one text.
 func showValues(rs []PCRResult) {
-	n := 0
-	for i := range rs {
-		n += 2 * (len(rs[i].value) + len(rs[i].replayed))
-	}
-	digits := make([]byte, 0, n)
+	var buf [2 * maxRegisters * tpmwire.MaxDigest]byte
+	digits := buf[:0]
 	for i := range rs {
 		digits = hex.AppendEncode(digits, rs[i].value)
-		digits = hex.AppendEncode(digits, rs[i].replayed)
+		if !bytes.Equal(rs[i].value, rs[i].replayed) {
+			digits = hex.AppendEncode(digits, rs[i].replayed)
+		}
 	}
 	text := string(digits)
 	for i := range rs {
 		r := &rs[i]
 		r.Value, text = text[:2*len(r.value)], text[2*len(r.value):]
+		if bytes.Equal(r.value, r.replayed) {
+			r.Replayed = r.Value
+			continue
+		}
 		r.Replayed, text = text[:2*len(r.replayed)], text[2*len(r.replayed):]
 	}
 }
