@@ -96,7 +96,7 @@ func (l *Log) ReadBank(bank string, values map[int][]byte) (BankReading, error) 
 	if !known || a.Hash() == 0 {
 		return BankReading{}, fmt.Errorf("bank %q cannot be replayed", bank)
 	}
-	b := BankReading{PCRs: newReplayer(l.log, a).results(RegisterValues{bank: values}.of(a))}
+	b := BankReading{PCRs: newReplayer(l.log, a).results(newRegisterSet(values))}
 	said := make([]coverage, len(l.log.Events))
 	for i := range l.log.Events {
 		e := &l.log.Events[i]

@@ -184,11 +184,13 @@ func strongestFirst(as []tpmwire.Algorithm) []tpmwire.Algorithm {
 type registerSet [maxRegisters][]byte
 
 // of returns the values of a bank.
-func (v RegisterValues) of(a tpmwire.Algorithm) *registerSet {
+func (v RegisterValues) of(a tpmwire.Algorithm) *registerSet { return newRegisterSet(v[a.String()]) }
+
+func newRegisterSet(values map[int][]byte) *registerSet {
 	var out registerSet
-	for n, d := range v[a.String()] {
-		if n >= 0 && n < maxRegisters {
-			out[n] = d
+	if len(values) > 0 {
+		for n := range out {
+			out[n] = values[n]
 		}
 	}
 	return &out

@@ -40,15 +40,16 @@ func (o *Observation) measuredVariables() []measuredVariable {
 // variablesOf returns the variables of those configuration and boot events that
 // a caller believes.
 func variablesOf(l *tcglog.Log, believed func(i int) bool) []measuredVariable {
-	out := make([]measuredVariable, 0, 32)
+	n := 0
+	for i := range l.Events {
+		if isVariable(&l.Events[i]) {
+			n++
+		}
+	}
+	out := make([]measuredVariable, 0, n)
 	for i := range l.Events {
 		e := &l.Events[i]
-		switch e.Type {
-		case tcglog.EFIVariableDriver, tcglog.EFIVariableBoot, tcglog.EFIVariableBoot2:
-		default:
-			continue
-		}
-		if !believed(i) {
+		if !isVariable(e) || !believed(i) {
 			continue
 		}
 		if v, _, err := efi.ParseVariable(e.Data); err == nil {
@@ -56,6 +57,10 @@ func variablesOf(l *tcglog.Log, believed func(i int) bool) []measuredVariable {
 		}
 	}
 	return out
+}
+
+func isVariable(e *tcglog.Event) bool {
+	return e.Type == tcglog.EFIVariableDriver || e.Type == tcglog.EFIVariableBoot || e.Type == tcglog.EFIVariableBoot2
 }
 
 // keyVariables are the Secure Boot variables, which only a signed update or a
