@@ -1,6 +1,9 @@
 package attest
 
 import (
+	"encoding/hex"
+	"slices"
+
 	"github.com/assay-hw/assay/internal/tcglog"
 	"github.com/assay-hw/assay/internal/tpmwire"
 )
@@ -29,44 +32,29 @@ const maxCells = 4 << 20
 const greedyReach = 256
 
 func align(ref *Reference, events []*tcglog.Event, bank tpmwire.Algorithm) alignment {
-	allowed := make([]map[string]bool, len(ref.Events))
-	byDigest := map[string][]int{} // expected events that a digest satisfies, in order
-	for i := range ref.Events {
-		allowed[i] = map[string]bool{}
-		for _, d := range ref.Events[i].allowed(bank) {
-			if !allowed[i][d] {
-				allowed[i][d] = true
-				byDigest[d] = append(byDigest[d], i)
-			}
-		}
+	if ref.Order != "any" && inOrder(ref, events, bank) {
+		return alignment{matched: len(events)}
 	}
-	digests := make([]string, len(events))
-	for j, e := range events {
-		digests[j] = lowerHex(e.Digest(bank))
-	}
+	t := newDigestTable(ref, events, bank)
 	var a alignment
 	takenRef, takenEv := make([]bool, len(ref.Events)), make([]bool, len(events))
 	if ref.Order != "any" {
-		a.matched = longestCommon(len(ref.Events), len(events), func(i, j int) bool { return digests[j] != "" && allowed[i][digests[j]] }, takenRef, takenEv)
+		a.matched = longestCommon(len(ref.Events), len(events), t.fits, takenRef, takenEv)
 	}
 	for j, e := range events {
 		if takenEv[j] {
 			continue
 		}
-		queue := byDigest[digests[j]]
-		for len(queue) > 0 && takenRef[queue[0]] {
-			queue = queue[1:]
-		}
-		byDigest[digests[j]] = queue
-		if len(queue) == 0 {
+		i := t.next(j, takenRef)
+		if i < 0 {
 			a.unexpected = append(a.unexpected, e)
 			continue
 		}
-		takenRef[queue[0]] = true
+		takenRef[i] = true
 		if ref.Order == "any" {
 			a.matched++
 		} else {
-			a.reordered = append(a.reordered, pair{&ref.Events[queue[0]], e})
+			a.reordered = append(a.reordered, pair{&ref.Events[i], e})
 		}
 	}
 	for i := range ref.Events {
@@ -75,6 +63,82 @@ func align(ref *Reference, events []*tcglog.Event, bank tpmwire.Algorithm) align
 		}
 	}
 	return a
+}
+
+// inOrder reports whether every event is the expected one, as on nearly every
+// boot: nothing has to be searched then.
+func inOrder(ref *Reference, events []*tcglog.Event, bank tpmwire.Algorithm) bool {
+	if len(ref.Events) != len(events) {
+		return false
+	}
+	for i, e := range events {
+		if d := e.Digest(bank); len(d) == 0 || !ref.Events[i].satisfiedBy(bank, d) {
+			return false
+		}
+	}
+	return true
+}
+
+// digestTable numbers the digests that a reference allows, so that the search
+// compares numbers.
+type digestTable struct {
+	allowed  [][]int // per expected event: the numbers of its digests, each once
+	expected [][]int // per number: the expected events that it satisfies, in order
+	measured []int   // per event: the number of its digest, -1 when no expected event has it
+	blank    int     // the number of no digest at all
+}
+
+func newDigestTable(ref *Reference, events []*tcglog.Event, bank tpmwire.Algorithm) *digestTable {
+	t := &digestTable{allowed: make([][]int, len(ref.Events)), measured: make([]int, len(events)), blank: -1}
+	numbers := make(map[string]int, len(ref.Events))
+	for i := range ref.Events {
+		for _, d := range ref.Events[i].allowed(bank) {
+			n, ok := numbers[d]
+			if !ok {
+				n = len(numbers)
+				numbers[d] = n
+				t.expected = append(t.expected, nil)
+			}
+			if !slices.Contains(t.allowed[i], n) {
+				t.allowed[i] = append(t.allowed[i], n)
+				t.expected[n] = append(t.expected[n], i)
+			}
+		}
+	}
+	var digits [2 * tpmwire.MaxDigest]byte
+	for j, e := range events {
+		n, ok := numbers[string(hex.AppendEncode(digits[:0], e.Digest(bank)))]
+		if !ok {
+			n = -1
+		}
+		t.measured[j] = n
+	}
+	if n, ok := numbers[""]; ok {
+		t.blank = n
+	}
+	return t
+}
+
+// fits reports whether an event is an expected one.
+func (t *digestTable) fits(expected, event int) bool {
+	n := t.measured[event]
+	return n >= 0 && n != t.blank && slices.Contains(t.allowed[expected], n)
+}
+
+// next returns the first expected event that an event satisfies and that is not
+// taken, -1 when there is none.
+func (t *digestTable) next(event int, taken []bool) int {
+	n := t.measured[event]
+	if n < 0 {
+		return -1
+	}
+	for len(t.expected[n]) > 0 && taken[t.expected[n][0]] {
+		t.expected[n] = t.expected[n][1:]
+	}
+	if len(t.expected[n]) == 0 {
+		return -1
+	}
+	return t.expected[n][0]
 }
 
 // clean reports whether nothing is left over.

@@ -99,7 +99,8 @@ type appraiser struct {
 	registers                  Registers
 	bank                       tpmwire.Algorithm
 	results                    map[tpmwire.Algorithm][]PCRResult
-	replays                    map[tpmwire.Algorithm]map[int][]byte
+	replays                    map[tpmwire.Algorithm]*replayer
+	ima                        map[tpmwire.Algorithm][][]byte
 	golden, compared, fitting  map[int]bool
 	goldenBy                   map[int][]string
 	timed                      bool
@@ -116,7 +117,7 @@ func (ap *appraiser) notChecked(what, reason string) {
 func (o *Observation) Appraise(p Params) *Appraisal {
 	ap := &appraiser{
 		o: o, p: &p, findings: slices.Clone(o.malformed),
-		results: map[tpmwire.Algorithm][]PCRResult{}, replays: map[tpmwire.Algorithm]map[int][]byte{},
+		results: map[tpmwire.Algorithm][]PCRResult{}, replays: map[tpmwire.Algorithm]*replayer{}, ima: map[tpmwire.Algorithm][][]byte{},
 		golden: map[int]bool{}, compared: map[int]bool{}, fitting: map[int]bool{}, goldenBy: map[int][]string{},
 	}
 	ap.checkPresence()
@@ -128,7 +129,7 @@ func (o *Observation) Appraise(p Params) *Appraisal {
 	ap.checkReplay()
 	ap.checkOtherBanks()
 	ap.findings = append(ap.findings, o.structureFindings()...)
-	ap.findings = append(ap.findings, o.credibilityFindings(ap.knownDigests())...)
+	ap.findings = append(ap.findings, o.credibilityFindings(ap.known)...)
 	ap.findings = append(ap.findings, o.variableFindings()...)
 	ap.matchReferences()
 	ap.checkUnreferenced()
@@ -192,13 +193,13 @@ func (ap *appraiser) chooseBank() {
 	}
 }
 
-func (ap *appraiser) replay(a tpmwire.Algorithm) map[int][]byte {
-	if ap.replays[a] == nil {
-		if ap.replays[a] = replayed(ap.o.log(), a); ap.replays[a] == nil {
-			ap.replays[a] = map[int][]byte{}
-		}
+func (ap *appraiser) replay(a tpmwire.Algorithm) *replayer {
+	r := ap.replays[a]
+	if r == nil {
+		r = newReplayer(ap.o.log(), a)
+		ap.replays[a] = r
 	}
-	return ap.replays[a]
+	return r
 }
 
 // quotedValue returns what a quote says a register holds: signed values first,
@@ -262,13 +263,13 @@ func (ap *appraiser) replayAll() {
 	stronger := false
 	for _, a := range strongestFirst(active) {
 		values := ap.o.listed(a)
-		signed := map[int]bool{}
+		var signed [maxRegisters]bool
 		for n := range maxRegisters {
 			if v, s := ap.quotedValue(a, n); v != nil {
 				values[n], signed[n] = v, s
 			}
 		}
-		rs := replayBank(ap.o.log(), a, values)
+		rs := ap.replay(a).results(&values)
 		for i := range rs {
 			rs[i].Quoted, rs[i].Referenced = signed[rs[i].PCR], ap.referenced(rs[i].PCR)
 			ap.judgeIMA(a, &rs[i])
@@ -323,15 +324,14 @@ func (ap *appraiser) checkReplay() {
 	}
 	for i := range rs {
 		r := &rs[i]
-		subject := fmt.Sprintf("pcr:%d", r.PCR)
 		switch {
 		case r.PCR == 10 || r.PCR >= 16 || ap.lost(r):
 		case r.Result == Explained && r.Cause != "":
-			f := ap.o.logFinding(finding.KnownQuirk, subject, nil)
+			f := ap.o.logFinding(finding.KnownQuirk, registerSubject(r.PCR), nil)
 			f.Got, f.Why = r.Cause, "The log explains the register only with this addition, which is known from honest machines."
 			ap.add(f)
 		case r.Result == Unexplained:
-			f := ap.o.logFinding(finding.LogDoesNotReplay, subject, nil)
+			f := ap.o.logFinding(finding.LogDoesNotReplay, registerSubject(r.PCR), nil)
 			f.Want, f.Got = digestText(ap.bank, r.value), digestText(ap.bank, r.replayed)
 			f.Why = "The log does not give the register's value: " + r.Cause + "."
 			if r.PCR >= 8 && !r.Referenced {
@@ -339,7 +339,7 @@ func (ap *appraiser) checkReplay() {
 			}
 			ap.add(f)
 		case r.Result == NotAttested && (r.PCR < 8 || r.Referenced) && ap.o.log() != nil:
-			ap.notChecked(subject+" in "+ap.bank.String(), r.Cause)
+			ap.notChecked(registerSubject(r.PCR)+" in "+ap.bank.String(), r.Cause)
 		}
 	}
 }
@@ -368,7 +368,7 @@ func (ap *appraiser) empty() bool {
 // lost reports a register that an empty TPM lost with the others: one finding
 // about the TPM says it.
 func (ap *appraiser) lost(r *PCRResult) bool {
-	return r.Cause == causeCarteBlanche || ap.empty() && bytes.Equal(r.value, resetValue(ap.bank, r.PCR))
+	return r.Cause == causeCarteBlanche || ap.empty() && isReset(ap.bank, r.PCR, r.value)
 }
 
 func (ap *appraiser) bankFinding(a tpmwire.Algorithm, sev finding.Severity, got, why string) *finding.Finding {
@@ -430,19 +430,22 @@ func (ap *appraiser) checkOtherBanks() {
 	}
 }
 
-// knownDigests are the digests that references have, as findings show them.
-func (ap *appraiser) knownDigests() map[string]bool {
-	known := map[string]bool{}
+// known reports whether a reference has a digest, given as findings show it.
+func (ap *appraiser) known(digest string) bool {
+	bank, want, ok := strings.Cut(digest, ":")
+	if !ok {
+		return false
+	}
 	for i := range ap.p.References {
 		for j := range ap.p.References[i].Events {
-			for bank, ds := range ap.p.References[i].Events[j].Digests {
-				for _, d := range ds {
-					known[bank+":"+strings.ToLower(d)] = true
+			for _, d := range ap.p.References[i].Events[j].Digests[bank] {
+				if strings.ToLower(d) == want {
+					return true
 				}
 			}
 		}
 	}
-	return known
+	return false
 }
 
 // checkUnreferenced lists registers that hold something and that no manifest
@@ -463,7 +466,7 @@ func (ap *appraiser) checkUnreferenced() {
 			}
 			continue
 		}
-		if r.Events > 0 || r.value != nil && r.PCR < 16 && !bytes.Equal(r.value, resetValue(ap.bank, r.PCR)) {
+		if r.Events > 0 || r.value != nil && r.PCR < 16 && !isReset(ap.bank, r.PCR, r.value) {
 			ap.notChecked(fmt.Sprintf("PCR %d", r.PCR), "no manifest declares what this register should hold")
 		}
 		if r.PCR == 4 {
@@ -511,9 +514,7 @@ func (ap *appraiser) finish() *Appraisal {
 	}
 	a.Starts, a.Until, a.session = ap.starts(), ap.until(), ap.session()
 	a.Golden = slices.DeleteFunc(a.Golden, func(n int) bool { return !ap.golden[n] })
-	for _, b := range strongestFirst(sortedKeys(ap.results)) {
-		a.PCRs = append(a.PCRs, ap.results[b]...)
-	}
+	a.PCRs = ap.allResults()
 	a.Quoted, a.LogMatches = ap.anyQuoted, ap.o.log() != nil
 	for n := range maxRegisters {
 		r := ap.result(n)
@@ -541,6 +542,17 @@ func (ap *appraiser) finish() *Appraisal {
 	}
 	return a
 }
+
+// allResults are those of every bank, strongest first.
+func (ap *appraiser) allResults() []PCRResult {
+	banks := make([][]PCRResult, 0, len(ap.results))
+	for _, b := range strongestFirst(sortedKeys(ap.results)) {
+		banks = append(banks, ap.results[b])
+	}
+	return slices.Concat(banks...)
+}
+
+func registerSubject(pcr int) string { return "pcr:" + strconv.Itoa(pcr) }
 
 // registerOf reads the register out of a subject such as "pcr:7/db".
 func registerOf(subject string) (int, bool) {

@@ -97,7 +97,7 @@ func TestHonestLogsKeepTheStructure(t *testing.T) {
 		if err != nil || strings.Contains(strings.ToLower(name), "ccel") || strings.Contains(name, "tdx") {
 			continue
 		}
-		o := &Observation{bundle: emptyBundle(t), events: &Log{l}}
+		o := &Observation{bundle: emptyBundle(t), events: &Log{log: l}}
 		for _, f := range o.structureFindings() {
 			require.NotEqual(t, finding.Critical, f.Severity, "%s: %s %s %s", name, f.Code, f.Subject, f.Got)
 			if f.Severity > finding.Low {
@@ -283,7 +283,7 @@ func TestRealQuotesHaveTheRightComposite(t *testing.T) {
 		v, err := ParseRegisterValues(raw, "")
 		require.NoError(t, err)
 		o := &Observation{bundle: emptyBundle(t), listings: []listing{{pcrsPath, v}}}
-		ap := &appraiser{o: o, p: &Params{}, replays: map[tpmwire.Algorithm]map[int][]byte{}}
+		ap := &appraiser{o: o, p: &Params{}, replays: map[tpmwire.Algorithm]*replayer{}}
 		q := attested{attestation: &attestation{path: "q", name: "quote", raw: b, body: a}}
 		q.resolve(ap)
 		require.True(t, q.resolved, dir)

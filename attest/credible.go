@@ -5,6 +5,7 @@ import (
 
 	"github.com/assay-hw/assay/internal/efi"
 	"github.com/assay-hw/assay/internal/tcglog"
+	"github.com/assay-hw/assay/internal/tpmwire"
 )
 
 // coverage says what an event's digest has to say about its data.
@@ -32,32 +33,23 @@ func (c coverage) String() string {
 // event's type defines (TCG PFP 1.06, 10.4). The rules below hold without
 // exception in more than a hundred public logs; where firmware is known to
 // break a rule, a mismatch is only unlikely.
-func credibility(e *tcglog.Event) coverage {
+func credibility(e *tcglog.Event) coverage { return credible(e, e.Digests) }
+
+// credible is credibility by some of the event's digests.
+func credible(e *tcglog.Event, digests []tcglog.Digest) coverage {
 	if !e.Measured() {
 		return notCovered
 	}
-	forms, broken := definedForms(e)
-	if len(forms) == 0 {
-		return notCovered
-	}
+	f := definedForms(e)
 	checked := false
-	for _, d := range e.Digests {
-		h := d.Alg.Hash()
-		if h == 0 {
+	for i := range digests {
+		d := &digests[i]
+		if f.n == 0 || d.Alg.Hash() == 0 {
 			continue
 		}
 		checked = true
-		ok := false
-		for _, f := range forms {
-			sum := h.New()
-			sum.Write(f)
-			if bytes.Equal(sum.Sum(nil), d.Value) {
-				ok = true
-				break
-			}
-		}
-		if !ok {
-			return broken
+		if !f.give(d) {
+			return f.broken
 		}
 	}
 	if !checked {
@@ -66,42 +58,62 @@ func credibility(e *tcglog.Event) coverage {
 	return covered
 }
 
-// definedForms returns the byte strings whose hash the digest may be, and what
-// a mismatch means.
-func definedForms(e *tcglog.Event) (forms [][]byte, broken coverage) {
+// forms are the byte strings whose hash a digest may be, and what a mismatch
+// means.
+type forms struct {
+	of     [2][]byte
+	n      int
+	broken coverage
+}
+
+func only(b []byte, broken coverage) forms { return forms{[2][]byte{b}, 1, broken} }
+
+func either(a, b []byte) forms { return forms{[2][]byte{a, b}, 2, contradicted} }
+
+func (f *forms) give(d *tcglog.Digest) bool {
+	var sum [tpmwire.MaxDigest]byte
+	for _, b := range f.of[:f.n] {
+		if bytes.Equal(d.Alg.Sum(sum[:0], b), d.Value) {
+			return true
+		}
+	}
+	return false
+}
+
+// definedForms returns what an event's type defines its digest over.
+func definedForms(e *tcglog.Event) forms {
 	d := e.Data
 	switch e.Type {
 	case tcglog.EFIVariableDriver, tcglog.EFIGPT, tcglog.EFIAction:
-		return [][]byte{d}, contradicted
+		return only(d, contradicted)
 	case tcglog.EFIVariableAuthority:
 		// shim logs one byte more than it hashes.
 		if len(d) > 0 {
-			return [][]byte{d, d[:len(d)-1]}, contradicted
+			return either(d, d[:len(d)-1])
 		}
-		return [][]byte{d}, contradicted
+		return only(d, contradicted)
 	case tcglog.EFIVariableBoot, tcglog.EFIVariableBoot2:
 		// The profile first said the variable's contents, then the whole
 		// structure; both are in the field.
-		forms = [][]byte{d}
-		if v, _, err := efi.ParseVariable(d); err == nil {
-			forms = append(forms, v.Data)
+		if contents, ok := efi.VariableData(d); ok {
+			return either(d, contents)
 		}
-		return forms, contradicted
+		return only(d, contradicted)
 	case tcglog.Separator:
 		if len(d) == 4 {
-			return [][]byte{d}, contradicted
+			return only(d, contradicted)
 		}
-		return nil, notCovered // OpenPOWER writes texts here
+		return forms{} // OpenPOWER writes texts here
 	case tcglog.SCRTMVersion:
-		return [][]byte{d}, unlikely // several servers hash something else (tpm2-tools#3457)
+		return only(d, unlikely) // several servers hash something else (tpm2-tools#3457)
 	case tcglog.OmitBootDeviceEvents:
-		return [][]byte{d}, unlikely
+		return only(d, unlikely)
 	case tcglog.IPL:
 		for _, prefix := range []string{"grub_cmd: ", "kernel_cmdline: ", "module_cmdline: "} {
 			if rest, ok := bytes.CutPrefix(d, []byte(prefix)); ok {
-				return [][]byte{bytes.TrimSuffix(rest, []byte{0}), rest}, contradicted
+				return either(bytes.TrimSuffix(rest, []byte{0}), rest)
 			}
 		}
 	}
-	return nil, notCovered
+	return forms{}
 }

@@ -1,7 +1,6 @@
 package attest
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,7 +27,8 @@ func (o *Observation) DraftReferences() []Reference {
 	byBank := map[tpmwire.Algorithm]map[int]PCRResult{}
 	for _, a := range banks {
 		byBank[a] = map[int]PCRResult{}
-		for _, r := range replayBank(o.log(), a, o.listed(a)) {
+		listed := o.listed(a)
+		for _, r := range newReplayer(o.log(), a).results(&listed) {
 			byBank[a][r.PCR] = r
 		}
 	}
@@ -45,13 +45,12 @@ func (o *Observation) DraftReferences() []Reference {
 }
 
 // listed returns the first listed value of every register of a bank.
-func (o *Observation) listed(a tpmwire.Algorithm) map[int][]byte {
-	out := map[int][]byte{}
-	for n := range maxRegisters {
-		for _, l := range o.listings {
-			if v := l.values.value(a, n); v != nil {
+func (o *Observation) listed(a tpmwire.Algorithm) registerSet {
+	var out registerSet
+	for _, l := range o.listings {
+		for n, v := range l.values.of(a) {
+			if out[n] == nil {
 				out[n] = v
-				break
 			}
 		}
 	}
@@ -76,7 +75,7 @@ func (o *Observation) draftRegister(pcr int, banks []tpmwire.Algorithm, byBank m
 		if v == nil {
 			continue
 		}
-		reset = reset && bytes.Equal(v, resetValue(a, pcr))
+		reset = reset && isReset(a, pcr, v)
 		if r.Digests == nil {
 			r.Digests = map[string][]string{}
 		}

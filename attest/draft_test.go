@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -141,6 +142,23 @@ func TestAlignmentIsOneToOne(t *testing.T) {
 	})
 }
 
+// Manifests of other tools write digests in upper case.
+func TestDigestsMatchInEitherCase(t *testing.T) {
+	d := bytes.Repeat([]byte{0xab}, 32)
+	events := []*tcglog.Event{{Digests: []tcglog.Digest{{Alg: tpmwire.SHA256, Value: d}}}}
+	for _, text := range []string{lowerHex(d), strings.ToUpper(lowerHex(d)), "Ab" + lowerHex(d)[2:]} {
+		ref := &Reference{Events: []EventReference{{Digests: map[string][]string{"sha256": {text}}}}}
+		a := align(ref, events, tpmwire.SHA256)
+		require.True(t, a.clean(), text)
+		require.Equal(t, 1, a.matched, text)
+	}
+	for _, text := range []string{"", lowerHex(d)[2:], lowerHex(d) + "00", strings.Repeat("zz", 32)} {
+		ref := &Reference{Events: []EventReference{{Digests: map[string][]string{"sha256": {text}}}}}
+		a := align(ref, events, tpmwire.SHA256)
+		require.False(t, a.clean(), text)
+	}
+}
+
 func make32(v int) []byte { b := make([]byte, 32); b[0] = byte(v); return b }
 
 func TestRegisterValueForms(t *testing.T) {
@@ -257,7 +275,7 @@ func BenchmarkParseAndReplay(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		replayed(l, tpmwire.SHA256)
+		newReplayer(l, tpmwire.SHA256)
 	}
 }
 

@@ -169,7 +169,7 @@ func (p *platform) log() []byte {
 			b = binary.LittleEndian.AppendUint16(b, uint16(a))
 			d := make([]byte, a.Size())
 			if e.typ != tcglog.NoAction {
-				d = sumOf(a.Hash(), e.over)
+				d = a.Sum(nil, e.over)
 			}
 			b = append(b, d...)
 		}
@@ -192,7 +192,7 @@ func (p *platform) boot() *platform {
 				p.regs[a][0][a.Size()-1] = e.data[16]
 			}
 			if e.typ != tcglog.NoAction && !e.silent {
-				p.extend(a, int(e.pcr), sumOf(a.Hash(), e.over))
+				p.extend(a, int(e.pcr), a.Sum(nil, e.over))
 			}
 		}
 	}
@@ -200,7 +200,8 @@ func (p *platform) boot() *platform {
 }
 
 func (p *platform) extend(a tpmwire.Algorithm, pcr int, d []byte) {
-	p.regs[a][pcr] = extend(a.Hash(), p.regs[a][pcr], d)
+	p.regs[a][pcr] = bytes.Clone(p.regs[a][pcr])
+	extend(a, p.regs[a][pcr], d)
 }
 
 func (p *platform) public() []byte {
@@ -238,7 +239,7 @@ func (p *platform) clockBytes(b []byte) []byte {
 }
 
 func (p *platform) sign(message []byte) []byte {
-	r, s, err := ecdsa.Sign(rand.Reader, p.key, sumOf(crypto.SHA256, message))
+	r, s, err := ecdsa.Sign(rand.Reader, p.key, tpmwire.SHA256.Sum(nil, message))
 	require.NoError(p.t, err)
 	b := binary.BigEndian.AppendUint16(nil, uint16(tpmwire.ECDSA))
 	b = binary.BigEndian.AppendUint16(b, uint16(tpmwire.SHA256))

@@ -57,6 +57,16 @@ func (o *Observation) heldKeys() []held {
 	return out
 }
 
+// heldAt returns the endorsement key that an artefact is or vouches for.
+func (o *Observation) heldAt(path string) held {
+	for _, h := range o.keys {
+		if h.path == path {
+			return h
+		}
+	}
+	return held{}
+}
+
 func nameOf(p *tpmwire.Public) string {
 	n, err := p.Name()
 	if err != nil {
@@ -111,7 +121,7 @@ func (h held) comparable(e Endorsement) bool {
 // key is enough.
 func (ap *appraiser) checkIdentity() {
 	pins := ap.p.Endorsements
-	keys := ap.o.heldKeys()
+	keys := ap.o.keys
 	pinned := map[string]int{}
 	for _, e := range pins {
 		pinned[e.Kind]++
@@ -228,7 +238,7 @@ func (ap *appraiser) checkEnrolment(pins []Endorsement, pinnedAKs int, differs b
 		}
 		return
 	}
-	name, key := nameOf(ap.o.ak), ekcert.KeyHash(ap.o.ak.Key)
+	name, key := ap.o.signer.name, ap.o.signer.key
 	for _, e := range pins {
 		if e.Kind == kindAK && (e.Name != "" && strings.EqualFold(e.Name, name) || e.Name == "" && e.SHA256 != "" && strings.EqualFold(e.SHA256, key)) {
 			ap.enrolled = true
@@ -313,7 +323,7 @@ func (ap *appraiser) checkCertifiedKey(c *heldCertificate) {
 	if ap.o.ek == nil || c.cert.KeyKind != keyKind(ap.o.ek) || c.index != "0x01c00002" && c.index != "0x01c0000a" {
 		return
 	}
-	if want, got := ekcert.KeyHash(c.cert.Key), ekcert.KeyHash(ap.o.ek.Key); want != got {
+	if want, got := ap.o.heldAt(c.path).key, ap.o.heldAt(ekPath).key; want != got {
 		f := finding.New(finding.EKUntrusted, "tpm:ek")
 		f.Confidence, f.Sources = finding.Proven, []finding.Source{finding.Cryptographic}
 		f.Want, f.Got = "sha256:"+want, "sha256:"+got
@@ -417,10 +427,10 @@ func (ap *appraiser) checkPresence() {
 func (o *Observation) DraftEndorsements() []Endorsement {
 	var out []Endorsement
 	if o.ak != nil {
-		out = append(out, Endorsement{Kind: kindAK, Name: nameOf(o.ak), Algorithm: keyKind(o.ak)})
+		out = append(out, Endorsement{Kind: kindAK, Name: o.signer.name, Algorithm: o.signer.alg})
 	}
 	seen := map[string]bool{}
-	for _, h := range o.heldKeys() {
+	for _, h := range o.keys {
 		if h.key != "" && !seen[h.key] {
 			seen[h.key] = true
 			out = append(out, Endorsement{Kind: kindEK, SHA256: h.key, Algorithm: h.alg, Optional: true})

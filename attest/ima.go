@@ -16,12 +16,16 @@ func (ap *appraiser) imaValues(a tpmwire.Algorithm) [][]byte {
 	if h == 0 || len(ap.o.ima) == 0 {
 		return nil
 	}
+	if known, ok := ap.ima[a]; ok {
+		return known // a list has tens of thousands of entries
+	}
 	var out [][]byte
 	for _, padded := range []bool{false, true} {
 		if v, n := imalog.Replay(ap.o.ima, imaRegister, h, padded); n > 0 {
 			out = append(out, v)
 		}
 	}
+	ap.ima[a] = out
 	return out
 }
 
@@ -36,7 +40,7 @@ func (ap *appraiser) judgeIMA(a tpmwire.Algorithm, r *PCRResult) {
 		r.Cause = causeNoValue
 		return
 	}
-	if bytes.Equal(r.value, resetValue(a, imaRegister)) && len(ap.o.ima) == 0 {
+	if isReset(a, imaRegister, r.value) && len(ap.o.ima) == 0 {
 		r.Result, r.Cause = Explained, ""
 		return
 	}

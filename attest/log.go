@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -18,6 +19,37 @@ import (
 // that a TPM signed.
 type Log struct {
 	log *tcglog.Log
+
+	once sync.Once
+	said facts
+}
+
+// facts are what every check asks about the events of a log, worked out when the
+// first one asks.
+type facts struct {
+	coverage []coverage                    // by place in Log.Events
+	measured [maxRegisters][]*tcglog.Event // in order
+}
+
+func (l *Log) facts() *facts {
+	l.once.Do(func() {
+		events := l.log.Events
+		l.said.coverage = make([]coverage, len(events))
+		measured := make([]*tcglog.Event, 0, len(events))
+		for i := range events {
+			l.said.coverage[i] = credibility(&events[i])
+		}
+		for pcr := range l.said.measured {
+			from := len(measured)
+			for i := range events {
+				if e := &events[i]; e.PCR == uint32(pcr) && e.Measured() {
+					measured = append(measured, e)
+				}
+			}
+			l.said.measured[pcr] = measured[from:len(measured):len(measured)]
+		}
+	})
+	return &l.said
 }
 
 // Event is one record of a log, for people and for drafts. Type, Label and
@@ -37,7 +69,7 @@ type Event struct {
 // also returns the records before the fault.
 func ParseLog(b []byte) (*Log, error) {
 	l, err := tcglog.Parse(b, tcglog.DefaultLimits())
-	return &Log{l}, err
+	return &Log{log: l}, err
 }
 
 // Banks returns the names of the banks that the log declares.
@@ -49,6 +81,46 @@ func (l *Log) Banks() []string {
 	return out
 }
 
+// BankReading is what a log says in one bank.
+type BankReading struct {
+	PCRs         []PCRResult
+	Contradicted []int      // numbers of the events whose data must hash to their digest and does not
+	Variables    []Variable // that the firmware measured, as far as the digests cover them
+}
+
+// ReadBank holds a log against the values that somebody wrote down of one bank's
+// registers, and its events' data against their digests of this bank. It asks
+// nothing of the other banks: Replay does, and an appraisal.
+func (l *Log) ReadBank(bank string, values map[int][]byte) (BankReading, error) {
+	a, known := tpmwire.HashNamed(bank)
+	if !known || a.Hash() == 0 {
+		return BankReading{}, fmt.Errorf("bank %q cannot be replayed", bank)
+	}
+	b := BankReading{PCRs: newReplayer(l.log, a).results(newRegisterSet(values))}
+	said := make([]coverage, len(l.log.Events))
+	for i := range l.log.Events {
+		e := &l.log.Events[i]
+		if said[i] = credible(e, digestsOf(e, a)); said[i] == contradicted {
+			b.Contradicted = append(b.Contradicted, e.Number)
+		}
+	}
+	ms := variablesOf(l.log, func(i int) bool { return said[i] == covered })
+	b.Variables = make([]Variable, len(ms))
+	for i, m := range ms {
+		b.Variables[i] = Variable{m.event.Number, m.GUID.String(), m.Name, m.Data}
+	}
+	return b, nil
+}
+
+func digestsOf(e *tcglog.Event, a tpmwire.Algorithm) []tcglog.Digest {
+	for i := range e.Digests {
+		if e.Digests[i].Alg == a {
+			return e.Digests[i : i+1]
+		}
+	}
+	return nil
+}
+
 // Padding returns how many bytes of padding stand behind the last record.
 func (l *Log) Padding() int { return l.log.Padding }
 
@@ -57,7 +129,7 @@ func (l *Log) Events() []Event {
 	out := make([]Event, 0, len(l.log.Events))
 	for i := range l.log.Events {
 		e := &l.log.Events[i]
-		v := Event{Number: e.Number, PCR: int64(e.PCR), Type: e.Type.String(), Label: label(e), Digests: map[string]string{}, Data: credibility(e).String()}
+		v := Event{Number: e.Number, PCR: int64(e.PCR), Type: e.Type.String(), Label: label(e), Digests: map[string]string{}, Data: l.facts().coverage[i].String()}
 		v.Base, v.Length = blob(e)
 		for _, d := range e.Digests {
 			v.Digests[d.Alg.String()] = hex.EncodeToString(d.Value)

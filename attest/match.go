@@ -24,12 +24,39 @@ func (r *EventReference) allowed(bank tpmwire.Algorithm) []string {
 	for _, d := range r.Digests[bank.String()] {
 		out = append(out, strings.ToLower(d))
 	}
-	if h := bank.Hash(); r.Derived == "separator" && h != 0 {
+	if r.Derived == "separator" && bank.Hash() != 0 {
 		for _, s := range separatorData[:separatorError] {
-			out = append(out, lowerHex(sumOf(h, s)))
+			out = append(out, lowerHex(bank.Sum(nil, s)))
 		}
 	}
 	return out
+}
+
+// satisfiedBy reports whether a digest is one that allowed returns.
+func (r *EventReference) satisfiedBy(bank tpmwire.Algorithm, digest []byte) bool {
+	for _, d := range r.Digests[bank.String()] {
+		if sameHex(d, digest) {
+			return true
+		}
+	}
+	if r.Derived != "separator" {
+		return false
+	}
+	i := separatorDigest(bank, digest)
+	return i >= 0 && i < separatorError
+}
+
+// sameHex reports whether a text is a digest in hex, in either case.
+func sameHex(text string, digest []byte) bool {
+	if len(text) != 2*len(digest) || len(digest) > tpmwire.MaxDigest {
+		return false
+	}
+	var digits [2 * tpmwire.MaxDigest]byte
+	lower := hex.AppendEncode(digits[:0], digest)
+	if text == string(lower) {
+		return true
+	}
+	return strings.ToLower(text) == string(lower)
 }
 
 // covers reports whether a reference can be held against a bank.
@@ -38,7 +65,8 @@ func (r *Reference) covers(bank tpmwire.Algorithm) bool {
 		return true
 	}
 	for i := range r.Events {
-		if len(r.Events[i].allowed(bank)) == 0 {
+		e := &r.Events[i]
+		if len(e.Digests[bank.String()]) == 0 && (e.Derived != "separator" || bank.Hash() == 0) {
 			return false
 		}
 	}
@@ -46,7 +74,12 @@ func (r *Reference) covers(bank tpmwire.Algorithm) bool {
 }
 
 func (ap *appraiser) referenced(pcr int) bool {
-	return slices.ContainsFunc(ap.p.References, func(r Reference) bool { return r.PCR == pcr })
+	for i := range ap.p.References {
+		if ap.p.References[i].PCR == pcr {
+			return true
+		}
+	}
+	return false
 }
 
 // measuredIn returns the events of a register in order.
@@ -54,6 +87,9 @@ func (o *Observation) measuredIn(pcr int) []*tcglog.Event {
 	l := o.log()
 	if l == nil {
 		return nil
+	}
+	if pcr >= 0 && pcr < maxRegisters {
+		return o.events.facts().measured[pcr]
 	}
 	var out []*tcglog.Event
 	for i := range l.Events {
@@ -102,15 +138,15 @@ func bootAction(e *tcglog.Event) bool {
 
 func (ap *appraiser) matchRegister(pcr int, refs []*Reference) {
 	res := ap.result(pcr)
-	what := fmt.Sprintf("PCR %d", pcr)
+	what := func() string { return fmt.Sprintf("PCR %d", pcr) }
 	if res == nil && (ap.o.log() == nil || len(ap.o.measuredIn(pcr)) == 0) {
-		ap.notChecked(what, "neither a value nor an event of the register is in evidence")
+		ap.notChecked(what(), "neither a value nor an event of the register is in evidence")
 		return
 	}
-	var fits []fit
+	fits := make([]fit, 0, len(refs))
 	for _, r := range refs {
 		if !r.covers(ap.bank) {
-			ap.notChecked(what, fmt.Sprintf("the reference has no digests in bank %s", ap.bank))
+			ap.notChecked(what(), fmt.Sprintf("the reference has no digests in bank %s", ap.bank))
 			continue
 		}
 		fits = append(fits, ap.fitOf(r, res))
@@ -152,15 +188,14 @@ func (ap *appraiser) matchRegister(pcr int, refs []*Reference) {
 // starts the TPM at one locality; whoever resets it later can only start it at
 // another one and log what fits.
 func (ap *appraiser) otherStart(r *Reference, res *PCRResult) bool {
-	h := ap.bank.Hash()
-	if res == nil || res.value == nil || h == 0 {
+	if res == nil || res.value == nil || ap.bank.Hash() == 0 {
 		return false
 	}
 	for _, locality := range []byte{0, 3, 4} {
 		v := make([]byte, ap.bank.Size())
 		v[len(v)-1] = locality
 		for _, e := range ap.o.measuredIn(0) {
-			v = extend(h, v, e.Digest(ap.bank))
+			extend(ap.bank, v, e.Digest(ap.bank))
 		}
 		if bytes.Equal(v, res.value) || !slices.Contains(r.Digests[ap.bank.String()], lowerHex(v)) {
 			continue
@@ -178,8 +213,7 @@ func (ap *appraiser) otherStart(r *Reference, res *PCRResult) bool {
 func (ap *appraiser) fitOf(r *Reference, res *PCRResult) fit {
 	f := fit{ref: r}
 	if res != nil && res.value != nil {
-		v := lowerHex(res.value)
-		f.valueOK = slices.ContainsFunc(r.Digests[ap.bank.String()], func(d string) bool { return strings.EqualFold(d, v) }) ||
+		f.valueOK = slices.ContainsFunc(r.Digests[ap.bank.String()], func(d string) bool { return strings.EqualFold(d, res.Value) }) ||
 			bytes.Equal(goldenValue(r, ap.bank), res.value)
 	}
 	// Events that do not give the register's value are not the register's.
@@ -193,8 +227,7 @@ func (ap *appraiser) fitOf(r *Reference, res *PCRResult) fit {
 // goldenValue replays a reference that leaves no choice, so that a register
 // can be compared even where the log is lost.
 func goldenValue(r *Reference, bank tpmwire.Algorithm) []byte {
-	h := bank.Hash()
-	if h == 0 || len(r.Events) == 0 || r.Order == "any" || r.PCR == 0 {
+	if bank.Hash() == 0 || len(r.Events) == 0 || r.Order == "any" || r.PCR == 0 {
 		return nil // where PCR 0 starts is not in the reference
 	}
 	v := resetValue(bank, r.PCR)
@@ -208,7 +241,7 @@ func goldenValue(r *Reference, bank tpmwire.Algorithm) []byte {
 		if err != nil || len(d) != bank.Size() {
 			return nil
 		}
-		v = extend(h, v, d)
+		extend(bank, v, d)
 	}
 	return v
 }

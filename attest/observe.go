@@ -47,9 +47,12 @@ type Observation struct {
 	ak, ek     *tpmwire.Public
 	certs      []heldCertificate
 	properties map[string]string
-	variables  map[string][]byte   // by NAME-GUID, without the attributes
+	variables  map[string][]byte // by NAME-GUID, without the attributes
+	measured   []measuredVariable
 	drivers    map[string][]driver // by digest in hex, of every bank; in bus order
 	bound      map[int]driver      // by event number
+	keys       []held              // endorsement keys
+	signer     held                // the attestation key
 	ima        []imalog.Entry
 	uptime     time.Duration // 0 when unknown
 	malformed  []finding.Finding
@@ -90,8 +93,13 @@ func Observe(b *evidence.Bundle) *Observation {
 	o.readListings()
 	o.ak, o.ek = o.readPublic(akPath), o.readPublic(ekPath)
 	o.readCertificates()
+	o.keys = o.heldKeys()
+	if o.ak != nil {
+		o.signer = held{path: akPath, key: ekcert.KeyHash(o.ak.Key), name: nameOf(o.ak), alg: keyKind(o.ak)}
+	}
 	o.readProperties()
 	o.readVariables()
+	o.measured = o.measuredVariables()
 	o.readDrivers()
 	if raw, err := b.Read(imaPath); err == nil {
 		if o.ima, err = imalog.Parse(raw); err != nil {
@@ -372,16 +380,17 @@ func (o *Observation) bindDrivers() {
 		return
 	}
 	used := map[string]int{}
+	var digits [2 * tpmwire.MaxDigest]byte
 	for i := range l.Events {
 		e := &l.Events[i]
 		if !e.Measured() {
 			continue
 		}
 		for _, d := range e.Digests {
-			key := hex.EncodeToString(d.Value)
-			if held := o.drivers[key]; len(held) > 0 {
-				o.bound[e.Number] = held[min(used[key], len(held)-1)]
-				used[key]++
+			key := hex.AppendEncode(digits[:0], d.Value)
+			if held := o.drivers[string(key)]; len(held) > 0 {
+				o.bound[e.Number] = held[min(used[string(key)], len(held)-1)]
+				used[string(key)]++
 				break
 			}
 		}
@@ -459,11 +468,11 @@ func (o *Observation) Measured(pcr int, data []byte) bool {
 	return slices.ContainsFunc(o.measuredIn(pcr), func(e *tcglog.Event) bool {
 		known := 0
 		for _, d := range e.Digests {
-			h := d.Alg.Hash()
-			if h == 0 {
+			var sum [tpmwire.MaxDigest]byte
+			if d.Alg.Hash() == 0 {
 				continue
 			}
-			if !bytes.Equal(sumOf(h, data), d.Value) {
+			if !bytes.Equal(d.Alg.Sum(sum[:0], data), d.Value) {
 				return false
 			}
 			known++

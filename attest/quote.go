@@ -154,7 +154,7 @@ func (r *Registers) merge(v RegisterValues) {
 	}
 	for bank, pcrs := range v {
 		if r.values[bank] == nil {
-			r.values[bank] = map[int][]byte{}
+			r.values[bank] = make(map[int][]byte, len(pcrs))
 		}
 		for n, d := range pcrs {
 			r.values[bank][n] = d
@@ -248,10 +248,12 @@ func (q *attested) resolve(ap *appraiser) {
 		pcr  int
 		vals [][]byte
 	}
-	var slots []slot
+	slots, guesses := make([]slot, 0, maxRegisters), make([][]byte, 0, 2*maxRegisters)
 	for _, s := range info.Selections {
 		for _, n := range s.PCRs {
-			c := ap.candidates(s.Bank, n)
+			from := len(guesses)
+			guesses = ap.candidates(guesses, s.Bank, n)
+			c := guesses[from:]
 			if len(c) == 0 {
 				ap.notChecked(fmt.Sprintf("registers of %s", q.name), fmt.Sprintf("no value of PCR %d in bank %s is in evidence", n, s.Bank))
 				return
@@ -260,16 +262,18 @@ func (q *attested) resolve(ap *appraiser) {
 		}
 	}
 	pick := make([]int, len(slots))
+	d := h.New()
+	var sum [tpmwire.MaxDigest]byte
 	for range maxCombinations {
-		d := h.New()
+		d.Reset()
 		for i, s := range slots {
 			d.Write(s.vals[pick[i]])
 		}
-		if bytes.Equal(d.Sum(nil), info.Digest) {
+		if bytes.Equal(d.Sum(sum[:0]), info.Digest) {
 			q.values, q.resolved = RegisterValues{}, true
 			for i, s := range slots {
 				if q.values[s.alg.String()] == nil {
-					q.values[s.alg.String()] = map[int][]byte{}
+					q.values[s.alg.String()] = make(map[int][]byte, len(slots))
 				}
 				q.values[s.alg.String()][s.pcr] = s.vals[pick[i]]
 			}
@@ -307,14 +311,14 @@ func (q *attested) digestHash() crypto.Hash {
 	return 0
 }
 
-// candidates lists distinct guesses at a register's value, best first.
-func (ap *appraiser) candidates(a tpmwire.Algorithm, pcr int) [][]byte {
-	var out [][]byte
+// candidates adds distinct guesses at a register's value, best first.
+func (ap *appraiser) candidates(out [][]byte, a tpmwire.Algorithm, pcr int) [][]byte {
+	from := len(out)
 	add := func(v []byte) {
 		if v == nil {
 			return
 		}
-		for _, o := range out {
+		for _, o := range out[from:] {
 			if bytes.Equal(o, v) {
 				return
 			}
@@ -324,13 +328,14 @@ func (ap *appraiser) candidates(a tpmwire.Algorithm, pcr int) [][]byte {
 	for _, l := range ap.o.listings {
 		add(l.values.value(a, pcr))
 	}
-	add(ap.replay(a)[pcr])
+	replayed := ap.replay(a).given(pcr)
+	add(replayed)
 	if pcr == imaRegister {
 		for _, v := range ap.imaValues(a) {
 			add(v)
 		}
 	}
-	if ap.replay(a)[pcr] == nil && ap.o.log() != nil {
+	if replayed == nil && ap.o.log() != nil {
 		add(resetValue(a, pcr))
 	}
 	return out
@@ -342,7 +347,7 @@ func (ap *appraiser) checkSelection() {
 	if len(ap.quotes) == 0 {
 		return
 	}
-	have := map[int]bool{}
+	var have [maxRegisters]bool
 	var empty []attested
 	for _, q := range ap.quotes {
 		selected := 0
@@ -350,7 +355,9 @@ func (ap *appraiser) checkSelection() {
 			selected += len(s.PCRs)
 			if s.Bank == ap.bank {
 				for _, n := range s.PCRs {
-					have[n] = true
+					if n < maxRegisters {
+						have[n] = true
+					}
 				}
 			}
 		}

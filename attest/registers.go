@@ -180,16 +180,50 @@ func strongestFirst(as []tpmwire.Algorithm) []tpmwire.Algorithm {
 	return slices.Compact(as)
 }
 
+// registerSet is one value of every register of a bank, nil where none is known.
+type registerSet [maxRegisters][]byte
+
+// of returns the values of a bank.
+func (v RegisterValues) of(a tpmwire.Algorithm) *registerSet { return newRegisterSet(v[a.String()]) }
+
+func newRegisterSet(values map[int][]byte) *registerSet {
+	var out registerSet
+	if len(values) > 0 {
+		for n := range out {
+			out[n] = values[n]
+		}
+	}
+	return &out
+}
+
 // resetValue is what a register holds before anything is extended: the
 // dynamic-launch registers start with all ones (PC Client PTP 1.05, 4.6).
 func resetValue(a tpmwire.Algorithm, pcr int) []byte {
 	d := make([]byte, a.Size())
+	setReset(d, pcr)
+	return d
+}
+
+func setReset(v []byte, pcr int) {
+	for i := range v {
+		v[i] = resetByte(pcr)
+	}
+}
+
+func resetByte(pcr int) byte {
 	if pcr >= 17 && pcr <= 22 {
-		for i := range d {
-			d[i] = 0xff
+		return 0xff
+	}
+	return 0
+}
+
+func isReset(a tpmwire.Algorithm, pcr int, v []byte) bool {
+	for _, b := range v {
+		if b != resetByte(pcr) {
+			return false
 		}
 	}
-	return d
+	return len(v) == a.Size()
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -2,7 +2,7 @@ package attest
 
 import (
 	"bytes"
-	"crypto"
+	"encoding/hex"
 	"fmt"
 
 	"github.com/assay-hw/assay/internal/tcglog"
@@ -51,20 +51,20 @@ const (
 	causeNoLog        = "no event log"
 )
 
-// replayer computes register values from a log in one bank.
+// replayer is the plain replay of a log in one bank. It has a fixed size, so that
+// a replay allocates nothing.
 type replayer struct {
-	log  *tcglog.Log
-	alg  tpmwire.Algorithm
-	hash crypto.Hash
+	log       *tcglog.Log // nil when there is none
+	alg       tpmwire.Algorithm
+	registers [maxRegisters]register
 }
 
-// extension is the ordered list of digests that a log extends into a
-// register.
-type extension struct {
-	digests [][]byte
-	init    []byte
-	missing bool // an event lacks a digest of the bank
-	drtm    bool
+// register is what a log gives for one register.
+type register struct {
+	value   [tpmwire.MaxDigest]byte // the reset value where no event is logged
+	events  int                     // with a digest of the bank
+	logged  bool                    // the log has an event of the register
+	missing bool                    // an event lacks a digest of the bank: value means nothing
 }
 
 // startup finds where PCR 0 starts: the locality that sent TPM2_Startup, or
@@ -103,116 +103,130 @@ func startup(l *tcglog.Log) (locality byte, hcrtm bool, bad string) {
 	return locality, hcrtm, ""
 }
 
-func (r *replayer) extensions() map[int]*extension {
-	out := map[int]*extension{}
-	locality, hcrtm, _ := startup(r.log)
-	for i := range r.log.Events {
-		e := &r.log.Events[i]
+func newReplayer(l *tcglog.Log, a tpmwire.Algorithm) *replayer {
+	r := &replayer{}
+	r.run(l, a)
+	return r
+}
+
+// run replays a log. Without a log, or where the bank's hash is not implemented,
+// every register is left at its reset value.
+func (r *replayer) run(l *tcglog.Log, a tpmwire.Algorithm) {
+	*r = replayer{log: l, alg: a}
+	for n := range r.registers {
+		setReset(r.value(n), n)
+	}
+	if l == nil || a.Hash() == 0 {
+		return
+	}
+	for i := range l.Events {
+		e := &l.Events[i]
 		if !e.Measured() || e.PCR >= maxRegisters {
 			continue
 		}
-		n := int(e.PCR)
-		x := out[n]
-		if x == nil {
-			x = &extension{init: resetValue(r.alg, n)}
-			if n >= 17 && n <= 22 {
-				// Events in these registers mean a dynamic launch, which
-				// resets them to zero.
-				x.init, x.drtm = make([]byte, r.alg.Size()), true
-			}
-			if n == 0 {
-				x.init = initial(r.alg, locality, hcrtm)
-			}
-			out[n] = x
+		g := &r.registers[e.PCR]
+		if !g.logged {
+			g.logged = true
+			r.start(int(e.PCR))
 		}
-		d := e.Digest(r.alg)
-		if len(d) != r.alg.Size() {
-			x.missing = true
+		d := e.Digest(a)
+		if len(d) != a.Size() {
+			g.missing = true
 			continue
 		}
-		x.digests = append(x.digests, d)
+		extend(a, r.value(int(e.PCR)), d)
+		g.events++
 	}
-	return out
 }
 
-func initial(a tpmwire.Algorithm, locality byte, hcrtm bool) []byte {
-	v := make([]byte, a.Size())
+// start sets a register with events to what it holds before the first.
+func (r *replayer) start(pcr int) {
+	v := r.value(pcr)
+	switch {
+	case pcr >= 17 && pcr <= 22:
+		// Events in these registers mean a dynamic launch, which resets them to
+		// zero.
+		clear(v)
+	case pcr == 0:
+		locality, hcrtm, _ := startup(r.log)
+		setInitial(v, locality, hcrtm)
+	}
+}
+
+// value is the replayed value of a register, which aliases the replayer.
+func (r *replayer) value(pcr int) []byte { return r.registers[pcr].value[:r.alg.Size()] }
+
+// given returns the value that the log gives for a register, nil when it gives
+// none.
+func (r *replayer) given(pcr int) []byte {
+	if pcr >= maxRegisters || !r.registers[pcr].logged || r.registers[pcr].missing {
+		return nil
+	}
+	return r.value(pcr)
+}
+
+func setInitial(v []byte, locality byte, hcrtm bool) {
+	clear(v)
 	v[len(v)-1] = locality
 	if hcrtm {
 		v[len(v)-1] = 4
 	}
-	return v
 }
 
-// extend runs digests over a value.
-func extend(h crypto.Hash, init []byte, digests ...[]byte) []byte {
-	v := bytes.Clone(init)
-	d := h.New()
-	for _, x := range digests {
-		d.Reset()
-		d.Write(v)
-		d.Write(x)
-		v = d.Sum(v[:0])
-	}
-	return v
+// extend runs a digest over a value in place.
+func extend(a tpmwire.Algorithm, v, digest []byte) {
+	var both [2 * tpmwire.MaxDigest]byte
+	a.Sum(v[:0], append(append(both[:0], v...), digest...))
 }
 
-func sumOf(h crypto.Hash, b []byte) []byte {
-	d := h.New()
-	d.Write(b)
-	return d.Sum(nil)
-}
-
-// replayed is the plain replay of every register with events.
-func replayed(l *tcglog.Log, a tpmwire.Algorithm) map[int][]byte {
-	if l == nil || a.Hash() == 0 {
-		return nil
-	}
-	r := &replayer{log: l, alg: a, hash: a.Hash()}
-	out := map[int][]byte{}
-	for n, x := range r.extensions() {
-		if !x.missing {
-			out[n] = extend(r.hash, x.init, x.digests...)
-		}
-	}
-	return out
-}
-
-// replayBank holds a log against the values of one bank.
-func replayBank(l *tcglog.Log, a tpmwire.Algorithm, values map[int][]byte) []PCRResult {
+// results holds a replay against the values of its bank.
+func (r *replayer) results(values *registerSet) []PCRResult {
 	out := make([]PCRResult, 0, maxRegisters)
-	var xs map[int]*extension
-	r := &replayer{log: l, alg: a, hash: a.Hash()}
-	if l != nil && r.hash != 0 {
-		xs = r.extensions()
-	}
-	blank := carteBlanche(a, xs, values)
-	for n := range maxRegisters {
-		x, v := xs[n], values[n]
-		if x == nil && v == nil {
+	blank := carteBlanche(r.alg, values)
+	for n, v := range values {
+		if v == nil && !r.registers[n].logged {
 			continue
 		}
-		p := PCRResult{Bank: a.String(), PCR: n, Result: NotAttested, value: v, Value: fmt.Sprintf("%x", v)}
-		if x != nil {
-			p.Events = len(x.digests)
-		}
-		r.judge(&p, x, blank)
-		p.Replayed = fmt.Sprintf("%x", p.replayed)
+		p := PCRResult{Bank: r.alg.String(), PCR: n, Result: NotAttested, value: v, Events: r.registers[n].events}
+		r.judge(&p, blank)
 		out = append(out, p)
 	}
+	showValues(out)
 	return out
+}
+
+// showValues writes the values in hex, all of them in one string. Where the
+// replay gives the value, as it mostly does, both are one text.
+func showValues(rs []PCRResult) {
+	var buf [2 * maxRegisters * tpmwire.MaxDigest]byte
+	digits := buf[:0]
+	for i := range rs {
+		digits = hex.AppendEncode(digits, rs[i].value)
+		if !bytes.Equal(rs[i].value, rs[i].replayed) {
+			digits = hex.AppendEncode(digits, rs[i].replayed)
+		}
+	}
+	text := string(digits)
+	for i := range rs {
+		r := &rs[i]
+		r.Value, text = text[:2*len(r.value)], text[2*len(r.value):]
+		if bytes.Equal(r.value, r.replayed) {
+			r.Replayed = r.Value
+			continue
+		}
+		r.Replayed, text = text[:2*len(r.replayed)], text[2*len(r.replayed):]
+	}
 }
 
 // carteBlanche reports the state of CVE-2021-42299: the bank is active, the
 // firmware measured, and none of the firmware's registers moved.
-func carteBlanche(a tpmwire.Algorithm, xs map[int]*extension, values map[int][]byte) bool {
+func carteBlanche(a tpmwire.Algorithm, values *registerSet) bool {
 	known := false
-	for n := range 8 {
-		v := values[n]
+	for n, v := range values[:8] {
 		if v == nil {
 			continue
 		}
-		if !bytes.Equal(v, resetValue(a, n)) {
+		if !isReset(a, n, v) {
 			return false
 		}
 		known = true
@@ -220,9 +234,9 @@ func carteBlanche(a tpmwire.Algorithm, xs map[int]*extension, values map[int][]b
 	return known
 }
 
-func (r *replayer) judge(p *PCRResult, x *extension, blank bool) {
+func (r *replayer) judge(p *PCRResult, blank bool) {
 	switch {
-	case r.hash == 0:
+	case r.alg.Hash() == 0:
 		p.Cause = causeNoHash
 		return
 	case r.log == nil:
@@ -232,22 +246,20 @@ func (r *replayer) judge(p *PCRResult, x *extension, blank bool) {
 		}
 		return
 	}
-	if x != nil && !x.missing {
-		p.replayed = extend(r.hash, x.init, x.digests...)
-	}
+	p.replayed = r.given(p.PCR)
 	switch {
 	case p.value == nil:
 		p.Cause = causeNoValue
 	case blank && p.PCR < 8:
 		p.Result, p.Cause = Unexplained, causeCarteBlanche
-	case x == nil:
+	case !r.registers[p.PCR].logged:
 		r.judgeVacuous(p)
-	case x.missing:
+	case p.replayed == nil:
 		p.Cause = causeNoDigest
 	case bytes.Equal(p.replayed, p.value):
 		p.Result = Explained
 	default:
-		p.Result, p.Cause = r.explain(p, x)
+		p.Result, p.Cause = r.explain(p)
 	}
 }
 
@@ -255,12 +267,11 @@ func (r *replayer) judge(p *PCRResult, x *extension, blank bool) {
 // events is explained only at its reset value. Registers that operating
 // systems extend without a log are not attested instead.
 func (r *replayer) judgeVacuous(p *PCRResult) {
-	p.replayed = resetValue(r.alg, p.PCR)
-	zero := make([]byte, r.alg.Size())
+	p.replayed = r.value(p.PCR)
 	switch {
-	case bytes.Equal(p.value, p.replayed), p.PCR >= 17 && bytes.Equal(p.value, zero):
+	case bytes.Equal(p.value, p.replayed), p.PCR >= 17 && bytes.Equal(p.value, zeroDigest[:r.alg.Size()]):
 		p.Result = Explained
-	case bytes.Equal(p.value, extend(r.hash, p.replayed, zero)):
+	case bytes.Equal(p.value, r.after(p.replayed, zeroDigest[:r.alg.Size()])):
 		p.Result, p.Cause = Explained, causeCap
 	case p.PCR < 8:
 		p.Result, p.Cause = Unexplained, causeVacuous
@@ -269,56 +280,92 @@ func (r *replayer) judgeVacuous(p *PCRResult) {
 	}
 }
 
+// zeroDigest is what an operating system extends to cap a bank that it does not
+// use.
+var zeroDigest [tpmwire.MaxDigest]byte
+
+// after runs digests over a copy of a value.
+func (r *replayer) after(v []byte, digests ...[]byte) []byte {
+	v = bytes.Clone(v)
+	for _, d := range digests {
+		extend(r.alg, v, d)
+	}
+	return v
+}
+
+// logged lists the digests that the log has for a register: the search for a
+// cause tries them in other ways.
+func (r *replayer) logged(pcr int) [][]byte {
+	var out [][]byte
+	for i := range r.log.Events {
+		e := &r.log.Events[i]
+		if d := e.Digest(r.alg); e.Measured() && e.PCR == uint32(pcr) && len(d) == r.alg.Size() {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
 // maxMissing bounds the search for one event that was logged but not
 // extended.
 const maxMissing = 160
 
 // explain looks for a named cause of a mismatch. Only causes that give the
 // value exactly, and that an honest platform shows, make a register explained.
-func (r *replayer) explain(p *PCRResult, x *extension) (Outcome, string) {
-	gives := func(init []byte, extra ...[]byte) bool {
-		return bytes.Equal(extend(r.hash, init, append(x.digests[:len(x.digests):len(x.digests)], extra...)...), p.value)
-	}
+func (r *replayer) explain(p *PCRResult) (Outcome, string) {
+	gives := func(more ...[]byte) bool { return bytes.Equal(r.after(p.replayed, more...), p.value) }
+	sum := func(s string) []byte { return r.alg.Sum(nil, []byte(s)) }
 	if p.PCR == 0 {
-		for _, locality := range []byte{0, 3, 4} {
-			if init := initial(r.alg, locality, false); !bytes.Equal(init, x.init) && gives(init) {
-				return Explained, fmt.Sprintf("startup locality %d is not in the log", locality)
-			}
+		if locality, ok := r.otherLocality(p); ok {
+			return Explained, fmt.Sprintf("startup locality %d is not in the log", locality)
 		}
 	}
-	if gives(x.init, make([]byte, r.alg.Size())) {
+	if gives(zeroDigest[:r.alg.Size()]) {
 		return Explained, causeCap
 	}
 	if p.PCR == 5 {
-		call := sumOf(r.hash, []byte("Exit Boot Services Invocation"))
+		call := sum("Exit Boot Services Invocation")
 		for _, end := range []string{"Exit Boot Services Returned with Success", "Exit Boot Services Returned with Failure"} {
-			if gives(x.init, call, sumOf(r.hash, []byte(end))) {
+			if gives(call, sum(end)) {
 				return Explained, causeNoEBS
 			}
 		}
 	}
-	if p.PCR == 11 || p.PCR == 12 || p.PCR == 15 {
-		if r.phases(p, x) {
-			return Explained, causePhases
-		}
+	if (p.PCR == 11 || p.PCR == 12 || p.PCR == 15) && r.phases(p) {
+		return Explained, causePhases
 	}
-	for _, sep := range separatorData {
-		if gives(x.init, sumOf(r.hash, sep)) {
+	for i := range separatorData {
+		if gives(r.alg.Sum(nil, separatorData[i])) {
 			return Unexplained, causeNoSeparator
 		}
 	}
-	if i := r.notExtended(p, x); i >= 0 {
+	if i := r.notExtended(p); i >= 0 {
 		return Unexplained, fmt.Sprintf("event %d of the register is in the log but was not extended", i+1)
 	}
 	return Unexplained, causeRuntime
 }
 
+// otherLocality finds a start of PCR 0 that the log does not tell and that gives
+// the value.
+func (r *replayer) otherLocality(p *PCRResult) (byte, bool) {
+	digests := r.logged(0)
+	told, v := make([]byte, r.alg.Size()), make([]byte, r.alg.Size())
+	locality, hcrtm, _ := startup(r.log)
+	setInitial(told, locality, hcrtm)
+	for _, other := range []byte{0, 3, 4} {
+		if setInitial(v, other, false); !bytes.Equal(v, told) && bytes.Equal(r.after(v, digests...), p.value) {
+			return other, true
+		}
+	}
+	return 0, false
+}
+
 // phases tries the strings that systemd-pcrphase extends after the firmware's
 // log has ended.
-func (r *replayer) phases(p *PCRResult, x *extension) bool {
-	v := extend(r.hash, x.init, x.digests...)
+func (r *replayer) phases(p *PCRResult) bool {
+	v := bytes.Clone(p.replayed)
 	for _, s := range []string{"enter-initrd", "leave-initrd", "sysinit", "ready", "shutdown", "final"} {
-		v = extend(r.hash, v, sumOf(r.hash, []byte(s)))
+		extend(r.alg, v, r.alg.Sum(nil, []byte(s)))
 		if bytes.Equal(v, p.value) {
 			return true
 		}
@@ -326,16 +373,20 @@ func (r *replayer) phases(p *PCRResult, x *extension) bool {
 	return false
 }
 
-func (r *replayer) notExtended(p *PCRResult, x *extension) int {
-	if len(x.digests) > maxMissing {
+func (r *replayer) notExtended(p *PCRResult) int {
+	digests := r.logged(p.PCR)
+	if len(digests) > maxMissing {
 		return -1
 	}
-	before := x.init
-	for i, d := range x.digests {
-		if bytes.Equal(extend(r.hash, before, x.digests[i+1:]...), p.value) {
+	start := &replayer{log: r.log, alg: r.alg}
+	setReset(start.value(p.PCR), p.PCR)
+	start.start(p.PCR)
+	before := start.value(p.PCR)
+	for i, d := range digests {
+		if bytes.Equal(r.after(before, digests[i+1:]...), p.value) {
 			return i
 		}
-		before = extend(r.hash, before, d)
+		extend(r.alg, before, d)
 	}
 	return -1
 }
@@ -353,7 +404,7 @@ func (l *Log) Replay(v RegisterValues) []PCRResult {
 	stronger := false
 	var out []PCRResult
 	for _, a := range strongestFirst(as) {
-		rs := replayBank(l.log, a, v[a.String()])
+		rs := newReplayer(l.log, a).results(v.of(a))
 		stronger = settleCaps(rs, stronger) || stronger
 		out = append(out, rs...)
 	}

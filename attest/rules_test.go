@@ -2,7 +2,6 @@ package attest
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/sha256"
 	"encoding/json"
 	"strings"
@@ -47,9 +46,10 @@ func TestP2UnknownEventTypesAreMatchedByDigest(t *testing.T) {
 func TestP5EventWithoutADigestOfTheBank(t *testing.T) {
 	l, err := tcglog.Parse(newPlatform(t).log(), tcglog.DefaultLimits())
 	require.NoError(t, err)
-	values := map[int][]byte{}
-	for n, v := range replayed(l, tpmwire.SHA256) {
-		values[n] = v
+	var values registerSet
+	before := newReplayer(l, tpmwire.SHA256)
+	for n := range values {
+		values[n] = before.given(n)
 	}
 	for i := range l.Events {
 		if l.Events[i].PCR == 2 {
@@ -57,7 +57,7 @@ func TestP5EventWithoutADigestOfTheBank(t *testing.T) {
 			break
 		}
 	}
-	for _, r := range replayBank(l, tpmwire.SHA256, values) {
+	for _, r := range newReplayer(l, tpmwire.SHA256).results(&values) {
 		if r.PCR == 2 {
 			require.Equal(t, NotAttested, r.Result)
 			require.Equal(t, causeNoDigest, r.Cause)
@@ -347,7 +347,7 @@ func TestR5ResetCountsAndAge(t *testing.T) {
 // R5: the same log with another register value is a measurement at run time.
 func TestR5RuntimeExtend(t *testing.T) {
 	p := newPlatform(t).boot()
-	p.extend(tpmwire.SHA256, 0, sumOf(crypto.SHA256, []byte("added later")))
+	p.extend(tpmwire.SHA256, 0, tpmwire.SHA256.Sum(nil, []byte("added later")))
 	a := p.observe().Appraise(golden(t))
 	require.Contains(t, one(t, a, finding.LogDoesNotReplay, "pcr:0").Why, causeRuntime)
 	one(t, a, finding.PCRDiffers, "pcr:0")
@@ -364,7 +364,7 @@ func TestR6MissingExitBootServices(t *testing.T) {
 
 	p = newPlatform(t).boot()
 	for _, s := range []string{"Exit Boot Services Invocation", "Exit Boot Services Returned with Success"} {
-		p.extend(tpmwire.SHA256, 6, sumOf(crypto.SHA256, []byte(s)))
+		p.extend(tpmwire.SHA256, 6, tpmwire.SHA256.Sum(nil, []byte(s)))
 	}
 	one(t, p.observe().Appraise(golden(t)), finding.LogDoesNotReplay, "pcr:6")
 }

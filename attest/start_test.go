@@ -19,7 +19,8 @@ func TestOtherStartOfPCR0(t *testing.T) {
 	from := func(locality byte) []byte {
 		v := make([]byte, 32)
 		v[31] = locality
-		return extend(tpmwire.SHA256.Hash(), v, measured.Digests[0].Value)
+		extend(tpmwire.SHA256, v, measured.Digests[0].Value)
+		return v
 	}
 	for name, c := range map[string]struct {
 		golden, got byte

@@ -3,6 +3,7 @@ package attest
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/tcglog"
@@ -27,16 +28,32 @@ func separatorOf(e *tcglog.Event) int {
 }
 
 func separatorDigest(a tpmwire.Algorithm, value []byte) int {
-	h := a.Hash()
-	if h == 0 {
-		return -1
-	}
-	for i, s := range separatorData {
-		if bytes.Equal(sumOf(h, s), value) {
-			return i
+	for i := range separatorSums {
+		if s := &separatorSums[i]; s.alg == a {
+			return slices.IndexFunc(s.digests[:], func(d []byte) bool { return bytes.Equal(d, value) })
 		}
 	}
 	return -1
+}
+
+// separatorSums are the digests of the separators in every bank that can be
+// replayed: constants, which the types of events are held against.
+var separatorSums = sumSeparators(tpmwire.SHA256, tpmwire.SHA1, tpmwire.SHA384, tpmwire.SHA512, tpmwire.SHA3_256, tpmwire.SHA3_384, tpmwire.SHA3_512)
+
+type separatorSum struct {
+	alg     tpmwire.Algorithm
+	digests [3][]byte // of separatorData
+}
+
+func sumSeparators(as ...tpmwire.Algorithm) []separatorSum {
+	out := make([]separatorSum, len(as))
+	for i, a := range as {
+		out[i].alg = a
+		for j, s := range separatorData {
+			out[i].digests[j] = a.Sum(nil, s)
+		}
+	}
+	return out
 }
 
 // structureFindings checks what the profile demands of a log as a whole: one
@@ -61,7 +78,7 @@ func (o *Observation) structureFindings() []finding.Finding {
 	if !firmwareIsUEFI(l) {
 		return append(fs, o.foreignProfile())
 	}
-	seps := map[uint32][]*tcglog.Event{}
+	var seps separators
 	for i := range l.Events {
 		e := &l.Events[i]
 		if !e.Measured() || e.PCR > 7 {
@@ -69,7 +86,7 @@ func (o *Observation) structureFindings() []finding.Finding {
 		}
 		which := separatorOf(e)
 		if e.Type == tcglog.Separator {
-			seps[e.PCR] = append(seps[e.PCR], e)
+			seps.add(e)
 		}
 		switch {
 		case which < 0 && e.Type == tcglog.Separator:
@@ -84,7 +101,23 @@ func (o *Observation) structureFindings() []finding.Finding {
 			fs = append(fs, o.launderedFindings(e)...)
 		}
 	}
-	return append(fs, o.separatorFindings(l, seps)...)
+	return append(fs, o.separatorFindings(l, &seps)...)
+}
+
+// separators are those of PCR 0 to 7: the first two of each, and how many.
+type separators [8]struct {
+	n             int
+	first, second *tcglog.Event
+}
+
+func (s *separators) add(e *tcglog.Event) {
+	of := &s[e.PCR]
+	switch of.n++; of.n {
+	case 1:
+		of.first = e
+	case 2:
+		of.second = e
+	}
 }
 
 // firmwareIsUEFI tells the profile's logs from others that use the same
@@ -141,28 +174,28 @@ func (o *Observation) startOfPCR0(e *tcglog.Event) bool {
 	return false
 }
 
-func (o *Observation) separatorFindings(l *tcglog.Log, seps map[uint32][]*tcglog.Event) []finding.Finding {
-	if len(seps) == 0 {
+func (o *Observation) separatorFindings(l *tcglog.Log, seps *separators) []finding.Finding {
+	if *seps == (separators{}) {
 		f := o.logFinding(finding.LogStructure, "eventlog/separators", nil)
 		f.Want, f.Got, f.Why = "one separator in each of PCR 0 to 7", "none", "Without separators nothing marks where the firmware's measurements end."
 		return []finding.Finding{f}
 	}
 	var fs []finding.Finding
-	for pcr := range uint32(8) {
-		switch n := len(seps[pcr]); {
+	for pcr := range seps {
+		switch n := seps[pcr].n; {
 		case n == 0:
 			f := o.logFinding(finding.LogStructure, fmt.Sprintf("pcr:%d/separator", pcr), nil)
 			f.Want, f.Got, f.Why = "1 separator", "0", "The register is never separated: the operating system could add firmware measurements."
 			fs = append(fs, f)
 		case n > 1:
-			f := o.eventFinding(finding.LogStructure, seps[pcr][1])
+			f := o.eventFinding(finding.LogStructure, seps[pcr].second)
 			f.Subject = fmt.Sprintf("pcr:%d/separator", pcr)
 			f.Want, f.Got, f.Why = "1 separator", fmt.Sprint(n), "A separator stands more than once: the boundary between firmware and operating system is ambiguous."
 			fs = append(fs, f)
 		}
 	}
-	if s := seps[0]; len(s) > 0 {
-		fs = append(fs, o.afterSeparator(l, s[0].Number)...)
+	if first := seps[0].first; first != nil {
+		fs = append(fs, o.afterSeparator(l, first.Number)...)
 	}
 	return fs
 }
@@ -183,17 +216,16 @@ func (o *Observation) afterSeparator(l *tcglog.Log, number int) []finding.Findin
 }
 
 // credibilityFindings reports events whose data contradicts their digest.
-// known holds digests that a reference has: where the same firmware always
+// known tells the digests that a reference has: where the same firmware always
 // digests something else than it logs, that is a quirk and no forgery.
-func (o *Observation) credibilityFindings(known map[string]bool) []finding.Finding {
+func (o *Observation) credibilityFindings(known func(digest string) bool) []finding.Finding {
 	l := o.log()
 	if l == nil {
 		return nil
 	}
 	var fs []finding.Finding
 	for i := range l.Events {
-		e := &l.Events[i]
-		c := credibility(e)
+		e, c := &l.Events[i], o.events.facts().coverage[i]
 		if c != contradicted && c != unlikely {
 			continue
 		}
@@ -204,7 +236,7 @@ func (o *Observation) credibilityFindings(known map[string]bool) []finding.Findi
 		if c == unlikely {
 			f.Severity = finding.Medium
 			f.Why = "The event's data does not hash to its digest; some firmware digests something else here."
-			if known[f.Want] {
+			if known(f.Want) {
 				f = quirk(f, "The manifest's reference has the same digest.")
 			}
 		}
@@ -237,7 +269,7 @@ func dataDigest(e *tcglog.Event) string {
 	out := ""
 	for _, d := range e.Digests {
 		if s := strength(d.Alg); s > best && d.Alg.Hash() != 0 {
-			best, out = s, digestText(d.Alg, sumOf(d.Alg.Hash(), e.Data))
+			best, out = s, digestText(d.Alg, d.Alg.Sum(nil, e.Data))
 		}
 	}
 	return out

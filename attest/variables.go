@@ -11,6 +11,14 @@ import (
 	"github.com/assay-hw/assay/internal/tcglog"
 )
 
+// Variable is an EFI variable as a log shows it.
+type Variable struct {
+	Event int // number of the event in the log
+	GUID  string
+	Name  string
+	Data  []byte // aliases the log
+}
+
 // measuredVariable is a variable as the log shows it, where the digest covers
 // what is shown.
 type measuredVariable struct {
@@ -25,15 +33,23 @@ func (o *Observation) measuredVariables() []measuredVariable {
 	if l == nil {
 		return nil
 	}
-	var out []measuredVariable
+	said := o.events.facts()
+	return variablesOf(l, func(i int) bool { return said.coverage[i] == covered })
+}
+
+// variablesOf returns the variables of those configuration and boot events that
+// a caller believes.
+func variablesOf(l *tcglog.Log, believed func(i int) bool) []measuredVariable {
+	n := 0
+	for i := range l.Events {
+		if isVariable(&l.Events[i]) {
+			n++
+		}
+	}
+	out := make([]measuredVariable, 0, n)
 	for i := range l.Events {
 		e := &l.Events[i]
-		switch e.Type {
-		case tcglog.EFIVariableDriver, tcglog.EFIVariableBoot, tcglog.EFIVariableBoot2:
-		default:
-			continue
-		}
-		if credibility(e) != covered {
+		if !isVariable(e) || !believed(i) {
 			continue
 		}
 		if v, _, err := efi.ParseVariable(e.Data); err == nil {
@@ -41,6 +57,10 @@ func (o *Observation) measuredVariables() []measuredVariable {
 		}
 	}
 	return out
+}
+
+func isVariable(e *tcglog.Event) bool {
+	return e.Type == tcglog.EFIVariableDriver || e.Type == tcglog.EFIVariableBoot || e.Type == tcglog.EFIVariableBoot2
 }
 
 // keyVariables are the Secure Boot variables, which only a signed update or a
@@ -57,15 +77,16 @@ var keyVariables = map[string]string{
 func (o *Observation) variableFindings() []finding.Finding {
 	var fs []finding.Finding
 	seen := map[string]bool{}
-	for _, m := range o.measuredVariables() {
-		key := m.Name + "-" + m.GUID.String()
-		now, ok := o.variables[key]
-		if !ok || seen[key] || bytes.Equal(now, m.Data) {
+	for _, m := range o.measured {
+		_, security := keyVariables[m.Name]
+		if !security && !strings.HasPrefix(m.Name, "Boot") {
 			continue
 		}
-		_, security := keyVariables[m.Name]
-		boot := m.Name == "BootOrder" || strings.HasPrefix(m.Name, "Boot") && m.GUID.String() == efi.GlobalVariable
-		if !security && !boot {
+		guid := m.GUID.String()
+		boot := m.Name == "BootOrder" || strings.HasPrefix(m.Name, "Boot") && guid == efi.GlobalVariable
+		key := m.Name + "-" + guid
+		now, ok := o.variables[key]
+		if !security && !boot || !ok || seen[key] || bytes.Equal(now, m.Data) {
 			continue
 		}
 		seen[key] = true

@@ -8,6 +8,7 @@ package efi
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -22,8 +23,18 @@ type GUID [16]byte
 
 // String returns the registry form in lower case.
 func (g GUID) String() string {
-	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", binary.LittleEndian.Uint32(g[:]), binary.LittleEndian.Uint16(g[4:]),
-		binary.LittleEndian.Uint16(g[6:]), g[8:10], g[10:])
+	// The first three fields are stored little-endian.
+	swapped := [16]byte{g[3], g[2], g[1], g[0], g[5], g[4], g[7], g[6], g[8], g[9], g[10], g[11], g[12], g[13], g[14], g[15]}
+	var out [36]byte
+	at := 0
+	for _, field := range [...][]byte{swapped[:4], swapped[4:6], swapped[6:8], swapped[8:10], swapped[10:]} {
+		if at > 0 {
+			out[at] = '-'
+			at++
+		}
+		at += hex.Encode(out[at:], field)
+	}
+	return string(out[:])
 }
 
 // The GUIDs that this package's callers compare with, in registry form.
@@ -43,6 +54,9 @@ func malformed(format string, args ...any) error {
 // Text decodes UTF-16LE up to the first NUL; characters that are not printable
 // become U+FFFD so that a name cannot move a terminal's cursor.
 func Text(b []byte) string {
+	if s, ok := plainText(b); ok {
+		return s
+	}
 	u := make([]uint16, 0, len(b)/2)
 	for i := 0; i+1 < len(b); i += 2 {
 		c := binary.LittleEndian.Uint16(b[i:])
@@ -52,6 +66,24 @@ func Text(b []byte) string {
 		u = append(u, c)
 	}
 	return Printable(string(utf16.Decode(u)))
+}
+
+// plainText decodes what nearly every name is: printable characters of ASCII,
+// none of which Text would replace.
+func plainText(b []byte) (string, bool) {
+	var short [64]byte
+	out := short[:0]
+	for i := 0; i+1 < len(b); i += 2 {
+		switch c := binary.LittleEndian.Uint16(b[i:]); {
+		case c == 0:
+			return string(out), true
+		case c < 0x20 || c > 0x7e:
+			return "", false
+		default:
+			out = append(out, byte(c))
+		}
+	}
+	return string(out), true
 }
 
 // Printable replaces control characters and bytes that are not UTF-8.

@@ -2,6 +2,7 @@ package efi
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 )
 
@@ -17,22 +18,38 @@ type Variable struct {
 // name with its terminating NUL, and some logs carry bytes behind the value;
 // rest is how many.
 func ParseVariable(b []byte) (v Variable, rest int, err error) {
-	if len(b) < 32 {
-		return v, 0, malformed("variable event of %d bytes", len(b))
+	name, data, err := splitVariable(b)
+	if len(b) >= 32 {
+		v.GUID, v.Name = GUID(b[:16]), Text(name)
 	}
-	v.GUID = GUID(b[:16])
+	if err != nil {
+		return v, 0, err
+	}
+	v.Data = data
+	return v, len(b) - 32 - len(name) - len(data), nil
+}
+
+// VariableData returns the contents of a variable in the data of an event, and
+// decodes nothing else.
+func VariableData(b []byte) (data []byte, ok bool) {
+	_, data, err := splitVariable(b)
+	return data, err == nil
+}
+
+func splitVariable(b []byte) (name, data []byte, err error) {
+	if len(b) < 32 {
+		return nil, nil, malformed("variable event of %d bytes", len(b))
+	}
 	names, size := binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])
 	b = b[32:]
 	if names > uint64(len(b)/2) {
-		return v, 0, malformed("variable name of %d characters, %d bytes left", names, len(b))
+		return nil, nil, malformed("variable name of %d characters, %d bytes left", names, len(b))
 	}
-	v.Name = Text(b[:2*names])
-	b = b[2*names:]
+	name, b = b[:2*names], b[2*names:]
 	if size > uint64(len(b)) {
-		return v, 0, malformed("variable %s of %d bytes, %d left", v.Name, size, len(b))
+		return name, nil, malformed("variable %s of %d bytes, %d left", Text(name), size, len(b))
 	}
-	v.Data = b[:size:size]
-	return v, len(b) - int(size), nil
+	return name, b[:size:size], nil
 }
 
 // Is reports whether the variable has a GUID, in registry form, and a name.
@@ -71,6 +88,7 @@ func ParseSignatures(b []byte) ([]Signature, error) {
 		if len(out)+len(body)/int(size) > maxSignatures {
 			return out, malformed("offset %d: more than %d signatures", at, maxSignatures)
 		}
+		out = slices.Grow(out, len(body)/int(size))
 		for ; len(body) > 0; body = body[size:] {
 			out = append(out, Signature{Type: typ, Owner: GUID(body[:16]), Data: body[16:size:size]})
 		}

@@ -420,7 +420,7 @@ const (
 // tried in the order given; expired links and SHA-1 are noted, not refused.
 func Find(c *Certificate, roots, intermediates []*Certificate, now time.Time) (*Chain, bool) {
 	s := search{roots: roots, mids: intermediates, left: maxAttempts}
-	path := s.extend([]*Certificate{c})
+	path, by := s.extend([]*Certificate{c}, nil)
 	if path == nil {
 		return nil, false
 	}
@@ -432,10 +432,8 @@ func Find(c *Certificate, roots, intermediates []*Certificate, now time.Time) (*
 		if now.Before(x.NotBefore) {
 			ch.Notes = append(ch.Notes, fmt.Sprintf("link %d not valid before %s", i, x.NotBefore.UTC().Format(time.DateOnly)))
 		}
-		if i+1 < len(path) {
-			if h, _ := x.SignedBy(path[i+1]); h == crypto.SHA1 {
-				ch.Notes = append(ch.Notes, fmt.Sprintf("link %d is signed with SHA-1", i))
-			}
+		if i < len(by) && by[i] == crypto.SHA1 {
+			ch.Notes = append(ch.Notes, fmt.Sprintf("link %d is signed with SHA-1", i))
 		}
 	}
 	return ch, true
@@ -446,15 +444,17 @@ type search struct {
 	left        int
 }
 
-func (s *search) extend(path []*Certificate) []*Certificate {
+// extend goes on from a path to a root. by are the hashes of the signatures that
+// were verified along it, each once: they cost more than all the rest.
+func (s *search) extend(path []*Certificate, by []crypto.Hash) ([]*Certificate, []crypto.Hash) {
 	last := path[len(path)-1]
 	for _, r := range s.roots {
 		if bytes.Equal(r.DER, last.DER) {
-			return path
+			return path, by
 		}
 	}
 	if len(path) > maxDepth {
-		return nil
+		return nil, nil
 	}
 	for i, set := range [][]*Certificate{s.roots, s.mids} {
 		for _, n := range set {
@@ -462,17 +462,18 @@ func (s *search) extend(path []*Certificate) []*Certificate {
 				continue
 			}
 			if s.left--; s.left < 0 {
-				return nil
+				return nil, nil
 			}
-			if _, ok := last.SignedBy(n); !ok {
+			h, ok := last.SignedBy(n)
+			if !ok {
 				continue
 			}
-			if found := s.extend(append(path[:len(path):len(path)], n)); found != nil {
-				return found
+			if found, hashes := s.extend(append(path[:len(path):len(path)], n), append(by[:len(by):len(by)], h)); found != nil {
+				return found, hashes
 			}
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 func contains(path []*Certificate, c *Certificate) bool {

@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/assay-hw/assay/internal/tpmwire"
 )
@@ -142,11 +143,10 @@ func paddingStart(b []byte) int {
 }
 
 func (p *parser) run() error {
-	first, err := p.sha1Event()
-	if err != nil {
+	var first Event
+	if err := p.sha1Event(&first); err != nil {
 		return err
 	}
-	next := p.sha1Event
 	p.log.Banks = []Bank{{tpmwire.SHA1, 20}}
 	if first.Type == NoAction && bytes.HasPrefix(first.Data, []byte(specIDPrefix)) {
 		p.log.Header = &first
@@ -157,10 +157,15 @@ func (p *parser) run() error {
 		if err := p.specID(&first); err != nil {
 			return err
 		}
-		next = p.agileEvent
 	case p.log.Header == nil:
 		p.log.Events = append(p.log.Events, first)
 	}
+	return p.records()
+}
+
+// records reads what stands behind the first record.
+func (p *parser) records() error {
+	p.reserve()
 	for p.at < len(p.b) {
 		if p.at >= p.pad {
 			p.log.Padding = len(p.b) - p.at
@@ -169,17 +174,82 @@ func (p *parser) run() error {
 		if len(p.log.Events) >= p.limits.Events {
 			return fmt.Errorf("offset %d: more than %d events: %w", p.at, p.limits.Events, ErrLimit)
 		}
-		start := p.at
-		e, err := next()
-		if err != nil {
+		start, n := p.at, len(p.log.Events)
+		p.log.Events = append(p.log.Events, Event{Offset: p.at, Number: p.number()})
+		if err := p.record(&p.log.Events[n]); err != nil {
+			p.log.Events = p.log.Events[:n]
 			if p.b[start] == 0 && p.b[len(p.b)-1] == 0 && len(p.b)-start < sha1HeaderSize {
 				return fmt.Errorf("%w: %w", err, ErrTrailing)
 			}
 			return err
 		}
-		p.log.Events = append(p.log.Events, e)
 	}
 	return nil
+}
+
+func (p *parser) record(e *Event) error {
+	if p.log.Agile {
+		return p.agileEvent(e)
+	}
+	return p.sha1Event(e)
+}
+
+// reserve makes room for all records at once. What it counts is bounded by the
+// limits and proves nothing: where it stops early, the room grows as it is used.
+func (p *parser) reserve() {
+	events, digests := 0, 0
+	for at := p.at; at < p.pad && events < p.limits.Events; events++ {
+		next, n := p.skip(at)
+		if next < 0 {
+			break
+		}
+		at, digests = next, digests+n
+	}
+	p.log.Events = slices.Grow(p.log.Events, events)
+	p.digests = slices.Grow(p.digests, digests)
+}
+
+// skip finds where a record ends without looking into it, and how many digests it
+// has; next is negative where the record cannot be.
+func (p *parser) skip(at int) (next, digests int) {
+	digests = 1
+	if !p.log.Agile {
+		at += 28
+	} else {
+		if len(p.b)-at < 12 {
+			return -1, 0
+		}
+		n := binary.LittleEndian.Uint32(p.b[at+8:])
+		if n > uint32(p.limits.Digests) {
+			return -1, 0
+		}
+		at, digests = at+12, int(n)
+		for range n {
+			if len(p.b)-at < 2 {
+				return -1, 0
+			}
+			at += 2 + p.size(tpmwire.Algorithm(binary.LittleEndian.Uint16(p.b[at:])))
+		}
+	}
+	if len(p.b)-at < 4 {
+		return -1, 0
+	}
+	size := binary.LittleEndian.Uint32(p.b[at:])
+	if uint64(size) > uint64(len(p.b)-at-4) {
+		return -1, 0
+	}
+	return at + 4 + int(size), digests
+}
+
+// size is the length of a digest: what the header declares, or what the
+// algorithm gives.
+func (p *parser) size(a tpmwire.Algorithm) int {
+	for i := range p.log.Banks {
+		if p.log.Banks[i].Alg == a {
+			return p.log.Banks[i].Size
+		}
+	}
+	return a.Size()
 }
 
 func (p *parser) truncated(what string, n int) error {
@@ -204,16 +274,16 @@ func (p *parser) u32(what string) (uint32, error) {
 }
 
 // sha1Event reads TCG_PCClientPCREvent (PFP 1.06, 10.2.1).
-func (p *parser) sha1Event() (Event, error) {
-	e := Event{Offset: p.at, Number: p.number()}
+func (p *parser) sha1Event(e *Event) error {
 	h, err := p.take(28, "event header")
 	if err != nil {
-		return e, err
+		return err
 	}
 	e.PCR, e.Type = binary.LittleEndian.Uint32(h), EventType(binary.LittleEndian.Uint32(h[4:]))
 	p.digests = append(p.digests, Digest{tpmwire.SHA1, h[8:28:28]})
-	e.Digests = p.digests[len(p.digests)-1:]
-	return e, p.data(&e)
+	n := len(p.digests)
+	e.Digests = p.digests[n-1 : n : n]
+	return p.data(e)
 }
 
 func (p *parser) number() int {
@@ -225,32 +295,31 @@ func (p *parser) number() int {
 }
 
 // agileEvent reads TCG_PCR_EVENT2 (PFP 1.06, 10.2.2).
-func (p *parser) agileEvent() (Event, error) {
-	e := Event{Offset: p.at, Number: p.number()}
+func (p *parser) agileEvent(e *Event) error {
 	h, err := p.take(12, "event header")
 	if err != nil {
-		return e, err
+		return err
 	}
 	e.PCR, e.Type = binary.LittleEndian.Uint32(h), EventType(binary.LittleEndian.Uint32(h[4:]))
 	n := binary.LittleEndian.Uint32(h[8:])
 	if n > uint32(p.limits.Digests) {
-		return e, fmt.Errorf("offset %d: %d digests in one event, limit %d: %w", e.Offset+8, n, p.limits.Digests, ErrLimit)
+		return fmt.Errorf("offset %d: %d digests in one event, limit %d: %w", e.Offset+8, n, p.limits.Digests, ErrLimit)
 	}
 	start := len(p.digests)
 	for range n {
 		d, err := p.digest()
 		if err != nil {
-			return e, err
+			return err
 		}
 		for _, seen := range p.digests[start:] {
 			if seen.Alg == d.Alg {
-				return e, fmt.Errorf("offset %d: two %s digests in one event: %w", e.Offset, d.Alg, ErrMalformed)
+				return fmt.Errorf("offset %d: two %s digests in one event: %w", e.Offset, d.Alg, ErrMalformed)
 			}
 		}
 		p.digests = append(p.digests, d)
 	}
 	e.Digests = p.digests[start:len(p.digests):len(p.digests)]
-	return e, p.data(&e)
+	return p.data(e)
 }
 
 func (p *parser) digest() (Digest, error) {
@@ -259,16 +328,11 @@ func (p *parser) digest() (Digest, error) {
 		return Digest{}, err
 	}
 	a := tpmwire.Algorithm(binary.LittleEndian.Uint16(id))
-	size := 0
-	for _, b := range p.log.Banks {
-		if b.Alg == a {
-			size = b.Size
-		}
-	}
-	if size == 0 {
-		if size = a.Size(); size == 0 {
-			return Digest{}, fmt.Errorf("offset %d: digest of unknown algorithm 0x%04x that the header does not declare: %w", p.at-2, uint16(a), ErrMalformed)
-		}
+	size := p.size(a)
+	switch {
+	case size == 0:
+		return Digest{}, fmt.Errorf("offset %d: digest of unknown algorithm 0x%04x that the header does not declare: %w", p.at-2, uint16(a), ErrMalformed)
+	case !p.log.Bank(a):
 		p.undeclared(a)
 	}
 	v, err := p.take(size, "digest")

@@ -72,6 +72,23 @@ func TestCryptoAgileLog(t *testing.T) {
 	require.Equal(t, sample()[e.Offset : e.Offset+e.Length][len(e.Data):], sample()[e.Offset+len(e.Data):e.Offset+e.Length])
 }
 
+// Room for the records is made once, however many there are.
+func TestParseAllocatesNothingPerEvent(t *testing.T) {
+	allocations := func(events int) float64 {
+		w := header(Bank{tpmwire.SHA1, 20}, sha256Bank)
+		for range events {
+			w.event(1, IPL, []byte("data"), tpmwire.SHA1, tpmwire.SHA256)
+		}
+		return testing.AllocsPerRun(5, func() {
+			l, err := Parse(w.b, DefaultLimits())
+			if err != nil || len(l.Events) != events {
+				t.Error("not read as it should be")
+			}
+		})
+	}
+	require.Equal(t, allocations(3), allocations(300))
+}
+
 func TestSHA1Log(t *testing.T) {
 	b := (&builder{}).u32(4).u32(uint32(IPL)).raw(make([]byte, 20)...).sized([]byte("IPL code")).
 		u32(0xffffffff).u32(uint32(NoAction)).raw(make([]byte, 20)...).sized(nil).b
