@@ -228,8 +228,8 @@ func (b *Bundle) Dir(dir string) []string {
 }
 
 // Artifacts lists every entry in path order, those that could not be collected
-// included. The index itself is not an artefact.
-func (b *Bundle) Artifacts() []Artifact { return slices.Clone(b.artifacts) }
+// included. The index itself is not an artefact. The caller must not change the list.
+func (b *Bundle) Artifacts() []Artifact { return slices.Clip(b.artifacts) }
 
 // Artifact returns the entry for a path. A path that nobody looked for is
 // reported as absent, with ok false.
@@ -241,13 +241,14 @@ func (b *Bundle) Artifact(name string) (a Artifact, ok bool) {
 	return a, true
 }
 
-// Index returns the collector's index, or nil for an unsealed tree.
+// Index returns the collector's index, or nil for an unsealed tree. The caller must
+// not change its list.
 func (b *Bundle) Index() *Index {
 	if b.index == nil {
 		return nil
 	}
 	c := *b.index
-	c.Artifacts = slices.Clone(b.index.Artifacts)
+	c.Artifacts = slices.Clip(c.Artifacts)
 	return &c
 }
 

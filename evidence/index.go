@@ -213,5 +213,11 @@ func (b *Bundle) Sealed() bool { return b.index != nil }
 
 // NotCollected lists what the collector could not read, in path order.
 func (b *Bundle) NotCollected() []Artifact {
-	return slices.DeleteFunc(b.Artifacts(), func(a Artifact) bool { return a.Status == Collected })
+	var out []Artifact
+	for i := range b.artifacts {
+		if b.artifacts[i].Status != Collected {
+			out = append(out, b.artifacts[i])
+		}
+	}
+	return out
 }
