@@ -153,6 +153,7 @@ type reader struct {
 	controllerTold string // what SMBIOS types 38 and 42 say of a management controller
 	tpmTold        string // what SMBIOS type 43 says of the TPM
 	tpmOrigin      origin
+	partitions     map[string][]partition // of flash chips, listed when needed
 }
 
 // origin says where a value comes from.
@@ -169,7 +170,7 @@ func (r *reader) origin(source finding.Source, name, artifact string, offset, le
 // whole is the origin of a small artefact that is one value.
 func (r *reader) whole(source finding.Source, name, artifact string) origin {
 	a, _ := r.b.Artifact(artifact)
-	return r.origin(source, name, artifact, 0, int(a.Size))
+	return origin{source: source, reader: name, basis: finding.Basis{Artifact: artifact, SHA256: a.SHA256, Length: a.Size}}
 }
 
 // add puts a part into the inventory. Subjects are made unique: two parts that

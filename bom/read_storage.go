@@ -3,7 +3,6 @@ package bom
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -193,8 +192,6 @@ func (r *reader) worldwide(p *Part, dev string) {
 	}
 }
 
-var bdfAnywhere = regexp.MustCompile(`[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]`)
-
 // ports reads network ports that belong to a device. Their permanent address
 // is a part of the board's identity; names are not.
 func (r *reader) ports() {
@@ -207,7 +204,7 @@ func (r *reader) ports() {
 	for _, name := range names {
 		dir := netDir + "/" + name
 		path := r.b.Text(dir + "/path")
-		all := bdfAnywhere.FindAllString(path, -1)
+		all := pciAddresses(path)
 		if len(all) == 0 {
 			if path == "" && r.b.Text(dir+"/type") == ethernet && r.b.Text(dir+"/driver") != "" {
 				r.partial(Network, dir+"/path is not in the bundle")

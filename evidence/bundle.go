@@ -164,6 +164,13 @@ func (b *Bundle) Text(name string) string {
 	return string(bytes.Trim(b.files[name], " \t\r\n\x00"))
 }
 
+// Attribute is Text of a file in a directory, for who reads many of them.
+func (b *Bundle) Attribute(dir, name string) string {
+	var room [160]byte
+	path := append(append(append(room[:0], dir...), '/'), name...)
+	return string(bytes.Trim(b.files[string(path)], " \t\r\n\x00"))
+}
+
 // Has reports whether the artefact was collected.
 func (b *Bundle) Has(name string) bool {
 	_, ok := b.files[name]
