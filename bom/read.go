@@ -140,6 +140,17 @@ func (inv *Inventory) index(subject string) int {
 	return -1
 }
 
+// bySubject is for who looks for many parts; of two with one subject the first counts.
+func (inv *Inventory) bySubject() map[string]*Part {
+	out := make(map[string]*Part, len(inv.Parts))
+	for i := range inv.Parts {
+		if p := &inv.Parts[i]; out[p.Subject] == nil {
+			out[p.Subject] = p
+		}
+	}
+	return out
+}
+
 type reader struct {
 	b              *evidence.Bundle
 	inv            *Inventory

@@ -125,7 +125,7 @@ func (inv *Inventory) MarkBootMedium(name string) bool {
 	if disk < 0 {
 		return false
 	}
-	device := inv.usbAbove(&inv.Parts[disk])
+	device := above(inv.usbPlaces(), &inv.Parts[disk])
 	if device == nil || !onlyStorage(device) {
 		return false
 	}
@@ -133,16 +133,29 @@ func (inv *Inventory) MarkBootMedium(name string) bool {
 	return true
 }
 
-// usbAbove finds the USB device that shows a disk, the nearest one.
-func (inv *Inventory) usbAbove(disk *Part) *Part {
-	var out *Part
+// usbPlaces lists the USB devices by where they are.
+func (inv *Inventory) usbPlaces() map[string]*Part {
+	out := map[string]*Part{}
 	for i := range inv.Parts {
 		p := &inv.Parts[i]
-		if p.Class == USB && strings.HasPrefix(disk.place, p.Location.Path+"/") && (out == nil || len(p.Location.Path) > len(out.Location.Path)) {
-			out = p
+		if _, told := out[p.Location.Path]; p.Class == USB && !told {
+			out[p.Location.Path] = p
 		}
 	}
 	return out
+}
+
+// above finds the device that shows a disk, the nearest one.
+func above(devices map[string]*Part, disk *Part) *Part {
+	for i := len(disk.place) - 1; i >= 0; i-- {
+		if disk.place[i] != '/' {
+			continue
+		}
+		if p := devices[disk.place[:i]]; p != nil {
+			return p
+		}
+	}
+	return nil
 }
 
 // onlyStorage reports whether every interface of a device is of USB class 8.
