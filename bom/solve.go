@@ -208,11 +208,33 @@ func (a *assignment) solve(b block) {
 		}
 		return
 	}
-	for i, j := range a.solver.leastCost(b) {
+	pairs := b.inOrder()
+	if pairs == nil {
+		pairs = a.solver.leastCost(b)
+	}
+	for i, j := range pairs {
 		if j >= 0 {
 			a.take(a.refs[b.refs[i]], a.parts[b.parts[j]])
 		}
 	}
+}
+
+// inOrder is what leastCost gives for a block in which every line may be paired with
+// every part at one cost: the first line with the first part, and so on. Look-alikes
+// without serial numbers are such a block, and there is nothing to solve.
+func (b *block) inOrder() []int {
+	nr, np := len(b.refs), len(b.parts)
+	if len(b.edges) != nr*np || slices.ContainsFunc(b.edges, func(e edge) bool { return e.cost != b.edges[0].cost }) {
+		return nil
+	}
+	out := make([]int, nr)
+	for i := range out {
+		out[i] = i
+		if i >= np {
+			out[i] = -1
+		}
+	}
+	return out
 }
 
 // solver solves blocks one after the other in the same memory.
