@@ -95,7 +95,13 @@ func read(b *evidence.Bundle, first func(*reader)) *Inventory {
 
 // ByClass returns the parts of one class, in subject order.
 func (inv *Inventory) ByClass(c Class) []Part {
-	return slices.DeleteFunc(slices.Clone(inv.Parts), func(p Part) bool { return p.Class != c })
+	var out []Part
+	for i := range inv.Parts {
+		if inv.Parts[i].Class == c {
+			out = append(out, inv.Parts[i])
+		}
+	}
+	return out
 }
 
 // Part returns the part with a subject.
@@ -140,8 +146,8 @@ func (inv *Inventory) index(subject string) int {
 	return -1
 }
 
-// bySubject is for who looks for many parts; of two with one subject the first counts.
-func (inv *Inventory) bySubject() map[string]*Part {
+// BySubject is for who looks for many parts; of two with one subject the first counts.
+func (inv *Inventory) BySubject() map[string]*Part {
 	out := make(map[string]*Part, len(inv.Parts))
 	for i := range inv.Parts {
 		if p := &inv.Parts[i]; out[p.Subject] == nil {

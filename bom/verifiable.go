@@ -35,7 +35,7 @@ func (c *Comparison) Verifiability(want []Reference, inv *Inventory, signed func
 	for _, cov := range c.Coverage {
 		v.Inspected += cov.Inspected
 	}
-	parts := inv.bySubject()
+	parts := inv.BySubject()
 	for i := range want {
 		p := parts[c.Matched[want[i].ID]]
 		switch {

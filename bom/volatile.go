@@ -104,7 +104,7 @@ func rootPort(place string) string {
 // to a driver that hands the whole device to a guest.
 func (m *matcher) passedThrough(r *refItem) bool {
 	if m.at == nil {
-		m.at = m.got.bySubject()
+		m.at = m.got.BySubject()
 	}
 	host := m.at[hostOf(r)]
 	if host == nil || m.fate[host.Subject] != "" {
