@@ -33,9 +33,10 @@ func (a *appraisal) recorded() {
 			contested[f.Subject] = true
 		}
 	}
+	parts := a.inventory.BySubject()
 	for i := range a.golden.Components {
 		r := &a.golden.Components[i]
-		if p, ok := a.inventory.Part(a.parts.Matched[r.ID]); ok && !contested[p.Subject] {
+		if p := parts[a.parts.Matched[r.ID]]; p != nil && !contested[p.Subject] {
 			code := finding.ChangeReplacement
 			if r.Class == bom.Firmware {
 				code = finding.ChangeUpdate

@@ -26,6 +26,7 @@ type facts struct {
 
 	flash flashAndLog // what the image and the log say of each other
 
+	byCode   map[finding.Code][]int       // where findings that still count are
 	measured map[string][]finding.Finding // event findings by the device whose ROM their digest is of
 }
 
@@ -55,11 +56,31 @@ func correlate(f *facts, more ...Incident) []Incident {
 
 // standing returns the findings with one of the codes that still count.
 func (f *facts) standing(codes ...finding.Code) []finding.Finding {
-	var out []finding.Finding
-	for _, x := range f.findings {
-		if slices.Contains(codes, x.Code) && x.Severity > finding.Info {
-			out = append(out, x)
+	if f.byCode == nil {
+		f.byCode = map[finding.Code][]int{}
+		for i := range f.findings {
+			if x := &f.findings[i]; x.Severity > finding.Info {
+				f.byCode[x.Code] = append(f.byCode[x.Code], i)
+			}
 		}
+	}
+	var at []int
+	for _, c := range codes {
+		at = append(at, f.byCode[c]...)
+	}
+	slices.Sort(at) // a code may be given twice
+	var out []finding.Finding
+	for _, i := range slices.Compact(at) {
+		out = append(out, f.findings[i])
+	}
+	return out
+}
+
+// byDevice groups findings by the device that they are about.
+func byDevice(fs []finding.Finding) map[string][]finding.Finding {
+	out := map[string][]finding.Finding{}
+	for _, x := range fs {
+		out[device(x.Subject)] = append(out[device(x.Subject)], x)
 	}
 	return out
 }
@@ -78,13 +99,13 @@ func incident(code finding.Code, fs []finding.Finding, narrative, disprove strin
 // romImplant is IC-01: an unexpected device whose own ROM was measured.
 func romImplant(f *facts) []Incident {
 	var out []Incident
+	roms := byDevice(f.standing(finding.OptionROMDiffers))
 	for _, hw := range f.standing(finding.UnexpectedComponent, finding.ComponentReplaced) {
 		events := f.measuredFrom(hw.Subject)
 		if len(events) == 0 {
 			continue
 		}
-		roms := slices.DeleteFunc(f.standing(finding.OptionROMDiffers), func(x finding.Finding) bool { return !about(x, hw.Subject) })
-		out = append(out, incident(finding.IncidentROMImplant, slices.Concat([]finding.Finding{hw}, events, roms),
+		out = append(out, incident(finding.IncidentROMImplant, slices.Concat([]finding.Finding{hw}, events, roms[device(hw.Subject)]),
 			fmt.Sprintf("%s is not in the manifest, and code from its own ROM ran before the operating system: the digest that the firmware measured into PCR 2 is the digest of the image that the device answers with.", sitting(hw)),
 			"Remove the device and cold start: both the part and the measurement must disappear. Read its ROM on another machine and compare."))
 	}
@@ -116,8 +137,6 @@ func device(s string) string {
 	return s
 }
 
-func about(f finding.Finding, subject string) bool { return device(f.Subject) == device(subject) }
-
 func sitting(f finding.Finding) string {
 	where := cmp.Or(f.Location.Slot, f.Location.Designator, f.Location.Path)
 	if where == "" {
@@ -130,13 +149,13 @@ func sitting(f finding.Finding) string {
 // trace in measured boot.
 func silentDMA(f *facts) []Incident {
 	var out []Incident
+	idle := byDevice(f.standing(finding.BusMasterWithoutDriver))
 	for _, hw := range f.standing(finding.UnexpectedComponent) {
 		why, capable := f.dma[hw.Subject]
 		if !capable || len(f.measuredFrom(hw.Subject)) > 0 {
 			continue
 		}
-		idle := slices.DeleteFunc(f.standing(finding.BusMasterWithoutDriver), func(x finding.Finding) bool { return !about(x, hw.Subject) })
-		out = append(out, incident(finding.IncidentSilentDMA, append([]finding.Finding{hw}, idle...),
+		out = append(out, incident(finding.IncidentSilentDMA, append([]finding.Finding{hw}, idle[device(hw.Subject)]...),
 			fmt.Sprintf("%s is not in the manifest, no code of it was measured, and it can read and write memory by itself (%s). Measured boot does not show it.", sitting(hw), why),
 			"Power off, open the place named here and look. If a change record covers the card, sign it as a delta of the manifest."))
 	}

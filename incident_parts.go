@@ -106,13 +106,16 @@ func collectorUnderRug(f *moreFacts) []Incident {
 func counterfeit(f *moreFacts) []Incident {
 	var all []finding.Finding
 	models := map[string]int{}
+	more := map[string][]finding.Finding{}
+	for _, y := range f.standing(
+		finding.SourcesContradict, finding.IntegrityBroken, finding.ImplausibleIdentity, finding.MACNotOfMaker, finding.PartNumberGrammar,
+		finding.OptionROMDiffers, finding.DeviceFirmwareDiffers, finding.CapacityDiffers, finding.LinkDiffers,
+	) {
+		more[f.on(y.Subject)] = append(more[f.on(y.Subject)], y)
+	}
 	for _, x := range f.standing(finding.UnlikeItsModel) {
-		more := slices.DeleteFunc(f.standing(
-			finding.SourcesContradict, finding.IntegrityBroken, finding.ImplausibleIdentity, finding.MACNotOfMaker, finding.PartNumberGrammar,
-			finding.OptionROMDiffers, finding.DeviceFirmwareDiffers, finding.CapacityDiffers, finding.LinkDiffers,
-		), func(y finding.Finding) bool { return f.on(y.Subject) != f.on(x.Subject) })
-		if len(more) > 0 {
-			all = append(append(all, x), more...)
+		if with := more[f.on(x.Subject)]; len(with) > 0 {
+			all = append(append(all, x), with...)
 			models[f.models[x.Subject]]++
 		}
 	}

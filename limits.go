@@ -75,6 +75,7 @@ func (a *appraisal) tooLow() {
 // copies serial numbers from the other.
 func (a *appraisal) oneVoice() {
 	told := map[string]map[finding.Source]bool{"machine": {}, "memory": {}}
+	parts := a.inventory.BySubject()
 	for i := range a.golden.Components {
 		r := &a.golden.Components[i]
 		group := "machine"
@@ -84,8 +85,8 @@ func (a *appraisal) oneVoice() {
 		case !namesMachine(r.Subject):
 			continue
 		}
-		p, ok := a.inventory.Part(a.parts.Matched[r.ID])
-		if !ok || r.Identity.Serial == "" || p.Identity.Serial == "" {
+		p := parts[a.parts.Matched[r.ID]]
+		if p == nil || r.Identity.Serial == "" || p.Identity.Serial == "" {
 			continue
 		}
 		for _, v := range p.Values {

@@ -116,6 +116,33 @@ func TestAssignmentOfOddInputIsStillOneToOne(t *testing.T) {
 	})
 }
 
+// What is paired in order without solving is what solving gives.
+func TestLookAlikesArePairedAsTheSolverWould(t *testing.T) {
+	for _, cost := range []int32{costInstance, costInstance + costElsewhere, costInPlace, costModel, costModel + costElsewhere, costFamily, costClass + costElsewhere} {
+		for n := range 13 * 13 {
+			b := block{}
+			for i := range int32(1 + n/13) {
+				b.refs = append(b.refs, i)
+			}
+			for j := range int32(1 + n%13) {
+				b.parts = append(b.parts, 3*j)
+			}
+			for _, i := range b.refs {
+				for _, j := range b.parts {
+					b.edges = append(b.edges, edge{i, j, cost})
+				}
+			}
+			var s solver
+			require.Equal(t, s.leastCost(b), b.inOrder())
+			if len(b.edges) > 1 {
+				b.edges[0].cost++
+				require.Nil(t, b.inOrder(), "not all alike")
+				require.Nil(t, (&block{refs: b.refs, parts: b.parts, edges: b.edges[1:]}).inOrder(), "not everything with everything")
+			}
+		}
+	}
+}
+
 func TestOrderOfInputsDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		refs, parts := drawMachine(t, PCI)

@@ -289,8 +289,11 @@ func (m *matcher) compareOrganisation(p pair) {
 		}
 	}
 	address := part.Identity.Serial
+	if want == "" || len(address) < 2 {
+		return
+	}
 	got := ids.OUI(address)
-	if want == "" || len(address) < 2 || ids.SameMaker(want, got) {
+	if ids.SameMaker(want, got) {
 		return
 	}
 	if got == "" {
@@ -326,11 +329,13 @@ func (m *matcher) unproved(c Class, what string) {
 
 // expected is the identity that a part is held against: that of the line, or of
 // the approved alternate that it is.
-func (p pair) expected() Identity {
-	if i := p.ref.alternate(p.part); p.level == levelAlternate && i >= 0 {
-		return p.ref.ref.Alternates[i]
+func (p pair) expected() *Identity {
+	if p.level == levelAlternate {
+		if i := p.ref.alternate(p.part); i >= 0 {
+			return &p.ref.ref.Alternates[i]
+		}
 	}
-	return p.ref.ref.Identity
+	return &p.ref.ref.Identity
 }
 
 // compareDetail compares revision and firmware version where both sides say
@@ -375,6 +380,9 @@ func firmwareCode(c Class) finding.Code {
 }
 
 func differ(want, got string) bool {
+	if want == got || want == "" || got == "" {
+		return false
+	}
 	w, g := ids.Key(want), ids.Key(got)
 	if _, fake := ids.Placeholder(want); fake {
 		return false
@@ -445,15 +453,16 @@ func sameRoot(a, b string) bool {
 func (m *matcher) about(code finding.Code, p *Part) finding.Finding {
 	f := finding.New(code, p.Subject)
 	f.Location = p.Location
-	seen := map[finding.Source]bool{}
-	bases := map[finding.Basis]bool{}
-	for _, k := range slices.Sorted(maps.Keys(p.Values)) {
-		v := p.Values[k]
-		seen[v.Source] = true
-		bases[v.Basis] = true
+	for _, v := range p.Values {
+		if !slices.Contains(f.Sources, v.Source) {
+			f.Sources = append(f.Sources, v.Source)
+		}
+		if !slices.Contains(f.Basis, v.Basis) {
+			f.Basis = append(f.Basis, v.Basis)
+		}
 	}
-	f.Sources = slices.Sorted(maps.Keys(seen))
-	f.Basis = slices.SortedFunc(maps.Keys(bases), func(a, b finding.Basis) int {
+	slices.Sort(f.Sources)
+	slices.SortFunc(f.Basis, func(a, b finding.Basis) int {
 		return cmp.Or(cmp.Compare(a.Artifact, b.Artifact), cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Length, b.Length))
 	})
 	return f

@@ -44,7 +44,7 @@ func Draft(inv *Inventory, instances bool) ([]Reference, map[Class]Closure) {
 			r.Identity.Serial = ""
 			memoryOnly(r.Attributes)
 		}
-		if modelKey(p.Class, r.Identity) == "" && r.Identity.Serial == "" && place(p.Class, p.Location) == "" {
+		if modelKey(p.Class, &r.Identity) == "" && r.Identity.Serial == "" && place(p.Class, &p.Location) == "" {
 			continue // nothing about this part could ever be recognised
 		}
 		if len(r.Attributes) == 0 && saysNothing(r.Class, &r.Identity) {
@@ -152,7 +152,7 @@ func mergeLine(same []Reference, units int) (Reference, []Variation) {
 	}
 	var models []string
 	for _, r := range same[1:] {
-		if modelKey(r.Class, r.Identity) != modelKey(line.Class, line.Identity) {
+		if modelKey(r.Class, &r.Identity) != modelKey(line.Class, &line.Identity) {
 			models = append(models, Describe(r.Identity))
 			line.Alternates = appendAlternate(line.Alternates, r.Identity)
 		}

@@ -46,7 +46,7 @@ func (r *reader) slots(fns []*function) {
 	}
 }
 
-var iomemDevice = regexp.MustCompile(`^\s+[0-9a-f]+-[0-9a-f]+ : ([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])$`)
+var iomemDevice = regexp.MustCompile(`^\s+[0-9a-f]+-[0-9a-f]+ : [0-9a-f:.]+$`)
 
 // hidden compares the sums and lists that a hidden part would disturb.
 func (r *reader) hidden() {
@@ -63,10 +63,12 @@ func (r *reader) iomem() {
 	}
 	var ghosts []string
 	seen := map[string]bool{}
-	for _, line := range strings.Split(r.b.Text(name), "\n") {
-		if m := iomemDevice.FindStringSubmatch(strings.TrimRight(line, " \r")); m != nil && r.part("pci:"+m[1]) == nil && !seen[m[1]] {
-			seen[m[1]] = true
-			ghosts = append(ghosts, m[1])
+	for line := range strings.SplitSeq(r.b.Text(name), "\n") {
+		line = strings.TrimRight(line, " \r")
+		address := line[strings.LastIndexByte(line, ' ')+1:] // few lines name a device
+		if _, _, ok := pciAddress(address); ok && iomemDevice.MatchString(line) && r.part("pci:"+address) == nil && !seen[address] {
+			seen[address] = true
+			ghosts = append(ghosts, address)
 		}
 	}
 	if len(ghosts) > 0 && !r.inv.Classes[PCI].Whole {
@@ -119,7 +121,7 @@ func mib(n uint64) string { return fmt.Sprintf("%d MiB", n>>20) }
 // kernelMemory is the total that the kernel manages.
 func (r *reader) kernelMemory() (uint64, origin) {
 	const name = "proc/meminfo"
-	for _, line := range strings.Split(r.b.Text(name), "\n") {
+	for line := range strings.SplitSeq(r.b.Text(name), "\n") {
 		if rest, ok := strings.CutPrefix(line, "MemTotal:"); ok {
 			n, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 44)
 			if err != nil {

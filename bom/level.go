@@ -39,7 +39,7 @@ type keys struct {
 	maker, bare           string // maker, and model without its maker
 }
 
-func keysOf(c Class, id Identity) keys {
+func keysOf(c Class, id *Identity) keys {
 	k := keys{model: modelKey(c, id), family: familyKey(c, id), serial: serialKey(id)}
 	if c == PCI {
 		// Listings in words may leave out whose card a chip is on.
@@ -54,13 +54,13 @@ func keysOf(c Class, id Identity) keys {
 
 // sameModel reports equal models. Where one side does not name a maker, the
 // model alone decides; two makers that differ are two models.
-func (k keys) sameModel(o keys) bool {
+func (k *keys) sameModel(o *keys) bool {
 	return k.model != "" && k.model == o.model ||
 		k.bare != "" && k.bare == o.bare && (k.maker == "" || o.maker == "")
 }
 
 // serialKey folds an instance id; placeholders do not identify anything.
-func serialKey(id Identity) string {
+func serialKey(id *Identity) string {
 	if _, fake := ids.Placeholder(id.Serial); fake {
 		return ""
 	}
@@ -69,7 +69,7 @@ func serialKey(id Identity) string {
 
 // modelKey is the key of "the same model". Silicon ids come before names: a
 // label can be printed, an id has to be built in.
-func modelKey(c Class, id Identity) string {
+func modelKey(c Class, id *Identity) string {
 	model := ids.Key(id.Model)
 	switch c {
 	case PCI, USB:
@@ -95,7 +95,7 @@ func modelKey(c Class, id Identity) string {
 
 // makerKey folds the many spellings of one company; a registered id has been
 // turned into its registered name before.
-func makerKey(id Identity) string {
+func makerKey(id *Identity) string {
 	if _, fake := ids.Placeholder(id.Maker); fake {
 		return ""
 	}
@@ -103,7 +103,7 @@ func makerKey(id Identity) string {
 }
 
 // familyKey is the key of "the same family": the chip without its board.
-func familyKey(c Class, id Identity) string {
+func familyKey(c Class, id *Identity) string {
 	switch c {
 	case PCI, USB:
 		chip, _, _ := strings.Cut(ids.Key(id.Model), " ")
@@ -116,7 +116,7 @@ func familyKey(c Class, id Identity) string {
 
 // alternate returns which approved alternate a part is, or -1.
 func (r *refItem) alternate(p *partItem) int {
-	return slices.IndexFunc(r.alternates, func(k keys) bool { return k.sameModel(p.keys) })
+	return slices.IndexFunc(r.alternates, func(k keys) bool { return k.sameModel(&p.keys) })
 }
 
 // fits returns how well a part's identity fits a reference line.
@@ -125,7 +125,7 @@ func fits(r *refItem, p *partItem) level {
 		return levelNone
 	}
 	switch {
-	case r.keys.sameModel(p.keys):
+	case r.keys.sameModel(&p.keys):
 		if r.keys.serial != "" && r.keys.serial == p.keys.serial {
 			return levelInstance
 		}

@@ -64,13 +64,13 @@ func spread(want []Reference) map[Class][]*refItem {
 	out := map[Class][]*refItem{}
 	for i := range want {
 		r := &want[i]
-		item := refItem{ref: r, keys: keysOf(r.Class, r.Identity), place: place(r.Class, r.Location)}
-		for _, alt := range r.Alternates {
-			item.alternates = append(item.alternates, keysOf(r.Class, alt))
+		item := refItem{ref: r, keys: keysOf(r.Class, &r.Identity), place: place(r.Class, &r.Location)}
+		for j := range r.Alternates {
+			item.alternates = append(item.alternates, keysOf(r.Class, &r.Alternates[j]))
 		}
-		for range max(1, min(r.Quantity, maxQuantity)) {
-			c := item
-			out[r.Class] = append(out[r.Class], &c)
+		copies := slices.Repeat([]refItem{item}, max(1, min(r.Quantity, maxQuantity)))
+		for j := range copies {
+			out[r.Class] = append(out[r.Class], &copies[j])
 		}
 	}
 	return out
@@ -81,10 +81,11 @@ func spread(want []Reference) map[Class][]*refItem {
 const maxQuantity = 4096
 
 func items(parts []Part) map[Class][]*partItem {
-	out := map[Class][]*partItem{}
+	out, all := map[Class][]*partItem{}, make([]partItem, len(parts))
 	for i := range parts {
 		p := &parts[i]
-		out[p.Class] = append(out[p.Class], &partItem{part: p, keys: keysOf(p.Class, p.Identity), place: place(p.Class, p.Location)})
+		all[i] = partItem{part: p, keys: keysOf(p.Class, &p.Identity), place: place(p.Class, &p.Location)}
+		out[p.Class] = append(out[p.Class], &all[i])
 	}
 	return out
 }
@@ -121,7 +122,7 @@ func depth(c Class) int {
 }
 
 // place is the key of where a part sits, in the terms its class is found by.
-func place(c Class, l finding.Location) string {
+func place(c Class, l *finding.Location) string {
 	if single(c) {
 		return string(c)
 	}
@@ -148,7 +149,11 @@ type matcher struct {
 	open      map[Class]int   // parts of open classes without a line
 	outlets   map[string]bool // USB ports behind which the manifest expects the management controller
 
-	onto                        map[string][]*Part // parts by their package, made when needed
+	// Made when needed:
+	onto                        map[string][]*Part // parts by their package
+	at                          map[string]*Part   // parts by their subject
+	usb                         map[string]*Part   // USB devices by their place
+	sticks                      bool               // one of them may come and go and offers a disk
 	declaredAlike, missingAlike map[alikeKey]int
 }
 
@@ -175,9 +180,9 @@ func (m *matcher) class(c Class, refs []*refItem, parts []*partItem) {
 		return
 	}
 	pairs := assign(refs, parts)
-	usedRef, usedPart := map[*refItem]bool{}, map[*partItem]bool{}
+	usedRef, usedPart := make([]bool, len(refs)), make([]bool, len(parts))
 	for _, p := range pairs {
-		usedRef[p.ref], usedPart[p.part] = true, true
+		usedRef[p.ref.order], usedPart[p.part.order] = true, true
 		m.out.Matched[p.ref.ref.ID] = p.part.part.Subject
 		if m.replaced(p) {
 			m.fate[p.part.part.Subject] = "replaced"
@@ -186,13 +191,13 @@ func (m *matcher) class(c Class, refs []*refItem, parts []*partItem) {
 		}
 	}
 	m.paired = append(m.paired, pairs...)
-	for _, p := range parts {
-		if !usedPart[p] {
+	for i, p := range parts { // in their order, as they were sorted
+		if !usedPart[i] {
 			m.leftPart(p, cov)
 		}
 	}
-	for _, r := range refs {
-		if !usedRef[r] {
+	for i, r := range refs {
+		if !usedRef[i] {
 			m.leftRef(r, seen, cov)
 		}
 	}
@@ -230,7 +235,7 @@ func (m *matcher) leftRef(r *refItem, seen Observation, cov *Coverage) {
 }
 
 func (m *matcher) skip(r *refItem, reason string) {
-	m.note(fmt.Sprintf("%s %s", r.ref.Class, cmp.Or(r.ref.Subject, r.ref.ID)), reason)
+	m.note(string(r.ref.Class)+" "+cmp.Or(r.ref.Subject, r.ref.ID), reason)
 }
 
 func (m *matcher) note(what, reason string) {

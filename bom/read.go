@@ -95,7 +95,13 @@ func read(b *evidence.Bundle, first func(*reader)) *Inventory {
 
 // ByClass returns the parts of one class, in subject order.
 func (inv *Inventory) ByClass(c Class) []Part {
-	return slices.DeleteFunc(slices.Clone(inv.Parts), func(p Part) bool { return p.Class != c })
+	var out []Part
+	for i := range inv.Parts {
+		if inv.Parts[i].Class == c {
+			out = append(out, inv.Parts[i])
+		}
+	}
+	return out
 }
 
 // Part returns the part with a subject.
@@ -140,6 +146,17 @@ func (inv *Inventory) index(subject string) int {
 	return -1
 }
 
+// BySubject is for who looks for many parts; of two with one subject the first counts.
+func (inv *Inventory) BySubject() map[string]*Part {
+	out := make(map[string]*Part, len(inv.Parts))
+	for i := range inv.Parts {
+		if p := &inv.Parts[i]; out[p.Subject] == nil {
+			out[p.Subject] = p
+		}
+	}
+	return out
+}
+
 type reader struct {
 	b              *evidence.Bundle
 	inv            *Inventory
@@ -153,6 +170,7 @@ type reader struct {
 	controllerTold string // what SMBIOS types 38 and 42 say of a management controller
 	tpmTold        string // what SMBIOS type 43 says of the TPM
 	tpmOrigin      origin
+	partitions     map[string][]partition // of flash chips, listed when needed
 }
 
 // origin says where a value comes from.
@@ -169,7 +187,7 @@ func (r *reader) origin(source finding.Source, name, artifact string, offset, le
 // whole is the origin of a small artefact that is one value.
 func (r *reader) whole(source finding.Source, name, artifact string) origin {
 	a, _ := r.b.Artifact(artifact)
-	return r.origin(source, name, artifact, 0, int(a.Size))
+	return origin{source: source, reader: name, basis: finding.Basis{Artifact: artifact, SHA256: a.SHA256, Length: a.Size}}
 }
 
 // add puts a part into the inventory. Subjects are made unique: two parts that

@@ -63,8 +63,8 @@ func (r *reader) cpus() {
 // ofClass lists the subjects of a class in the order they were read.
 func (r *reader) ofClass(c Class) []string {
 	var out []string
-	for _, p := range r.inv.Parts {
-		if p.Class == c {
+	for i := range r.inv.Parts {
+		if p := &r.inv.Parts[i]; p.Class == c {
 			out = append(out, p.Subject)
 		}
 	}

@@ -62,9 +62,9 @@ func (r *reader) usbDevice(port, dir string) {
 	p := r.add(Part{Class: USB, Subject: "usb:" + port, Location: finding.Location{Path: cmp.Or(sysfsPath(r.b.Text(dir+"/path")), "usb/"+port)}})
 	vendor, _ := number(r.b.Text(dir + "/idVendor"))
 	product, _ := number(r.b.Text(dir + "/idProduct"))
-	p.set("model", &p.Identity.Model, fmt.Sprintf("%04x:%04x", vendor, product), o)
+	p.set("model", &p.Identity.Model, word(vendor)+":"+word(product), o)
 	p.set("maker", &p.Identity.Maker, ids.USBVendor(uint16(vendor)), o)
-	p.Identity.MakerIDs = []string{fmt.Sprintf("usb:%04x", vendor)}
+	p.Identity.MakerIDs = []string{"usb:" + word(vendor)}
 	p.Identity.Name = ids.Clean(r.b.Text(dir + "/product"))
 	for _, k := range []string{"product", "manufacturer"} {
 		p.says(k, r.b.Text(dir+"/"+k), r.whole(finding.SiliconAnswered, "usb", dir+"/"+k))
@@ -148,7 +148,8 @@ func (r *reader) i2cDevices() {
 // spdHosts maps clients to the memory modules whose SPD is there.
 func (r *reader) spdHosts() map[string]string {
 	out := map[string]string{}
-	for _, p := range r.inv.Parts {
+	for i := range r.inv.Parts {
+		p := &r.inv.Parts[i]
 		if client := p.Attributes["spdClient"]; p.Class == Memory && client != "" {
 			out[client] = p.Subject
 		}
@@ -159,7 +160,6 @@ func (r *reader) spdHosts() map[string]string {
 var (
 	i2cAdapter = regexp.MustCompile(`^i2c-\d{1,4}$`)
 	i2cListing = regexp.MustCompile(`^i2c/detect-(\d{1,3})\.txt$`)
-	i2cRow     = regexp.MustCompile(`^([0-7])0:(.*)$`)
 )
 
 // unboundClient stands for the identity of a client that answers and that no
@@ -194,15 +194,14 @@ func (r *reader) i2cListings(bound map[string]bool) {
 func i2cAnswers(listing []byte) []int {
 	var out []int
 	for line := range bytes.SplitSeq(listing, []byte("\n")) {
-		m := i2cRow.FindSubmatch(line)
-		if m == nil {
+		if len(line) < 3 || line[0] < '0' || line[0] > '7' || line[1] != '0' || line[2] != ':' {
 			continue
 		}
-		row := int(m[1][0]-'0') << 4
-		cells := m[2]
+		row := int(line[0]-'0') << 4
+		cells := line[3:]
 		for col := 0; col < 16 && len(cells) >= 3*(col+1); col++ {
-			cell := strings.TrimSpace(string(cells[3*col : 3*col+3]))
-			if cell == "UU" || cell == fmt.Sprintf("%02x", row|col) {
+			cell := string(bytes.TrimSpace(cells[3*col : 3*col+3]))
+			if cell == "UU" || cell == hexadecimal(uint64(row|col), 2) {
 				out = append(out, row|col)
 			}
 		}

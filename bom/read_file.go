@@ -71,8 +71,8 @@ func lspciAsTree(data []byte) map[string][]byte {
 	dumps, _ := pciconf.ParseLspci(data)
 	files := map[string][]byte{}
 	for _, d := range dumps {
-		if bdf := d.Address; bdfForm.MatchString(bdf) && len(d.Config) >= 64 {
-			files[fmt.Sprintf("%s/%s/config", pciDevices, bdf)] = d.Config
+		if _, _, ok := pciAddress(d.Address); ok && len(d.Config) >= 64 {
+			files[fmt.Sprintf("%s/%s/config", pciDevices, d.Address)] = d.Config
 		}
 	}
 	if len(files) == 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/ids"
@@ -59,13 +60,37 @@ func (r *reader) flashParameters(p *Part, table, chip string) {
 		return
 	}
 	p.fact("bytes", strconv.FormatUint(t.Size, 10), o)
-	inside := regexp.MustCompile(`/` + regexp.QuoteMeta(chip) + `/mtd/`)
-	for _, n := range r.b.Dir("sys/class/mtd") {
-		dir := "sys/class/mtd/" + n
-		size, err := strconv.ParseUint(r.b.Text(dir+"/size"), 10, 64)
-		if err == nil && size > t.Size && inside.MatchString(r.b.Text(dir+"/path")) {
-			r.contradiction(finding.FlashPartDiffers, p, fmt.Sprintf("at most %d bytes", t.Size), fmt.Sprintf("%s of %d bytes", n, size),
-				"The kernel uses more of the flash chip than the chip says it has.", finding.Medium, o, r.whole(finding.FirmwareTold, "mtd", dir+"/size"))
+	if r.partitions == nil {
+		r.partitions = r.flashPartitions()
+	}
+	for _, x := range r.partitions[chip] {
+		if x.size > t.Size {
+			r.contradiction(finding.FlashPartDiffers, p, fmt.Sprintf("at most %d bytes", t.Size), fmt.Sprintf("%s of %d bytes", x.name, x.size),
+				"The kernel uses more of the flash chip than the chip says it has.", finding.Medium, o, r.whole(finding.FirmwareTold, "mtd", mtdDir+"/"+x.name+"/size"))
 		}
 	}
+}
+
+const mtdDir = "sys/class/mtd"
+
+// partition is a device that the kernel made of a flash chip.
+type partition struct {
+	name string
+	size uint64
+}
+
+// flashPartitions lists them by their chip, which their path names.
+func (r *reader) flashPartitions() map[string][]partition {
+	out := map[string][]partition{}
+	for _, n := range r.b.Dir(mtdDir) {
+		size, err := strconv.ParseUint(r.b.Attribute(mtdDir+"/"+n, "size"), 10, 64)
+		if err != nil {
+			continue
+		}
+		front, _, ok := strings.Cut(r.b.Attribute(mtdDir+"/"+n, "path"), "/mtd/")
+		if at := strings.LastIndexByte(front, '/'); ok && at >= 0 {
+			out[front[at+1:]] = append(out[front[at+1:]], partition{n, size})
+		}
+	}
+	return out
 }

@@ -286,6 +286,14 @@ func (r *reader) bindModules(found []eeprom) []string {
 	return out
 }
 
+// nonEmpty joins parts of a key, or is empty when one of them is.
+func nonEmpty(parts ...string) string {
+	if slices.Contains(parts, "") {
+		return ""
+	}
+	return strings.Join(parts, keySep)
+}
+
 // oneBus reports whether all SPDs are on one bus, where addresses follow the
 // order of sockets.
 func oneBus(found []eeprom) bool {

@@ -1,11 +1,11 @@
 package bom
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,8 +22,6 @@ const pciDevices = "sys/bus/pci/devices"
 // own attributes is taken for single reads and not for an inventory.
 const spotReads = 4
 
-var bdfForm = regexp.MustCompile(`^([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])$`)
-
 // function is one PCI function while the inventory is built.
 type function struct {
 	bdf      string
@@ -32,9 +30,15 @@ type function struct {
 	devfn    string // "1f.2"
 	config   *pciconf.Config
 	origin   origin
-	text     map[string]string // sysfs attribute files
+	text     functionText
 	part     *Part
 	children int
+}
+
+// functionText is what sysfs's attribute files of a function say.
+type functionText struct {
+	vendor, device, subsystemVendor, subsystemDevice, class, revision string
+	path, physfn, driver, label                                       string
 }
 
 // pciFunctions reads every function under /sys/bus/pci.
@@ -44,20 +48,21 @@ func (r *reader) pciFunctions() {
 		r.unseen(PCI, pciDevices)
 		return
 	}
-	var fns []*function
+	fns := make([]*function, 0, len(names))
 	whole := len(names) >= spotReads
 	for _, name := range names {
-		m := bdfForm.FindStringSubmatch(name)
-		if m == nil {
+		bus, devfn, ok := pciAddress(name)
+		if !ok {
 			r.problem(pciDevices+"/"+name, 0, "name is not a PCI address")
 			r.partial(PCI, pciDevices+"/"+name+": the name is not a PCI address")
 			continue
 		}
-		f := &function{bdf: name, dir: pciDevices + "/" + name, bus: m[1] + ":" + m[2], devfn: m[3] + "." + m[4]}
+		f := &function{bdf: name, dir: pciDevices + "/" + name, bus: bus, devfn: devfn}
 		whole = whole || r.b.Has(f.dir+"/resource") || r.b.Has(f.dir+"/path")
 		r.readFunction(f)
 		fns = append(fns, f)
 	}
+	r.inv.Parts = slices.Grow(r.inv.Parts, len(fns))
 	r.seen(PCI, whole, fmt.Sprintf("only %d functions were read one by one; that is no inventory", len(fns)), finding.SiliconAnswered)
 	r.placeFunctions(fns)
 	byAddress := make(map[string]*function, len(fns))
@@ -73,9 +78,10 @@ func (r *reader) pciFunctions() {
 }
 
 func (r *reader) readFunction(f *function) {
-	f.text = map[string]string{}
-	for _, k := range []string{"vendor", "device", "subsystem_vendor", "subsystem_device", "class", "revision", "path", "physfn", "driver", "label", "acpi_index"} {
-		f.text[k] = r.b.Text(f.dir + "/" + k)
+	say := func(name string) string { return r.b.Attribute(f.dir, name) }
+	f.text = functionText{
+		vendor: say("vendor"), device: say("device"), subsystemVendor: say("subsystem_vendor"), subsystemDevice: say("subsystem_device"),
+		class: say("class"), revision: say("revision"), path: say("path"), physfn: say("physfn"), driver: say("driver"), label: say("label"),
 	}
 	f.origin = r.whole(finding.SiliconAnswered, "pci", f.dir+"/vendor")
 	data, err := r.b.Read(f.dir + "/config")
@@ -97,13 +103,20 @@ func (r *reader) readFunction(f *function) {
 // number reads a sysfs attribute such as "0x8086"; ok is false when it is not
 // one.
 func number(s string) (n uint64, ok bool) {
+	if s == "" {
+		return 0, false
+	}
 	n, err := strconv.ParseUint(strings.TrimPrefix(s, "0x"), 16, 32)
 	return n, err == nil
 }
 
+// functionValues is how many values most functions have: a map of them that grows
+// is made twice.
+const functionValues = 12
+
 // finishFunction turns a function into a part.
 func (r *reader) finishFunction(f *function, all map[string]*function) {
-	p := r.add(Part{Class: PCI, Subject: "pci:" + f.bdf, Location: f.part.Location})
+	p := r.add(Part{Class: PCI, Subject: "pci:" + f.bdf, Location: f.part.Location, Values: make(map[string]Value, functionValues)})
 	f.part = p
 	r.identify(f)
 	r.agree(f)
@@ -112,10 +125,10 @@ func (r *reader) finishFunction(f *function, all map[string]*function) {
 	}
 	r.optionROM(f)
 	r.vpd(f)
-	if f.text["physfn"] != "" {
+	if f.text.physfn != "" {
 		if isVirtualFunction(f, all) {
 			p.Volatile = VirtualFunction
-			p.Package = "pci:" + f.text["physfn"]
+			p.Package = "pci:" + f.text.physfn
 		} else {
 			r.inv.Findings = append(r.inv.Findings, notAVirtualFunction(f))
 		}
@@ -130,12 +143,12 @@ func (r *reader) finishFunction(f *function, all map[string]*function) {
 // read.
 func (r *reader) identify(f *function) {
 	p := f.part
-	vendor, _ := number(f.text["vendor"])
-	device, _ := number(f.text["device"])
-	class, _ := number(f.text["class"])
-	revision, revisionRead := number(f.text["revision"])
-	subVendor, _ := number(f.text["subsystem_vendor"])
-	sub, _ := number(f.text["subsystem_device"])
+	vendor, _ := number(f.text.vendor)
+	device, _ := number(f.text.device)
+	class, _ := number(f.text.class)
+	revision, revisionRead := number(f.text.revision)
+	subVendor, _ := number(f.text.subsystemVendor)
+	sub, _ := number(f.text.subsystemDevice)
 	if c := f.config; c != nil {
 		vendor, device, class = uint64(c.Vendor), uint64(c.Device), uint64(c.Class)
 		revision, revisionRead = uint64(c.Revision), true
@@ -143,14 +156,28 @@ func (r *reader) identify(f *function) {
 			subVendor, sub = uint64(c.SubsystemVendor), uint64(c.SubsystemID)
 		}
 	}
-	p.set("model", &p.Identity.Model, fmt.Sprintf("%04x:%04x %04x:%04x", vendor, device, subVendor, sub), f.origin)
+	p.set("model", &p.Identity.Model, word(vendor)+":"+word(device)+" "+word(subVendor)+":"+word(sub), f.origin)
 	p.set("maker", &p.Identity.Maker, ids.PCIVendor(uint16(vendor)), f.origin)
-	p.Identity.MakerIDs = []string{fmt.Sprintf("pci:%04x", vendor)}
+	p.Identity.MakerIDs = []string{"pci:" + word(vendor)}
 	p.Identity.Name = ids.PCIDevice(uint16(vendor), uint16(device))
 	if revisionRead {
-		p.set("revision", &p.Identity.Revision, fmt.Sprintf("%02x", revision), f.origin)
+		p.set("revision", &p.Identity.Revision, hexadecimal(revision, 2), f.origin)
 	}
-	p.fact(attrClassCode, fmt.Sprintf("%06x", class), f.origin)
+	p.fact(attrClassCode, hexadecimal(class, 6), f.origin)
+}
+
+// word writes an id as registries do.
+func word(n uint64) string { return hexadecimal(n, 4) }
+
+// hexadecimal writes a number with so many digits at least.
+func hexadecimal(n uint64, digits int) string {
+	var all [16]byte
+	at := len(all)
+	for ; n > 0 || at > len(all)-digits; n >>= 4 {
+		at--
+		all[at] = "0123456789abcdef"[n&0xf]
+	}
+	return string(all[at:])
 }
 
 // agree compares what the kernel prints with what the registers hold. The two
@@ -159,22 +186,25 @@ func (r *reader) agree(f *function) {
 	if f.config == nil {
 		return
 	}
-	for _, k := range []struct {
+	t, subsystem := &f.text, f.config.SubsystemOffset > 0
+	for _, k := range [...]struct {
 		attr string
+		said string
+		skip bool
 		reg  uint64
 		off  int
 		size int
 		mask uint64
 	}{
-		{"vendor", uint64(f.config.Vendor), 0, 2, 0xffff},
-		{"device", uint64(f.config.Device), 2, 2, 0xffff},
-		{"class", uint64(f.config.Class), 9, 3, 0xffffff},
-		{"revision", uint64(f.config.Revision), 8, 1, 0xff},
-		{"subsystem_vendor", uint64(f.config.SubsystemVendor), f.config.SubsystemOffset, 2, 0xffff},
-		{"subsystem_device", uint64(f.config.SubsystemID), f.config.SubsystemOffset + 2, 2, 0xffff},
+		{"vendor", t.vendor, false, uint64(f.config.Vendor), 0, 2, 0xffff},
+		{"device", t.device, false, uint64(f.config.Device), 2, 2, 0xffff},
+		{"class", t.class, false, uint64(f.config.Class), 9, 3, 0xffffff},
+		{"revision", t.revision, false, uint64(f.config.Revision), 8, 1, 0xff},
+		{"subsystem_vendor", t.subsystemVendor, !subsystem, uint64(f.config.SubsystemVendor), f.config.SubsystemOffset, 2, 0xffff},
+		{"subsystem_device", t.subsystemDevice, !subsystem, uint64(f.config.SubsystemID), f.config.SubsystemOffset + 2, 2, 0xffff},
 	} {
-		n, ok := number(f.text[k.attr])
-		if !ok || n&k.mask == k.reg || f.config.Vendor == 0xffff || strings.HasPrefix(k.attr, "subsystem") && f.config.SubsystemOffset == 0 {
+		n, ok := number(k.said)
+		if !ok || n&k.mask == k.reg || f.config.Vendor == 0xffff || k.skip {
 			continue
 		}
 		r.contradiction(finding.SourcesContradict, f.part, fmt.Sprintf("%s %#x", k.attr, k.reg), fmt.Sprintf("%s %#x", k.attr, n),
@@ -187,7 +217,7 @@ func (r *reader) agree(f *function) {
 func (r *reader) registers(f *function) {
 	p, c, o := f.part, f.config, f.origin
 	if c.DSN != 0 && c.DSN != ^uint64(0) {
-		p.set("serial", &p.Identity.Serial, fmt.Sprintf("dsn:%016x", c.DSN), o)
+		p.set("serial", &p.Identity.Serial, "dsn:"+hexadecimal(c.DSN, 16), o)
 	}
 	if whole := c.Size >= 4096 || c.Express == nil && c.Size >= 256; whole && len(c.Unread) == 0 {
 		sum := sha256.Sum256([]byte(c.Fingerprint()))
@@ -212,7 +242,7 @@ func (r *reader) registers(f *function) {
 		}
 		p.fact(attrSlotPower, power, o)
 	}
-	p.fact("driver", f.text["driver"], r.whole(finding.FirmwareTold, "pci", f.dir+"/driver"))
+	p.fact("driver", f.text.driver, r.whole(finding.FirmwareTold, "pci", f.dir+"/driver"))
 }
 
 // undriven notes devices that may start transfers although no driver controls them
@@ -221,14 +251,14 @@ func (r *reader) registers(f *function) {
 // on is left out: display, memory and system devices, bridges, and what a chipset
 // talks to itself with (classes 03, 05, 06, 07, 08, 11).
 func (r *reader) undriven(fns []*function) {
-	if !slices.ContainsFunc(fns, func(f *function) bool { return f.text["driver"] != "" }) {
+	if !slices.ContainsFunc(fns, func(f *function) bool { return f.text.driver != "" }) {
 		return
 	}
 	for _, f := range fns {
 		class := f.part.Attributes[attrClassCode]
 		switch {
-		case f.part.Attributes[attrBusMaster] == "" || f.text["driver"] != "" || r.listed(f.dir+"/driver"):
-		case f.text["physfn"] != "" || class == "" || strings.Contains("03 05 06 07 08 11", class[:2]) || strings.HasPrefix(class, "0c05"):
+		case f.part.Attributes[attrBusMaster] == "" || f.text.driver != "" || r.listed(f.dir+"/driver"):
+		case f.text.physfn != "" || class == "" || strings.Contains("03 05 06 07 08 11", class[:2]) || strings.HasPrefix(class, "0c05"):
 		default:
 			f.part.fact(attrUndriven, "on", f.origin)
 		}
@@ -266,7 +296,7 @@ func internalFunction(f *function) bool {
 // isVirtualFunction checks the kernel's claim against the physical function's
 // own registers (PCIe 6.0, 9.2.1.2): a link alone could hide an added device.
 func isVirtualFunction(f *function, all map[string]*function) bool {
-	pf := all[f.text["physfn"]]
+	pf := all[f.text.physfn]
 	if pf == nil || pf.config == nil || pf.config.SRIOV == nil {
 		return false
 	}
@@ -276,7 +306,7 @@ func isVirtualFunction(f *function, all map[string]*function) bool {
 	if !ok1 || !ok2 || !s.Enabled || s.NumVFs == 0 || pf.bus[:len(pf.bus)-2] != f.bus[:len(f.bus)-2] {
 		return false
 	}
-	if device, ok := number(f.text["device"]); ok && device != uint64(s.VFDevice) {
+	if device, ok := number(f.text.device); ok && device != uint64(s.VFDevice) {
 		return false // all of them have the device id that the capability names
 	}
 	first := base + int(s.FirstOffset)
@@ -291,8 +321,8 @@ func isVirtualFunction(f *function, all map[string]*function) bool {
 // bridge above: a path alone must not turn another chain of bridges into the
 // declared one.
 func (r *reader) pathAgrees(f *function, all map[string]*function) {
-	chain := bdfAnywhere.FindAllString(f.text["path"], -1)
-	if len(chain) < 2 || f.text["physfn"] != "" {
+	chain := pciAddresses(f.text.path)
+	if len(chain) < 2 || f.text.physfn != "" {
 		return
 	}
 	up := all[chain[len(chain)-2]]
@@ -319,7 +349,7 @@ func routingID(f *function) (int, bool) {
 func notAVirtualFunction(f *function) finding.Finding {
 	x := finding.New(finding.SourcesContradict, "pci:"+f.bdf)
 	x.Severity, x.Location = finding.Medium, f.part.Location
-	x.Want, x.Got = "a virtual function of "+f.text["physfn"], "not covered by its SR-IOV capability"
+	x.Want, x.Got = "a virtual function of "+f.text.physfn, "not covered by its SR-IOV capability"
 	x.Why = "The kernel calls this function virtual, but the registers of the physical function do not create it, or could not be read."
 	x.Sources = []finding.Source{finding.SiliconAnswered}
 	x.Basis = []finding.Basis{f.origin.basis}
@@ -332,8 +362,7 @@ func notAVirtualFunction(f *function) finding.Finding {
 func (r *reader) optionROM(f *function) {
 	name := f.dir + "/rom"
 	data, err := r.b.Read(name)
-	res := strings.Split(r.b.Text(f.dir+"/resource"), "\n")
-	none := len(res) > 6 && zeroResource(res[6])
+	none := r.noWindow(f.dir + "/resource")
 	if err != nil {
 		if none && !r.listed(name) {
 			f.part.fact(attrOptionROM, "none", r.whole(finding.SiliconAnswered, "pci:resource", f.dir+"/resource"))
@@ -365,19 +394,36 @@ func (r *reader) optionROM(f *function) {
 	}
 }
 
+// noWindow reports whether the line of the ROM in sysfs's resource file says that
+// there is none.
+func (r *reader) noWindow(name string) bool {
+	const lineOfROM = 6
+	rest, _ := r.b.Read(name)
+	rest = bytes.Trim(rest, " \t\r\n\x00")
+	for range lineOfROM {
+		_, behind, ok := bytes.Cut(rest, []byte("\n"))
+		if !ok {
+			return false
+		}
+		rest = behind
+	}
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	return zeroResource(line)
+}
+
 func (r *reader) listed(name string) bool {
 	_, ok := r.b.Artifact(name)
 	return ok
 }
 
 // zeroResource reports whether a line of sysfs's resource file is unused.
-func zeroResource(line string) bool {
-	for _, w := range strings.Fields(line) {
-		if strings.Trim(w, "0x") != "" {
+func zeroResource(line []byte) bool {
+	for w := range bytes.FieldsSeq(line) {
+		if len(bytes.Trim(w, "0x")) > 0 {
 			return false
 		}
 	}
-	return line != ""
+	return len(line) > 0
 }
 
 // vpd reads the vital product data, which names the card and not the chip.
@@ -410,13 +456,12 @@ func (r *reader) placeFunctions(fns []*function) {
 	bridge := map[string]*function{} // bus to the bridge that leads to it
 	for _, f := range fns {
 		if f.config != nil && f.config.HeaderType == 1 && f.config.Secondary > f.config.Primary {
-			bus := fmt.Sprintf("%s%02x", f.bus[:len(f.bus)-2], f.config.Secondary)
-			bridge[bus] = f
+			bridge[f.bus[:len(f.bus)-2]+hexadecimal(uint64(f.config.Secondary), 2)] = f
 		}
 	}
 	for _, f := range fns {
-		loc := finding.Location{Path: cmp.Or(sysfsPath(f.text["path"]), busPath(f, bridge))}
-		loc.Designator = cmp.Or(slug(ids.Clean(f.text["label"])), r.labelAt[f.bdf])
+		loc := finding.Location{Path: cmp.Or(sysfsPath(f.text.path), busPath(f, bridge))}
+		loc.Designator = cmp.Or(slug(ids.Clean(f.text.label)), r.labelAt[f.bdf])
 		loc.Slot = r.slotOf(f, bridge)
 		f.part = &Part{Location: loc}
 		if up := bridge[f.bus]; up != nil {
@@ -432,14 +477,18 @@ func sysfsPath(path string) string {
 	if !ok {
 		return ""
 	}
-	var out []string
-	for _, c := range strings.Split(rest, "/") {
-		if m := bdfForm.FindStringSubmatch(c); m != nil {
-			c = m[3] + "." + m[4]
+	var out strings.Builder
+	out.Grow(len(rest))
+	separator := ""
+	for c := range strings.SplitSeq(rest, "/") {
+		if _, devfn, ok := pciAddress(c); ok {
+			c = devfn
 		}
-		out = append(out, c)
+		out.WriteString(separator)
+		out.WriteString(c)
+		separator = "/"
 	}
-	return strings.Join(out, "/")
+	return out.String()
 }
 
 // busPath derives the same chain from the bridges' own registers.
@@ -459,11 +508,11 @@ func busPath(f *function, bridge map[string]*function) string {
 // address, its device's, or that of a port above it.
 func (r *reader) slotOf(f *function, bridge map[string]*function) string {
 	for at, hops := f, 0; at != nil && hops < 256; at, hops = bridge[at.bus], hops+1 {
-		device := at.bdf[:strings.LastIndexByte(at.bdf, '.')]
-		for _, a := range []string{at.bdf, device + ".0"} {
-			if s := r.slotAt[a]; s != "" {
-				return s
-			}
+		if s := r.slotAt[at.bdf]; s != "" {
+			return s
+		}
+		if s := r.slotAt[at.bdf[:len(at.bdf)-1]+"0"]; s != "" {
+			return s
 		}
 	}
 	return ""
@@ -473,15 +522,16 @@ func (r *reader) slotOf(f *function, bridge map[string]*function) string {
 // leads nowhere else. Firmware gives a slot the address of the card or that of
 // the port above it.
 func (r *reader) fillSlots() {
-	for i := range r.inv.Places {
-		pl := &r.inv.Places[i]
-		if pl.Kind != "slot" || pl.Subject != "" {
-			continue
+	first := map[string]string{} // slot to subject
+	for i := range r.inv.Parts {
+		p := &r.inv.Parts[i]
+		if s, told := first[p.Location.Slot]; p.Class == PCI && !strings.HasPrefix(p.Attributes[attrClassCode], "0604") && (!told || p.Subject < s) {
+			first[p.Location.Slot] = p.Subject
 		}
-		for _, p := range r.inv.Parts {
-			if p.Class == PCI && p.Location.Slot == pl.Designator && !strings.HasPrefix(p.Attributes["classCode"], "0604") && (pl.Subject == "" || p.Subject < pl.Subject) {
-				pl.Subject = p.Subject
-			}
+	}
+	for i := range r.inv.Places {
+		if pl := &r.inv.Places[i]; pl.Kind == "slot" && pl.Subject == "" {
+			pl.Subject = first[pl.Designator]
 		}
 	}
 }

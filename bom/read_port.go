@@ -30,7 +30,7 @@ func (r *reader) portDriver(p *Part, dir, path string) {
 	p.set("firmware", &p.Identity.Firmware, d.Firmware, at(drvinfo.FirmwareOffset))
 	p.fact("driverVersion", ids.Clean(d.Version), at(36))
 	// Drivers of other buses name their device in their own way.
-	if bdfForm.MatchString(d.Bus) && !slices.Contains(bdfAnywhere.FindAllString(path, -1), d.Bus) {
+	if _, _, ok := pciAddress(d.Bus); ok && !slices.Contains(pciAddresses(path), d.Bus) {
 		r.contradiction(finding.SourcesContradict, p, "the device at "+path, "the device at "+d.Bus,
 			"The driver of the port names another device than the one that the port belongs to.", finding.Medium, at(drvinfo.BusOffset))
 	}

@@ -86,7 +86,7 @@ func (r *reader) controllerMemory() {
 func (r *reader) cxlMemory() {
 	for _, n := range r.b.Dir(cxlDir) {
 		dir := cxlDir + "/" + n
-		all := bdfAnywhere.FindAllString(r.b.Text(dir+"/path"), -1)
+		all := pciAddresses(r.b.Text(dir + "/path"))
 		if len(all) == 0 {
 			continue
 		}

@@ -3,7 +3,6 @@ package bom
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -126,7 +125,7 @@ func (inv *Inventory) MarkBootMedium(name string) bool {
 	if disk < 0 {
 		return false
 	}
-	device := inv.usbAbove(&inv.Parts[disk])
+	device := above(inv.usbPlaces(), &inv.Parts[disk])
 	if device == nil || !onlyStorage(device) {
 		return false
 	}
@@ -134,16 +133,29 @@ func (inv *Inventory) MarkBootMedium(name string) bool {
 	return true
 }
 
-// usbAbove finds the USB device that shows a disk, the nearest one.
-func (inv *Inventory) usbAbove(disk *Part) *Part {
-	var out *Part
+// usbPlaces lists the USB devices by where they are.
+func (inv *Inventory) usbPlaces() map[string]*Part {
+	out := map[string]*Part{}
 	for i := range inv.Parts {
 		p := &inv.Parts[i]
-		if p.Class == USB && strings.HasPrefix(disk.place, p.Location.Path+"/") && (out == nil || len(p.Location.Path) > len(out.Location.Path)) {
-			out = p
+		if _, told := out[p.Location.Path]; p.Class == USB && !told {
+			out[p.Location.Path] = p
 		}
 	}
 	return out
+}
+
+// above finds the device that shows a disk, the nearest one.
+func above(devices map[string]*Part, disk *Part) *Part {
+	for i := len(disk.place) - 1; i >= 0; i-- {
+		if disk.place[i] != '/' {
+			continue
+		}
+		if p := devices[disk.place[:i]]; p != nil {
+			return p
+		}
+	}
+	return nil
 }
 
 // onlyStorage reports whether every interface of a device is of USB class 8.
@@ -193,8 +205,6 @@ func (r *reader) worldwide(p *Part, dev string) {
 	}
 }
 
-var bdfAnywhere = regexp.MustCompile(`[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]`)
-
 // ports reads network ports that belong to a device. Their permanent address
 // is a part of the board's identity; names are not.
 func (r *reader) ports() {
@@ -207,7 +217,7 @@ func (r *reader) ports() {
 	for _, name := range names {
 		dir := netDir + "/" + name
 		path := r.b.Text(dir + "/path")
-		all := bdfAnywhere.FindAllString(path, -1)
+		all := pciAddresses(path)
 		if len(all) == 0 {
 			if path == "" && r.b.Text(dir+"/type") == ethernet && r.b.Text(dir+"/driver") != "" {
 				r.partial(Network, dir+"/path is not in the bundle")

@@ -70,16 +70,17 @@ func (r *reader) listing(artifact, tool string, all []pciconf.Listed) {
 	bridges := map[string]*function{}
 	fns := make([]*function, len(all))
 	for i, l := range all {
-		m := bdfForm.FindStringSubmatch(l.Address)
-		if m == nil {
+		bus, devfn, ok := pciAddress(l.Address)
+		if !ok {
 			r.problem(artifact, l.Offset, "not a PCI address: "+l.Address)
 			continue
 		}
-		f := &function{bdf: l.Address, bus: m[1] + ":" + m[2], devfn: m[3] + "." + m[4]}
+		f := &function{bdf: l.Address, bus: bus, devfn: devfn}
 		f.origin = r.origin(finding.SiliconAnswered, tool, artifact, l.Offset, l.Length)
 		fns[i] = f
-		if l.Secondary != nil && fmt.Sprintf("%02x", *l.Secondary) > m[2] {
-			bridges[fmt.Sprintf("%s:%02x", m[1], *l.Secondary)] = f
+		domain, number := bus[:len(bus)-2], bus[len(bus)-2:]
+		if l.Secondary != nil && hexadecimal(uint64(*l.Secondary), 2) > number {
+			bridges[domain+hexadecimal(uint64(*l.Secondary), 2)] = f
 		}
 	}
 	named := false
@@ -210,7 +211,7 @@ func lshwFunctions(nodes []lshw.Node) []pciconf.Listed {
 	seen := map[string]bool{}
 	for _, n := range nodes {
 		address, ok := strings.CutPrefix(n.Bus, "pci@")
-		if !ok || !bdfForm.MatchString(address) || seen[address] {
+		if _, _, is := pciAddress(address); !ok || !is || seen[address] {
 			continue
 		}
 		seen[address] = true

@@ -35,16 +35,17 @@ func (c *Comparison) Verifiability(want []Reference, inv *Inventory, signed func
 	for _, cov := range c.Coverage {
 		v.Inspected += cov.Inspected
 	}
+	parts := inv.BySubject()
 	for i := range want {
-		at := inv.index(c.Matched[want[i].ID])
+		p := parts[c.Matched[want[i].ID]]
 		switch {
 		case want[i].Verifiability == PhysicalOnly:
 			v.PhysicalOnly++
-		case at < 0:
+		case p == nil:
 			v.Unseen++
-		case signed(&inv.Parts[at]):
+		case signed(p):
 			v.Cryptographic++
-		case inv.Parts[at].answered():
+		case p.answered():
 			v.Observed++
 		default:
 			v.Claimed++

@@ -2,7 +2,6 @@ package bom
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/assay-hw/assay/finding"
@@ -67,12 +66,21 @@ func (m *matcher) doubtful(severity finding.Severity, p *partItem, why string) {
 // word that its medium can be removed does not say that the drive can; and the
 // medium that the scanner was started from stands for no other.
 func (m *matcher) behindUSB(disk *Part) bool {
-	if disk.place != "" {
-		up := m.got.usbAbove(disk)
-		return up != nil && up.Volatile != "" && up.Volatile != BootMedium && massStorage(up)
+	if m.usb == nil {
+		m.usb = m.got.usbPlaces()
+		for i := range m.got.Parts {
+			m.sticks = m.sticks || stick(&m.got.Parts[i])
+		}
 	}
-	return slices.ContainsFunc(m.got.Parts, func(p Part) bool { return p.Volatile != "" && p.Volatile != BootMedium && massStorage(&p) })
+	if disk.place == "" {
+		return m.sticks
+	}
+	up := above(m.usb, disk)
+	return up != nil && stick(up)
 }
+
+// stick reports whether a part is a USB device with a disk that can be pulled out.
+func stick(p *Part) bool { return p.Volatile != "" && p.Volatile != BootMedium && massStorage(p) }
 
 // massStorage reports whether a device has an interface of USB class 8.
 func massStorage(p *Part) bool {
@@ -95,8 +103,11 @@ func rootPort(place string) string {
 // passedThrough reports whether the host of a declared part is there and bound
 // to a driver that hands the whole device to a guest.
 func (m *matcher) passedThrough(r *refItem) bool {
-	host, ok := m.got.Part(hostOf(r))
-	if !ok || m.fate[host.Subject] != "" {
+	if m.at == nil {
+		m.at = m.got.BySubject()
+	}
+	host := m.at[hostOf(r)]
+	if host == nil || m.fate[host.Subject] != "" {
 		return false
 	}
 	switch host.Attributes["driver"] {

@@ -14,7 +14,9 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -187,7 +189,14 @@ func (b *Bundle) Read(name string) ([]byte, error) {
 // Text returns an artefact as a string without surrounding white space and
 // NUL bytes, the way sysfs attribute files are meant; absent gives "".
 func (b *Bundle) Text(name string) string {
-	return strings.Trim(string(b.files[name]), " \t\r\n\x00")
+	return string(bytes.Trim(b.files[name], " \t\r\n\x00"))
+}
+
+// Attribute is Text of a file in a directory, for who reads many of them.
+func (b *Bundle) Attribute(dir, name string) string {
+	var room [160]byte
+	path := append(append(append(room[:0], dir...), '/'), name...)
+	return string(bytes.Trim(b.files[string(path)], " \t\r\n\x00"))
 }
 
 // Has reports whether the artefact was collected.
@@ -196,34 +205,67 @@ func (b *Bundle) Has(name string) bool {
 	return ok
 }
 
-// Glob returns the paths of collected artefacts that match the pattern of
-// path.Match, sorted. A malformed pattern matches nothing.
+// Glob returns the paths of collected artefacts, and of directories of them, that
+// match the pattern of path.Match, sorted. A malformed pattern matches nothing.
 func (b *Bundle) Glob(pattern string) []string {
-	m, err := fs.Glob(b.FS(), pattern)
-	if err != nil {
-		return nil
+	prefix := pattern
+	if i := strings.IndexAny(pattern, `*?[\`); i >= 0 {
+		prefix = pattern[:i]
 	}
-	return m
+	depth, last := strings.Count(pattern, "/"), ""
+	var out []string
+	for _, a := range b.under(prefix) {
+		name, ok := ancestor(a.Path, depth)
+		if !ok || name == last || !b.Has(a.Path) {
+			continue
+		}
+		last = name
+		if ok, err := path.Match(pattern, name); err != nil {
+			return nil
+		} else if ok {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// under lists the artefacts whose paths begin with prefix: one run of them, as
+// they are sorted.
+func (b *Bundle) under(prefix string) []Artifact {
+	i, _ := slices.BinarySearchFunc(b.artifacts, prefix, func(a Artifact, p string) int { return strings.Compare(a.Path, p) })
+	all := b.artifacts[i:]
+	n := sort.Search(len(all), func(i int) bool { return !strings.HasPrefix(all[i].Path, prefix) })
+	return all[:n]
+}
+
+// ancestor is the front of a path that has depth slashes.
+func ancestor(name string, depth int) (string, bool) {
+	end := 0
+	for ; depth >= 0; depth-- {
+		n := strings.IndexByte(name[end:], '/')
+		if n < 0 {
+			return name, depth == 0
+		}
+		end += n + 1
+	}
+	return name[:end-1], true
 }
 
 // Dir returns the names directly under a directory, sorted and without
 // repeats: the way to list devices.
 func (b *Bundle) Dir(dir string) []string {
-	prefix := dir + "/"
-	i, _ := slices.BinarySearchFunc(b.artifacts, prefix, func(a Artifact, p string) int { return strings.Compare(a.Path, p) })
 	var names []string
-	for _, a := range b.artifacts[i:] {
-		rest, ok := strings.CutPrefix(a.Path, prefix)
-		if !ok {
-			break
-		}
-		if !b.Has(a.Path) {
+	last := ""
+	for _, a := range b.under(dir + "/") {
+		name, _, _ := strings.Cut(a.Path[len(dir)+1:], "/")
+		if len(names) > 0 && name == last || !b.Has(a.Path) {
 			continue
 		}
-		name, _, _ := strings.Cut(rest, "/")
-		names = append(names, name)
+		names, last = append(names, name), name
 	}
-	slices.Sort(names)
+	if !slices.IsSorted(names) { // "a-b/x" comes before "a/x"
+		slices.Sort(names)
+	}
 	return slices.Compact(names)
 }
 

@@ -29,8 +29,8 @@ type Explained struct {
 
 // Lookup returns the catalogue's entry for a code.
 func Lookup(c Code) (Entry, bool) {
-	i := slices.IndexFunc(catalogue, func(e Entry) bool { return e.Code == c })
-	if i < 0 {
+	i, ok := byCode[c]
+	if !ok {
 		return Entry{Code: c, Title: string(c)}, false
 	}
 	return catalogue[i], true
@@ -65,5 +65,14 @@ func (c Code) Incident() bool { return strings.HasPrefix(string(c), "IC-") }
 // catalogue is a table in two parts: what the machine is made of, and what
 // vouches for it.
 var catalogue = slices.Concat(machineCodes, trustCodes)
+
+// byCode is where an entry stands in the catalogue.
+var byCode = func() map[Code]int {
+	m := make(map[Code]int, len(catalogue))
+	for i := range catalogue {
+		m[catalogue[i].Code] = i
+	}
+	return m
+}()
 
 const incidentAction = "Follow the incident's narrative and try its disproof step first."

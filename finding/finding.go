@@ -103,12 +103,13 @@ func New(code Code, subject string) Finding {
 // Seal computes the fingerprint: a hash over code, subject, want and got, so
 // that the same observation has the same fingerprint in every scan.
 func (f *Finding) Seal() {
-	h := sha256.New()
-	for _, s := range []string{string(f.Code), f.Subject, f.Want, f.Got} {
-		h.Write([]byte(s))
-		h.Write([]byte{0})
+	var room [512]byte
+	b := room[:0]
+	for _, s := range [...]string{string(f.Code), f.Subject, f.Want, f.Got} {
+		b = append(append(b, s...), 0)
 	}
-	f.Fingerprint = hex.EncodeToString(h.Sum(nil)[:16])
+	sum := sha256.Sum256(b)
+	f.Fingerprint = hex.EncodeToString(sum[:16])
 }
 
 // Sort seals the findings, drops exact repeats and orders them by severity
@@ -118,17 +119,30 @@ func Sort(fs []Finding) []Finding {
 	for i := range fs {
 		fs[i].Seal()
 	}
-	slices.SortStableFunc(fs, func(a, b Finding) int {
-		return cmp.Or(
-			cmp.Compare(b.Severity, a.Severity),
-			cmp.Compare(a.Code, b.Code),
-			cmp.Compare(a.Subject, b.Subject),
-			cmp.Compare(a.Want, b.Want),
-			cmp.Compare(a.Got, b.Got),
-			cmp.Compare(b.Confidence, a.Confidence),
-		)
-	})
+	if !slices.IsSortedFunc(fs, func(a, b Finding) int { return order(&a, &b) }) {
+		sorted := make([]*Finding, len(fs))
+		for i := range fs {
+			sorted[i] = &fs[i]
+		}
+		slices.SortStableFunc(sorted, order) // a finding is long to move
+		out := make([]Finding, len(fs))
+		for i, f := range sorted {
+			out[i] = *f
+		}
+		copy(fs, out)
+	}
 	return slices.CompactFunc(fs, func(a, b Finding) bool {
 		return a.Fingerprint == b.Fingerprint && a.Severity == b.Severity
 	})
+}
+
+func order(a, b *Finding) int {
+	return cmp.Or(
+		cmp.Compare(b.Severity, a.Severity),
+		cmp.Compare(a.Code, b.Code),
+		cmp.Compare(a.Subject, b.Subject),
+		cmp.Compare(a.Want, b.Want),
+		cmp.Compare(a.Got, b.Got),
+		cmp.Compare(b.Confidence, a.Confidence),
+	)
 }

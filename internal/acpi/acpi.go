@@ -142,8 +142,11 @@ func moving(signature string) [][2]int {
 }
 
 func (t *Table) digest(b []byte) {
-	b = append([]byte(nil), b...)
-	for _, r := range moving(t.Signature) {
+	moves := moving(t.Signature)
+	if len(moves) > 0 {
+		b = append([]byte(nil), b...)
+	}
+	for _, r := range moves {
 		for i := r[0]; i < min(r[1], len(b)); i++ {
 			b[i], t.Volatile = 0, true
 		}

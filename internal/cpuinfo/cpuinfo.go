@@ -73,41 +73,83 @@ func FromSignature(eax uint32) (family, model, stepping int) {
 	return family, model, stepping
 }
 
-// block is one logical processor.
+// block is one logical processor: what its lines say.
 type block struct {
-	fields         map[string]string
+	lines          int
 	offset, length int
+	numbered       bool // has a line "processor"
+	hypervisor     bool
+
+	processor, physicalID, coreID, vendor, brand, microcode, hardware string
+	family, model, stepping                                           string
+	implementer, architecture, part, variant, revision                string // Arm
+}
+
+// field is where the value of a key is kept; nil for what is not read.
+func (x *block) field(key []byte) *string {
+	switch string(key) {
+	case "processor":
+		return &x.processor
+	case "physical id":
+		return &x.physicalID
+	case "core id":
+		return &x.coreID
+	case "vendor_id":
+		return &x.vendor
+	case "model name":
+		return &x.brand
+	case "microcode":
+		return &x.microcode
+	case "hardware":
+		return &x.hardware
+	case "cpu family":
+		return &x.family
+	case "model":
+		return &x.model
+	case "stepping":
+		return &x.stepping
+	case "cpu implementer":
+		return &x.implementer
+	case "cpu architecture":
+		return &x.architecture
+	case "cpu part":
+		return &x.part
+	case "cpu variant":
+		return &x.variant
+	case "cpu revision":
+		return &x.revision
+	}
+	return nil
 }
 
 // Parse reads the text of /proc/cpuinfo.
 func Parse(b []byte) (*Info, error) {
 	info := &Info{}
-	blocks := info.blocks(b)
 	cores, index := map[int]map[string]bool{}, map[int]int{}
-	for _, x := range blocks {
-		if _, ok := x.fields["processor"]; !ok {
-			if h := x.fields["hardware"]; h != "" {
-				info.Hardware = h
+	info.blocks(b, func(x *block) {
+		if !x.numbered {
+			if x.hardware != "" {
+				info.Hardware = x.hardware
 			}
-			continue
+			return
 		}
 		info.Logical++
-		info.Hypervisor = info.Hypervisor || slices.Contains(strings.Fields(x.fields["flags"]), "hypervisor")
+		info.Hypervisor = info.Hypervisor || x.hypervisor
 		s := socket(x)
 		i, known := index[s.ID]
 		if !known {
 			info.Sockets, i = append(info.Sockets, s), len(info.Sockets)
 			cores[s.ID], index[s.ID] = map[string]bool{}, i
 		} else {
-			info.compare(info.Sockets[i], s)
+			info.compare(&info.Sockets[i], &s)
 		}
 		info.Sockets[i].Logical++
-		core := x.fields["core id"]
+		core := x.coreID
 		if core == "" {
-			core = x.fields["processor"]
+			core = x.processor
 		}
 		cores[s.ID][core] = true
-	}
+	})
 	if info.Logical == 0 {
 		return nil, ErrEmpty
 	}
@@ -125,31 +167,32 @@ func (i *Info) problem(offset int, format string, args ...any) {
 }
 
 // blocks splits the text at empty lines.
-func (i *Info) blocks(b []byte) []block {
-	var out []block
-	current := block{fields: map[string]string{}}
-	offset := 0
+func (i *Info) blocks(b []byte, each func(*block)) {
+	var current, last block
+	n, offset := 0, 0
 	finish := func() {
-		if len(current.fields) > 0 {
+		if current.lines > 0 {
 			current.length = offset - current.offset
-			out = append(out, current)
+			each(&current)
+			last = current
+			n++
 		}
-		current = block{fields: map[string]string{}}
+		current = block{}
 	}
 	s := bufio.NewScanner(bytes.NewReader(b))
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {
-		key, value, ok := strings.Cut(s.Text(), ":")
+		key, value, ok := bytes.Cut(s.Bytes(), []byte(":"))
 		switch {
-		case ok && len(out) < maxCPUs:
-			if len(current.fields) == 0 {
+		case ok && n < maxCPUs:
+			if current.lines == 0 {
 				current.offset = offset
 			}
-			current.fields[strings.ToLower(strings.TrimSpace(key))] = strings.TrimSpace(value)
+			current.read(&last, key, bytes.TrimSpace(value))
 		case ok:
 			i.problem(offset, "more than %d processors", maxCPUs)
-			return out
-		case strings.TrimSpace(s.Text()) == "":
+			return
+		case len(bytes.TrimSpace(s.Bytes())) == 0:
 			finish()
 		}
 		offset += len(s.Bytes()) + 1
@@ -159,23 +202,65 @@ func (i *Info) blocks(b []byte) []block {
 	if err := s.Err(); err != nil {
 		i.problem(offset, "%v", err)
 	}
-	return out
 }
 
-func socket(x block) Socket {
-	f := x.fields
-	s := Socket{Offset: x.offset, Length: x.length, ID: number(f["physical id"]), Vendor: f["vendor_id"], Brand: f["model name"], Microcode: f["microcode"]}
-	if f["cpu implementer"] != "" {
-		s.Vendor = f["cpu implementer"]
-		s.Family, s.Model = number(f["cpu architecture"]), number(f["cpu part"])
-		s.Stepping = number(f["cpu variant"])<<4 | number(f["cpu revision"])
+// read takes one line. Most values are those of the processor before: its texts are
+// used again.
+func (x *block) read(last *block, key, value []byte) {
+	x.lines++
+	var room [32]byte
+	key = lower(room[:0], bytes.TrimSpace(key))
+	if string(key) == "flags" {
+		x.hypervisor = hasWord(value, "hypervisor")
+		return
+	}
+	x.numbered = x.numbered || string(key) == "processor"
+	if to := x.field(key); to != nil {
+		if *to = *last.field(key); string(value) != *to {
+			*to = string(value)
+		}
+	}
+}
+
+func hasWord(text []byte, word string) bool {
+	if !bytes.Contains(text, []byte(word)) {
+		return false
+	}
+	for w := range bytes.FieldsSeq(text) {
+		if string(w) == word {
+			return true
+		}
+	}
+	return false
+}
+
+// lower appends a key in lower case; the keys that are read are ASCII.
+func lower(b, key []byte) []byte {
+	for _, c := range key {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	return b
+}
+
+func socket(x *block) Socket {
+	s := Socket{Offset: x.offset, Length: x.length, ID: number(x.physicalID), Vendor: x.vendor, Brand: x.brand, Microcode: x.microcode}
+	if x.implementer != "" {
+		s.Vendor = x.implementer
+		s.Family, s.Model = number(x.architecture), number(x.part)
+		s.Stepping = number(x.variant)<<4 | number(x.revision)
 		return s
 	}
-	s.Family, s.Model, s.Stepping = number(f["cpu family"]), number(f["model"]), number(f["stepping"])
+	s.Family, s.Model, s.Stepping = number(x.family), number(x.model), number(x.stepping)
 	return s
 }
 
 func number(s string) int {
+	if s == "" {
+		return 0
+	}
 	n, err := strconv.ParseInt(s, 0, 32)
 	if err != nil || n < 0 {
 		return 0
@@ -185,8 +270,11 @@ func number(s string) int {
 
 // compare reports logical processors of one socket that differ in what must be
 // equal. Arm sockets may mix core types: there nothing is compared.
-func (i *Info) compare(first, next Socket) {
+func (i *Info) compare(first, next *Socket) {
 	if strings.HasPrefix(first.Vendor, "0x") {
+		return
+	}
+	if first.Vendor == next.Vendor && first.Brand == next.Brand && first.Signature() == next.Signature() && first.Microcode == next.Microcode {
 		return
 	}
 	for _, x := range []struct{ what, a, b string }{

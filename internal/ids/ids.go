@@ -10,7 +10,6 @@ package ids
 import (
 	_ "embed" // the tables
 	"encoding/hex"
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,11 +31,11 @@ var (
 )
 
 var (
-	pciNames    = sync.OnceValue(func() map[string]string { return table(pciData) })
+	pciNames    = sync.OnceValue(func() names { return table(pciData) })
 	pciByName   = sync.OnceValue(namesByID)
-	classNames  = sync.OnceValue(func() map[string]string { return table(classData) })
-	usbNames    = sync.OnceValue(func() map[string]string { return table(usbData) })
-	jep106Names = sync.OnceValue(func() map[string]string { return table(jep106Data) })
+	classNames  = sync.OnceValue(func() names { return table(classData) })
+	usbNames    = sync.OnceValue(func() names { return table(usbData) })
+	jep106Names = sync.OnceValue(func() names { return table(jep106Data) })
 	ouiNames    = sync.OnceValue(organisations)
 )
 
@@ -50,9 +49,19 @@ func lines(packed []byte) []string {
 	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
 }
 
-func table(packed []byte) map[string]string {
+// names is a table by number, in hexadecimal.
+type names map[string]string
+
+// of looks a number up that is written with so many digits.
+func (n names) of(id uint32, digits int) string {
+	var all [8]byte
+	hex.Encode(all[:], []byte{uint8(id >> 24), uint8(id >> 16), uint8(id >> 8), uint8(id)})
+	return n[string(all[len(all)-digits:])]
+}
+
+func table(packed []byte) names {
 	all := lines(packed)
-	m := make(map[string]string, len(all))
+	m := make(names, len(all))
 	for _, l := range all {
 		if key, name, ok := strings.Cut(l, "\t"); ok {
 			m[key] = name
@@ -74,11 +83,11 @@ func organisations() map[string]string {
 }
 
 // PCIVendor returns the registered name of a PCI vendor id, or "".
-func PCIVendor(vendor uint16) string { return pciNames()[fmt.Sprintf("%04x", vendor)] }
+func PCIVendor(vendor uint16) string { return pciNames().of(uint32(vendor), 4) }
 
 // PCIDevice returns the name of a PCI device id, or "".
 func PCIDevice(vendor, device uint16) string {
-	return pciNames()[fmt.Sprintf("%04x%04x", vendor, device)]
+	return pciNames().of(uint32(vendor)<<16|uint32(device), 8)
 }
 
 // PCINamed finds the ids of a device by the names that the registry has for maker
@@ -121,54 +130,53 @@ func namesByID() map[string]string {
 // PCIClass describes a 24-bit class code: the subclass with its programming
 // interface where that has a name, else the class, else "".
 func PCIClass(class uint32) string {
-	code := fmt.Sprintf("%06x", class&0xffffff)
-	if name := classNames()[code[:4]]; name != "" {
-		if iface := classNames()[code]; iface != "" {
+	class &= 0xffffff
+	if name := classNames().of(class>>8, 4); name != "" {
+		if iface := classNames().of(class, 6); iface != "" {
 			return name + ": " + iface
 		}
 		return name
 	}
-	return classNames()[code[:2]]
+	return classNames().of(class>>16, 2)
 }
 
 // USBVendor returns the registered name of a USB vendor id, or "".
-func USBVendor(vendor uint16) string { return usbNames()[fmt.Sprintf("%04x", vendor)] }
+func USBVendor(vendor uint16) string { return usbNames().of(uint32(vendor), 4) }
 
 // OUI returns the organisation that holds the first three bytes of a MAC
 // address, or "". Separators are ignored. The group and local bits are not
 // cleared: a locally administered address has no organisation.
 func OUI(mac string) string {
-	digits := strings.Map(func(r rune) rune {
-		if r == ':' || r == '-' || r == '.' {
-			return -1
+	var front [6]byte
+	n := 0
+	for i := 0; i < len(mac) && n < len(front); i++ {
+		c := mac[i]
+		if c == ':' || c == '-' || c == '.' {
+			continue
 		}
-		return r
-	}, strings.ToLower(mac))
-	if len(digits) < 6 {
-		return ""
+		if hexDigit(c) < 0 {
+			return ""
+		}
+		if 'A' <= c && c <= 'F' {
+			c += 'a' - 'A'
+		}
+		front[n] = c
+		n++
 	}
-	if _, err := hex.DecodeString(digits[:6]); err != nil {
-		return ""
-	}
-	return ouiNames()[digits[:6]]
+	return ouiNames()[string(front[:n])]
 }
 
 // TPMVendor returns the company of a TPM vendor id such as "IFX" (TCG TPM
 // Vendor ID Registry), or "".
-func TPMVendor(id string) string {
-	return tpmVendors(strings.ToUpper(strings.Trim(id, "\x00 ")))
-}
+func TPMVendor(id string) string { return tpmVendors[strings.ToUpper(strings.Trim(id, "\x00 "))] }
 
-func tpmVendors(id string) string {
-	names := map[string]string{
-		"AMD": "AMD", "ANT": "Ant Group", "ATML": "Atmel", "BRCM": "Broadcom", "CROS": "Google", "CSCO": "Cisco",
-		"FLYS": "FlySlice Technologies", "GOOG": "Google", "HISI": "Huawei", "HPE": "Hewlett Packard Enterprise",
-		"HPI": "HP Inc.", "IBM": "IBM", "IFX": "Infineon", "INTC": "Intel", "LEN": "Lenovo", "MSFT": "Microsoft",
-		"NSG": "NSING", "NSM": "National Semiconductor", "NTC": "Nuvoton", "NTZ": "Nationz", "QCOM": "Qualcomm",
-		"ROCC": "Rockchip", "SEAL": "Wisekey", "SECE": "SecEdge", "SMSC": "SMSC", "SMSN": "Samsung",
-		"SNS": "Sinosun", "STM": "STMicroelectronics", "TXN": "Texas Instruments", "WEC": "Winbond",
-	}
-	return names[id]
+var tpmVendors = map[string]string{
+	"AMD": "AMD", "ANT": "Ant Group", "ATML": "Atmel", "BRCM": "Broadcom", "CROS": "Google", "CSCO": "Cisco",
+	"FLYS": "FlySlice Technologies", "GOOG": "Google", "HISI": "Huawei", "HPE": "Hewlett Packard Enterprise",
+	"HPI": "HP Inc.", "IBM": "IBM", "IFX": "Infineon", "INTC": "Intel", "LEN": "Lenovo", "MSFT": "Microsoft",
+	"NSG": "NSING", "NSM": "National Semiconductor", "NTC": "Nuvoton", "NTZ": "Nationz", "QCOM": "Qualcomm",
+	"ROCC": "Rockchip", "SEAL": "Wisekey", "SECE": "SecEdge", "SMSC": "SMSC", "SMSN": "Samsung",
+	"SNS": "Sinosun", "STM": "STMicroelectronics", "TXN": "Texas Instruments", "WEC": "Winbond",
 }
 
 // LocallyAdministered reports a network address that software chose and no

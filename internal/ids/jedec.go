@@ -2,7 +2,6 @@ package ids
 
 import (
 	"encoding/hex"
-	"fmt"
 	"math/bits"
 	"regexp"
 	"strconv"
@@ -29,11 +28,11 @@ func (j JEDEC) String() string {
 	if j.Code == 0 {
 		return ""
 	}
-	return fmt.Sprintf("jedec:%02x%02x", j.Bank, withParity(j.Code))
+	return "jedec:" + hex.EncodeToString([]byte{j.Bank, withParity(j.Code)})
 }
 
 // Name returns the registered manufacturer, or "".
-func (j JEDEC) Name() string { return jep106Names()[fmt.Sprintf("%02x%02x", j.Bank, j.Code)] }
+func (j JEDEC) Name() string { return jep106Names().of(uint32(j.Bank)<<8|uint32(j.Code), 4) }
 
 func withParity(code uint8) uint8 {
 	if bits.OnesCount8(code)%2 == 0 {
@@ -67,7 +66,8 @@ var bankHex = regexp.MustCompile(`^bank (\d{1,3}), hex (?:0x)?([0-9a-f]{2})$`)
 // code is not ok: it is unresolved, never a contradiction.
 func ParseJEDEC(s string) (JEDEC, bool) {
 	s = Key(s)
-	if m := bankHex.FindStringSubmatch(s); m != nil {
+	if strings.HasPrefix(s, "bank ") && bankHex.MatchString(s) {
+		m := bankHex.FindStringSubmatch(s)
 		bank, _ := strconv.Atoi(m[1])
 		code, _ := strconv.ParseUint(m[2], 16, 8)
 		if bank < 1 || bank > 128 {
@@ -82,11 +82,16 @@ func ParseJEDEC(s string) (JEDEC, bool) {
 			break
 		}
 	}
-	if n, err := strconv.ParseUint(s, 10, 16); err == nil && len(s) == 5 && !labelled {
+	if len(s) == 5 && !labelled && strings.Trim(s, digits) == "" {
+		n, err := strconv.ParseUint(s, 10, 16)
+		if err != nil {
+			return JEDEC{}, false
+		}
 		return eitherOrder([]byte{uint8(n >> 8), uint8(n)})
 	}
-	raw, err := hex.DecodeString(s)
-	if err != nil || len(raw) < 2 || len(raw) > 8 {
+	var room [8]byte
+	raw, ok := hexBytes(room[:], s)
+	if !ok || len(raw) < 2 {
 		return JEDEC{}, false
 	}
 	if c, ok := composite(raw); ok {
@@ -134,11 +139,41 @@ func registered(bank, code uint8) (JEDEC, bool) {
 // ParseComposite decodes Dell's six-byte manufacturer text in either byte
 // order. It is not ok when the text has another form or no code resolves.
 func ParseComposite(s string) (Composite, bool) {
-	raw, err := hex.DecodeString(Key(s))
-	if err != nil {
+	var room [6]byte
+	raw, ok := hexBytes(room[:], Clean(s))
+	if !ok {
 		return Composite{}, false
 	}
 	return composite(raw)
+}
+
+// hexBytes decodes digits of either case into dst; a text that is no such digits
+// or more than fit is not ok.
+func hexBytes(dst []byte, s string) ([]byte, bool) {
+	if len(s)%2 != 0 || len(s) > 2*len(dst) {
+		return nil, false
+	}
+	for i := range len(s) / 2 {
+		hi, lo := hexDigit(s[2*i]), hexDigit(s[2*i+1])
+		if hi < 0 || lo < 0 {
+			return nil, false
+		}
+		dst[i] = uint8(hi<<4 | lo)
+	}
+	return dst[:len(s)/2], true
+}
+
+// hexDigit is the value of a digit of either case, or -1.
+func hexDigit(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
 }
 
 func composite(raw []byte) (Composite, bool) {

@@ -1,7 +1,9 @@
 package ids
 
 import (
+	"bytes"
 	"strings"
+	"unicode/utf8"
 )
 
 // Maker returns the one spelling that this package uses for a manufacturer,
@@ -10,11 +12,17 @@ import (
 // know is returned cleaned, with company suffixes kept. A placeholder returns
 // "". Two makers are the same when Maker returns equal keys for both.
 func Maker(s string) string {
+	name, _ := maker(s)
+	return name
+}
+
+// maker also says whether the company is in the list.
+func maker(s string) (name string, listed bool) {
 	if _, placeholder := Placeholder(s); placeholder {
-		return ""
+		return "", false
 	}
 	if c, ok := ParseComposite(s); ok && c.Module.Code == 0 {
-		return "" // the register and the DRAM are named, the module is not
+		return "", false // the register and the DRAM are named, the module is not
 	}
 	if j, ok := ParseJEDEC(s); ok {
 		s = j.Name()
@@ -22,9 +30,9 @@ func Maker(s string) string {
 		s = j.Name()
 	}
 	if name, _ := company(s); name != "" {
-		return name
+		return name, true
 	}
-	return Clean(s)
+	return Clean(s), false
 }
 
 // SameMaker compares two makers by company, ignoring legal forms, case and
@@ -65,30 +73,66 @@ var legalForms = map[string]bool{
 // form at the end unless nothing else is left. name is the spelling used here,
 // empty for a company that is not in the list.
 func company(s string) (name, key string) {
-	k := strings.NewReplacer("(r)", " ", "(tm)", " ", "®", " ", "™", " ", "©", " ").Replace(Key(s))
-	words := strings.FieldsFunc(k, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r > 0x7f)
-	})
-	for n := len(words); n > 0; n-- {
-		if name = makers[strings.Join(words[:n], " ")]; name != "" {
-			return name, strings.ToLower(name)
+	var room [keyRoom]byte
+	all := words(room[:0], Key(s))
+	for k := all; len(k) > 0; {
+		if name = makers[string(k)]; name != "" {
+			return name, makerKeys[name]
 		}
-		if !legalForms[words[n-1]] {
+		last := bytes.LastIndexByte(k, ' ') + 1
+		if !legalForms[string(k[last:])] {
 			break
 		}
+		k = k[:max(0, last-1)]
 	}
-	for len(words) > 1 && legalForms[words[len(words)-1]] {
-		words = words[:len(words)-1]
+	for {
+		last := bytes.LastIndexByte(all, ' ')
+		if last < 0 || !legalForms[string(all[last+1:])] {
+			return "", string(all)
+		}
+		all = all[:last]
 	}
-	return "", strings.Join(words, " ")
 }
+
+// words appends the words of a key with one blank between them: letters and
+// digits of ASCII and everything beyond it, but no marks of ownership.
+func words(b []byte, k string) []byte {
+	if strings.IndexByte(k, '(') >= 0 || !plain(k) {
+		k = marks.Replace(k)
+	}
+	for i := range len(k) {
+		c := k[i]
+		switch {
+		case c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c >= utf8.RuneSelf:
+			b = append(b, c)
+		case len(b) > 0 && b[len(b)-1] != ' ':
+			b = append(b, ' ')
+		}
+	}
+	return bytes.TrimSuffix(b, []byte(" "))
+}
+
+var marks = strings.NewReplacer("(r)", " ", "(tm)", " ", "®", " ", "™", " ", "©", " ")
 
 // MakerKey folds a company name for comparison: two names are the same company
 // exactly when their keys are equal and not empty.
 func MakerKey(s string) string {
-	_, key := company(Maker(s))
+	name, listed := maker(s)
+	if listed {
+		return makerKeys[name]
+	}
+	_, key := company(name)
 	return key
 }
+
+// makerKeys are the keys of the spellings used here.
+var makerKeys = func() map[string]string {
+	m := make(map[string]string, len(makers))
+	for _, name := range makers {
+		m[name] = strings.ToLower(name)
+	}
+	return m
+}()
 
 // makers maps folded names to the spelling used here. Only names that mean the
 // same company are joined; a brand and its parent stay apart.

@@ -16,6 +16,9 @@ func Clean(s string) string {
 	if i := strings.IndexByte(s, 0); i >= 0 {
 		s = s[:i]
 	}
+	if t := strings.Trim(s, " "); plain(t) {
+		return t
+	}
 	var b strings.Builder
 	for len(s) > 0 {
 		r, n := utf8.DecodeRuneInString(s)
@@ -34,6 +37,39 @@ func Clean(s string) string {
 	return strings.Join(strings.Fields(norm.NFC.String(b.String())), " ")
 }
 
+// plain reports what Clean leaves as it is, which is nearly every text: printable
+// ASCII without a blank at its ends or two in a row.
+func plain(s string) bool {
+	blank := true
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' || s[i] == ' ' && blank {
+			return false
+		}
+		blank = s[i] == ' '
+	}
+	return s == "" || !blank
+}
+
 // Key folds a text for comparison: Clean, then lower case. Keys are compared,
 // never shown.
 func Key(s string) string { return strings.ToLower(Clean(s)) }
+
+// keyRoom is the length up to which a key needs no allocation when it is only
+// looked at.
+const keyRoom = 64
+
+// appendKey appends Key(s).
+func appendKey(b []byte, s string) []byte {
+	s = Clean(s)
+	for i := range len(s) {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			return append(b[:len(b)-i], strings.ToLower(s)...)
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	return b
+}

@@ -1,6 +1,7 @@
 package ids
 
 import (
+	"bytes"
 	"regexp"
 	"slices"
 	"strconv"
@@ -143,6 +144,13 @@ var fieldLabel = regexp.MustCompile(`^(?:array ?\d+[ _]|chann?el? ?[a-z0-9]{1,2}
 	`(?:module)?(?:manufacturer|sernum|serialnum|serialnumber|serial ?number|partnum|partnumber|part ?number|assettag|assettagnum|asset ?tag|asset ?tag ?number)` +
 	`(?:_?name)?(?:_?string)?[ _]?\d*$`)
 
+// namesField matches fieldLabel. Every name in it holds one of three words, which
+// are cheaper to look for.
+func namesField(k []byte) bool {
+	return (bytes.Contains(k, []byte("num")) || bytes.Contains(k, []byte("tag")) || bytes.Contains(k, []byte("manufacturer"))) &&
+		fieldLabel.MatchString(string(k))
+}
+
 // Placeholder says whether a text stands where a real value was never written,
 // and why it is taken for one. A placeholder is no value: it never equals
 // another placeholder.
@@ -150,15 +158,16 @@ func Placeholder(s string) (reason string, ok bool) {
 	if i := strings.IndexByte(s, 0); i >= 0 {
 		s = s[:i]
 	}
-	k := Key(s)
+	var room [keyRoom]byte
+	k := appendKey(room[:0], s)
 	switch {
-	case k == "":
+	case len(k) == 0:
 		return "blank", true
 	case unprintable(s):
 		return "unprintable bytes", true
-	case fillers[k]:
+	case fillers[string(k)]:
 		return "filler text", true
-	case fieldLabel.MatchString(k):
+	case namesField(k):
 		return "name of the field", true
 	case repeated(k):
 		return "repeated character", true
@@ -174,10 +183,20 @@ func unprintable(s string) bool {
 	if !utf8.ValidString(s) {
 		return true
 	}
+	dots, solid := 0, 0 // of the text as Clean folds it: all of its dots, and most of its bytes
 	for _, r := range s {
 		if r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f {
 			return true
 		}
+		if r == '.' {
+			dots++
+		}
+		if r > ' ' && r < utf8.RuneSelf {
+			solid++
+		}
+	}
+	if 2*dots < solid {
+		return false
 	}
 	s = strings.Join(strings.Fields(s), " ") // as Clean folds blanks: both spellings are judged alike
 	// Some firmware pads real names with dots; what they pad counts.
@@ -189,27 +208,28 @@ func unprintable(s string) bool {
 
 // repeated is true for runs of one character, pairs such as "xX" included by
 // key folding, and for separators between them. Short runs may be real values.
-func repeated(k string) bool {
-	k = strings.Map(func(r rune) rune {
-		if strings.ContainsRune(" -_:.", r) {
-			return -1
+func repeated(k []byte) bool {
+	var room [keyRoom]byte
+	kept := room[:0]
+	for _, c := range k {
+		if strings.IndexByte(" -_:.", c) < 0 {
+			kept = append(kept, c)
 		}
-		return r
-	}, k)
-	k = strings.TrimPrefix(k, "0x")
-	if k == "" {
+	}
+	kept = bytes.TrimPrefix(kept, []byte("0x"))
+	if len(kept) == 0 {
 		return true
 	}
-	if strings.Count(k, k[:1]) != len(k) {
+	if bytes.Count(kept, kept[:1]) != len(kept) {
 		return false
 	}
-	return len(k) >= 4 || strings.Contains("x?*#", k[:1])
+	return len(kept) >= 4 || strings.IndexByte("x?*#", kept[0]) >= 0
 }
 
 // counting is true for digits that count up, as in "0123456789" and
 // "01234567890123456789AB", and for "987654321".
-func counting(k string) bool {
-	k = strings.TrimRight(strings.TrimPrefix(k, "0x"), "abcdef")
+func counting(k []byte) bool {
+	k = bytes.TrimRight(bytes.TrimPrefix(k, []byte("0x")), "abcdef")
 	if len(k) < 6 {
 		return false
 	}
@@ -226,7 +246,18 @@ func counting(k string) bool {
 	return up || down
 }
 
-var ordinal = regexp.MustCompile(`^(\D*)(\d{1,3})(\D*)$`)
+// ordinal cuts a text at its only digits, one to three of them.
+func ordinal(k string) (before string, n int, behind string, ok bool) {
+	i := strings.IndexAny(k, digits)
+	if i < 0 {
+		return "", 0, "", false
+	}
+	behind = strings.TrimLeft(k[i:], digits)
+	n, err := strconv.Atoi(k[i : len(k)-len(behind)])
+	return k[:i], n, behind, err == nil && len(k)-len(behind)-i <= 3 && !strings.ContainsAny(behind, digits)
+}
+
+const digits = "0123456789"
 
 // IndexedFakes says whether the values of sibling parts differ only by an
 // ordinal that counts from 0 or 1, as in SerNum0, SerNum1: such values make
@@ -236,16 +267,15 @@ func IndexedFakes(values []string) bool {
 	var seen []int
 	stem := ""
 	for _, v := range values {
-		m := ordinal.FindStringSubmatch(Key(v))
-		if m == nil || !strings.ContainsAny(m[1]+m[3], "abcdefghijklmnopqrstuvwxyz") {
+		before, n, behind, ok := ordinal(Key(v))
+		if !ok || !strings.ContainsAny(before+behind, "abcdefghijklmnopqrstuvwxyz") {
 			return false
 		}
-		if s := m[1] + "\x00" + m[3]; stem == "" {
+		if s := before + "\x00" + behind; stem == "" {
 			stem = s
 		} else if s != stem {
 			return false
 		}
-		n, _ := strconv.Atoi(m[2])
 		seen = append(seen, n)
 	}
 	slices.Sort(seen)

@@ -11,7 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
+	"strconv"
 )
 
 // ErrShort means fewer bytes than the 64 of a configuration header.
@@ -260,18 +260,26 @@ func (r reader) extended() {
 // one model and firmware have equal fingerprints when equally many bytes of
 // them were read; see Size.
 func (c *Config) Fingerprint() string {
-	part := func(list []Capability, width int) string {
-		out := make([]string, len(list))
-		for i, x := range list {
-			out[i] = fmt.Sprintf("%0*x", width, x.ID)
+	out := make([]byte, 0, 256)
+	list := func(all []Capability, width int) {
+		for i, x := range all {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			out = fmt.Appendf(out, "%0*x", width, x.ID)
 			if x.Version > 0 {
-				out[i] += fmt.Sprintf("v%d", x.Version)
+				out = append(out, 'v')
+				out = strconv.AppendUint(out, uint64(x.Version), 10)
 			}
 			if x.Detail != "" {
-				out[i] += "(" + x.Detail + ")"
+				out = append(out, '(')
+				out = append(out, x.Detail...)
+				out = append(out, ')')
 			}
 		}
-		return strings.Join(out, ",")
 	}
-	return part(c.Capabilities, 2) + "|" + part(c.Extended, 4)
+	list(c.Capabilities, 2)
+	out = append(out, '|')
+	list(c.Extended, 4)
+	return string(out)
 }

@@ -14,6 +14,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // maxStructures bounds the memory a hostile table can claim. Real tables have
@@ -185,16 +186,16 @@ func (t *Table) strings(set []byte, offset int) []string {
 	if len(set) == 0 {
 		return nil
 	}
-	var out []string
-	for _, s := range bytes.Split(set, []byte{0}) {
+	out := make([]string, 0, min(255, bytes.Count(set, []byte{0})+1))
+	for s := range strings.SplitSeq(string(set), "\x00") {
 		if len(out) == 255 {
 			t.problem(offset, "more than 255 strings in one structure")
 			break
 		}
-		if len(s) == 0 {
+		if s == "" {
 			t.problem(offset, "empty string in a string set")
 		}
-		out = append(out, string(s))
+		out = append(out, s)
 	}
 	return out
 }
@@ -202,8 +203,9 @@ func (t *Table) strings(set []byte, offset int) []string {
 // checkCounts compares the table with what the entry point and the structures
 // claim about it.
 func (t *Table) checkCounts(length int) {
-	handles := map[uint16]int{}
-	for _, s := range t.Structures {
+	handles := make(map[uint16]int, len(t.Structures))
+	for i := range t.Structures {
+		s := &t.Structures[i]
 		if first, dup := handles[s.Handle]; dup {
 			t.problem(s.Offset, "handle 0x%04x is already used at offset 0x%x", s.Handle, first)
 			continue
