@@ -125,11 +125,11 @@ func archived(b *testing.B, file string) *evidence.Bundle {
 	return bundle(b, file, files)
 }
 
-// fleet is a machine of n cards and the lines for them. Plain ones have serial
+// declared is a machine of n cards and the lines for them. Plain ones have serial
 // numbers, every tenth of them exchanged and every hundredth in another place. Those
 // that are alike have one model, no serial number, and all sit in other places than
 // declared: nothing tells one from another.
-func fleet(n int, kind string) ([]bom.Reference, *bom.Inventory) {
+func declared(n int, kind string) ([]bom.Reference, *bom.Inventory) {
 	inv := &bom.Inventory{Classes: map[bom.Class]bom.Observation{bom.PCI: {Observed: true, Whole: true}}}
 	var refs []bom.Reference
 	for i := range n {
@@ -159,7 +159,7 @@ func fleet(n int, kind string) ([]bom.Reference, *bom.Inventory) {
 func BenchmarkMatch(b *testing.B) {
 	for _, kind := range []string{"plain", "alike"} {
 		for _, n := range []int{100, 1000, 10_000, 100_000} {
-			refs, inv := fleet(n, kind)
+			refs, inv := declared(n, kind)
 			b.Run(fmt.Sprintf("n=%d/kind=%s", n, kind), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
