@@ -40,12 +40,7 @@ const administrator = "administrator"
 // (PO-002): who was in a controller leaves a way back. The collector leaves accounts
 // alone, since names of people are no part of a machine; captured trees have them.
 func (a *appraisal) accounts() {
-	var held []string
-	for _, art := range a.Evidence.Artifacts() {
-		if ok, _ := path.Match("redfish/*/redfish/v1/AccountService/Accounts/*/index.json", art.Path); ok && a.Evidence.Has(art.Path) {
-			held = append(held, art.Path)
-		}
-	}
+	held := a.Evidence.Glob("redfish/*/redfish/v1/AccountService/Accounts/*/index.json")
 	switch {
 	case len(held) == 0 && a.Policy.Accounts != nil:
 		a.skip("accounts of the management controller", "not in the evidence")

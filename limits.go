@@ -26,7 +26,7 @@ func (a *appraisal) leftOut() {
 		return
 	}
 	for _, place := range always {
-		if slices.ContainsFunc(ix.Artifacts, func(x evidence.Artifact) bool { return x.Path == place || strings.HasPrefix(x.Path, place+"/") }) {
+		if listed(ix.Artifacts, place) {
 			continue
 		}
 		f := finding.New(finding.EvidenceIncomplete, "evidence:"+place)
@@ -34,6 +34,18 @@ func (a *appraisal) leftOut() {
 		f.Why = "The collector that the evidence names gives an account of this source on every machine, and the index has none: a part of it was taken out, or something else wrote it."
 		a.found = append(a.found, f)
 	}
+}
+
+// listed reports whether a sorted list has a place, or something below it.
+func listed(list []evidence.Artifact, place string) bool {
+	from := func(path string) string {
+		i, _ := slices.BinarySearchFunc(list, path, func(x evidence.Artifact, p string) int { return strings.Compare(x.Path, p) })
+		if i == len(list) {
+			return ""
+		}
+		return list[i].Path
+	}
+	return from(place) == place || strings.HasPrefix(from(place+"/"), place+"/")
 }
 
 // tooLow tells what the manifest declares and evidence of this level cannot decide

@@ -1,6 +1,7 @@
 package assay
 
 import (
+	"cmp"
 	"bytes"
 	"fmt"
 	"slices"
@@ -101,20 +102,16 @@ func executable(b []byte) (at, length int, what string) {
 func (a *appraisal) encodings() {
 	for i := range a.inventory.Parts {
 		p := &a.inventory.Parts[i]
-		fields := make([]string, 0, len(p.Values))
-		for k := range p.Values {
-			fields = append(fields, k)
+		var fields []string
+		for k, v := range p.Values {
+			if dangerous(v.Text) != "" || dangerous(v.Raw) != "" {
+				fields = append(fields, k)
+			}
 		}
 		slices.Sort(fields)
 		for _, k := range fields {
 			v := p.Values[k]
-			why := dangerous(v.Text)
-			if why == "" {
-				why = dangerous(v.Raw)
-			}
-			if why == "" {
-				continue
-			}
+			why := cmp.Or(dangerous(v.Text), dangerous(v.Raw))
 			f := finding.New(finding.DangerousEncoding, p.Subject)
 			f.Severity, f.Location = finding.High, p.Location
 			f.Want, f.Got = k+": a name", fmt.Sprintf("%s: %.120s", k, printable(bom.Value{Text: v.Text, Raw: v.Raw}))

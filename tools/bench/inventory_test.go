@@ -160,7 +160,7 @@ func BenchmarkMatch(b *testing.B) {
 	for _, kind := range []string{"plain", "alike"} {
 		for _, n := range []int{100, 1000, 10_000, 100_000} {
 			refs, inv := declared(n, kind)
-			b.Run(fmt.Sprintf("n=%d/kind=%s", n, kind), func(b *testing.B) {
+			b.Run(fmt.Sprintf("kind=%s/by=%d", kind, n), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					bom.Match(refs, map[bom.Class]bom.Closure{bom.PCI: bom.Closed}, inv)
