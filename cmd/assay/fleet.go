@@ -51,7 +51,7 @@ type serveOptions struct {
 	cert, key                 string
 	selfSigned                bool
 	interval, grace, timeout  time.Duration
-	workers, queue            int
+	workers, queue, remember  int
 	enrolments                int64
 	policy, controllers       string
 	signingKey, oidc          string
@@ -100,6 +100,7 @@ On an empty store the first start makes an account "admin" and prints its passwo
 	fs.StringVar(&opt.oidc, "oidc", "", "file that names a provider of identities (OpenID Connect), for people to log in to the pages")
 	fs.StringVar(&opt.signingKey, "signing-key", "", "key that signs results and checkpoints (default: made and kept in --data)")
 	fs.IntVar(&opt.queue, "queue", 0, "bundles that wait, from which on none is taken in; default 50000")
+	fs.IntVar(&opt.remember, "remember", 0, "machines whose last result is kept in memory, at about 32 kB, so that an audit without news is cheap; default 2000")
 	fs.Int64Var(&opt.enrolments, "enrolments", 0, "machines that one token may enrol in a day; default 5000")
 	addTrustFlag(fs, &opt.trust)
 	fs.StringArrayVar(&opt.ekRoots, "ek-roots", nil, "file or directory of PEM certificates of TPM makers; repeatable")
@@ -159,7 +160,7 @@ func (o *serveOptions) run(env *environment) error {
 
 // open opens the store and makes the server of it.
 func (o *serveOptions) open(ctx context.Context, env *environment) (*server.Server, func(), error) {
-	cfg := server.Config{Interval: o.interval, Grace: o.grace, Timeout: o.timeout, MaxQueue: o.queue, Enrolments: o.enrolments, Decoders: unpack.Decoders()}
+	cfg := server.Config{Interval: o.interval, Grace: o.grace, Timeout: o.timeout, MaxQueue: o.queue, Remember: o.remember, Enrolments: o.enrolments, Decoders: unpack.Decoders()}
 	var err error
 	if cfg.EKRoots, cfg.EKBelow, err = tpmMakers(o.ekRoots); err != nil {
 		return nil, nil, err
