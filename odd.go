@@ -1,8 +1,8 @@
 package assay
 
 import (
-	"cmp"
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"

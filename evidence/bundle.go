@@ -92,7 +92,7 @@ type Mode struct {
 // a large one that Open read, in a file that nobody else can reach, so that what was
 // hashed is what every parser reads. It is safe for concurrent use.
 type Bundle struct {
-	mapped []byte // of the file
+	mapped    []byte // of the file
 	files     map[string][]byte
 	artifacts []Artifact
 	status    map[string]Artifact

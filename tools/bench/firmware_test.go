@@ -53,7 +53,7 @@ func compressed(b *testing.B, data []byte) (out [][]byte) {
 		}
 		at += i + len(guid)
 		head := int(data[at]) | int(data[at+1])<<8 // from the start of the section, 4 bytes before the GUID
-		if head == 24 { // elsewhere it is only a number in a program
+		if head == 24 {                            // elsewhere it is only a number in a program
 			out = append(out, data[at-len(guid)-4+head:])
 		}
 	}
