@@ -151,14 +151,13 @@ func (v *Verifier) references(c *Case) (r *references, settled bool) {
 	if !reflect.DeepEqual(now.told(), later.references().told()) {
 		return now, false
 	}
-	fresh := &openedReferences{c: *c, from: c.Now, until: later.Now, references: now}
+	fresh := &openedReferences{c: c.heldAgainst(), from: c.Now, until: later.Now, references: now}
 	if o != nil && reflect.DeepEqual(o.told(), now.told()) {
 		fresh.references = o.references // what was remembered under them holds on
 		if !fresh.from.After(o.until) && !o.from.After(fresh.until) {
 			fresh.widen(o)
 		}
 	}
-	fresh.c.Evidence = nil
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.opened = slices.DeleteFunc(v.opened, func(o *openedReferences) bool { return sameReferences(&o.c, c) })
@@ -167,6 +166,13 @@ func (v *Verifier) references(c *Case) (r *references, settled bool) {
 	}
 	v.opened = append(v.opened, fresh)
 	return fresh.references, true
+}
+
+// heldAgainst is a case without what is of one machine.
+func (c *Case) heldAgainst() Case {
+	return Case{
+		Golden: c.Golden, Decoded: c.Decoded, Statements: c.Statements, Trust: c.Trust, State: c.State, EKRoots: c.EKRoots, Makers: c.Makers, Policy: c.Policy, KnownBad: c.KnownBad, Decoders: c.Decoders,
+	}
 }
 
 // makersOf reads certificates of TPM makers once.
