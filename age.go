@@ -44,7 +44,10 @@ func (a *appraisal) aged() {
 	dated := false
 	for i := range a.inventory.Parts {
 		p := &a.inventory.Parts[i]
-		v := p.Values["made"]
+		v, told := p.Values["made"]
+		if !told {
+			continue
+		}
 		from, to, err := madeIn(v.Text)
 		if err != nil {
 			continue

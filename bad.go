@@ -26,7 +26,7 @@ func (a *appraisal) knownBad() {
 // startedBad looks at the images that the log says were started.
 func (a *appraisal) startedBad(set *knownbad.Set) {
 	l := a.observed.Log()
-	if l == nil {
+	if l == nil || !set.Started() {
 		return
 	}
 	for _, e := range l.Events() {

@@ -94,6 +94,10 @@ func (s *Set) Images(images []*firmware.Image) []finding.Finding {
 	return out
 }
 
+// Started reports whether the set names anything that can be started: only then is
+// there a reason to look at events.
+func (s *Set) Started() bool { return len(s.images) > 0 }
+
 // Event looks at the SHA-256 digest of something that was started.
 func (s *Set) Event(subject, digest string) (finding.Finding, bool) {
 	k, ok := s.images[strings.ToLower(digest)]
