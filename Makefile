@@ -28,7 +28,8 @@ test:
 	bash tools/setup.sh
 	$(GO) test ./...
 
-# Boots whole machines from our own stick, two at a time; a few minutes.
+# Boots whole machines from our own stick, two at a time, and a management
+# controller; eight minutes.
 e2e: build
 	bash tools/setup.sh e2e
 	ASSAY_E2E=1 $(GO) test ./lab -run 'TestWholeMachines|TestController' -count 1 -parallel 2 -timeout 25m -v

@@ -23,7 +23,8 @@ import (
 //
 // A Verifier is safe for concurrent use. What its cases refer to must not change:
 // Golden, EKRoots, KnownBad and the rest are known again by where they are in memory,
-// not by what they say. The zero value remembers no machine.
+// not by what they say. Nor must results, which share what they have alike. The zero
+// value remembers no machine.
 type Verifier struct {
 	Machines int // that are remembered, at most; each takes tens of kilobytes
 
@@ -194,8 +195,14 @@ func (r *references) told() []any {
 func sameReferences(a, b *Case) bool {
 	return a.Trust == b.Trust && a.Policy.MaxManifestAge == b.Policy.MaxManifestAge && a.Makers == b.Makers && a.State.Equal(b.State) &&
 		slices.EqualFunc(a.Golden, b.Golden, sameBytes) && slices.Equal(a.Decoded, b.Decoded) && slices.EqualFunc(a.EKRoots, b.EKRoots, sameBytes) && slices.EqualFunc(a.KnownBad, b.KnownBad, sameBytes) &&
-		slices.EqualFunc(a.Statements, b.Statements, func(x, y Statement) bool { return x.Trusted == y.Trusted && x.Report.SHA256 == y.Report.SHA256 }) &&
+		slices.EqualFunc(a.Statements, b.Statements, sameStatement) &&
 		slices.EqualFunc(a.Decoders, b.Decoders, func(x, y firmware.Decoder) bool { return x.Name == y.Name && x.GUID == y.GUID })
+}
+
+// sameStatement compares by what became of a document; of one that must not be used
+// that is the report alone.
+func sameStatement(x, y Statement) bool {
+	return x.Trusted == y.Trusted && (x.Trusted != nil || reflect.DeepEqual(x.Report, y.Report))
 }
 
 func sameBytes(x, y []byte) bool { return len(x) == len(y) && (len(x) == 0 || &x[0] == &y[0]) }
@@ -250,9 +257,10 @@ func (a *appraisal) memory() *machineMemory {
 	return m
 }
 
-// ends shortens the time for which a memory is good.
+// ends shortens the time for which a memory is good. One that ends when it begins is
+// good for nothing: what counts until a moment counts at it, and not after it.
 func (m *machineMemory) ends(t time.Time) {
-	if t.After(m.from) && (m.until.IsZero() || t.Before(m.until)) {
+	if !t.IsZero() && !t.Before(m.from) && (m.until.IsZero() || t.Before(m.until)) {
 		m.until = t
 	}
 }

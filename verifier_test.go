@@ -34,9 +34,12 @@ type signer struct {
 	*softtpm.TPM
 }
 
-func newSigner(t testing.TB) *signer {
+func newSigner(t testing.TB) *signer { return signerSince(t, labTime) }
+
+// signerSince has a TPM whose certificate ends 15 years after a time.
+func signerSince(t testing.TB, at time.Time) *signer {
 	t.Helper()
-	m, err := softtpm.NewMaker("Test TPM maker", labTime)
+	m, err := softtpm.NewMaker("Test TPM maker", at)
 	require.NoError(t, err)
 	tpm, err := m.TPM(7)
 	require.NoError(t, err)
@@ -154,12 +157,31 @@ func TestAVerifierSeesTimePass(t *testing.T) {
 		same(x)
 	}
 	var err error
-	c.Policy, err = assay.ParsePolicy([]byte("id: w\nextends: default\nwaivers:\n- {code: LM-003, subject: 'identity:*', reason: known, expires: 2026-01-15T14:00:00Z}\n"))
+	c.Policy, err = assay.ParsePolicy([]byte("id: w\nextends: default\nwaivers:\n- {code: MB-008, subject: 'bank:sha1', reason: known, expires: 2026-01-15T14:00:00Z}\n"))
 	require.NoError(t, err)
+	c.Now = labTime.Add(time.Hour)
+	require.Contains(t, says(t, assay.Verify, c), "waiver until", "it covers something")
 	for _, after := range []time.Duration{90 * time.Minute, 119 * time.Minute, 2*time.Hour - 1, 2 * time.Hour, 2*time.Hour + 1} {
 		c.Now = labTime.Add(after)
 		same(c)
 	}
+}
+
+func TestAVerifierSeesACertificateEnd(t *testing.T) {
+	end := labTime.Add(2 * time.Hour)
+	s := signerSince(t, end.AddDate(-15, 0, 0))
+	c := s.asked(t, s.held(t, nil), "baseline", "one", 300)
+	v := &assay.Verifier{Machines: 8}
+	seen := map[bool]int{}
+	for _, after := range []time.Duration{-time.Hour, -time.Second, 0, 1, time.Second, time.Hour} {
+		c.Now = end.Add(after)
+		for range 2 {
+			got := says(t, v.Verify, c)
+			require.Equal(t, says(t, assay.Verify, c), got, after)
+			seen[strings.Contains(got, "link 0 expired")]++
+		}
+	}
+	require.Equal(t, map[bool]int{false: 6, true: 6}, seen, "it is told after its end, and not at it")
 }
 
 // What a TPM signs anew is looked at as closely as before.

@@ -70,7 +70,7 @@ type Appraisal struct {
 	// shows it to signed it; -1 when none did.
 	Starts int64
 
-	// Until is the next time after Params.Now at which a certificate of a TPM or of
+	// Until is the next time, Params.Now included, at which a certificate of a TPM or of
 	// its makers begins or ends to be valid; zero when there is none.
 	Until time.Time
 

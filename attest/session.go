@@ -122,11 +122,12 @@ func (s *Session) verified(b *evidence.Bundle, before *attestation) bool {
 	return err == nil && sig.Scheme == before.sig.Scheme && sig.Hash == before.sig.Hash && sig.Verify(s.key, raw) == nil
 }
 
-// until finds when a certificate begins or ends to count.
+// until finds when a certificate begins or ends to count; now is such a time too,
+// since a certificate counts at the moment of its end and not after it.
 func (ap *appraiser) until() time.Time {
 	var next time.Time
 	at := func(t time.Time) {
-		if t.After(ap.p.Now) && (next.IsZero() || t.Before(next)) {
+		if !t.Before(ap.p.Now) && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
 	}

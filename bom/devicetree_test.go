@@ -28,6 +28,13 @@ func TestABoardIsNamedByItsDeviceTree(t *testing.T) {
 	require.False(t, inv.Classes[bom.Memory].Observed)
 }
 
+// Makers are written in either case: the names of POWER servers are in capitals.
+func TestAMakerInCapitals(t *testing.T) {
+	inv := read(t, tree{deviceTree + "compatible": []byte("IBM,9009-42A\x00ibm,powernv\x00")})
+	require.Equal(t, bom.Identity{Maker: "IBM", Model: "9009-42A"}, part(t, inv, "system").Identity)
+	require.Empty(t, inv.Findings)
+}
+
 func TestSMBIOSIsHeardBeforeADeviceTree(t *testing.T) {
 	f := lab(t)
 	for name, data := range controllerTree() {

@@ -11,7 +11,7 @@ import (
 const deviceTree = "sys/firmware/devicetree/base"
 
 // compatible is the first name of a list, the most specific one.
-var compatible = regexp.MustCompile(`^([a-z0-9.+_-]{1,64}),([A-Za-z0-9.+_-]{1,64})\x00`)
+var compatible = regexp.MustCompile(`^([A-Za-z0-9.+_-]{1,64}),([A-Za-z0-9.+_-]{1,64})\x00`)
 
 // deviceTree reads what a board without SMBIOS calls itself: boards with a
 // management controller or an embedded processor are described by a device tree

@@ -61,7 +61,7 @@ type source struct {
 func sources() []source {
 	const quick, slow = 10 * time.Second, 60 * time.Second
 	return []source{
-		{name: "dmi", about: "SMBIOS tables", limit: quick, run: dmi},
+		{name: "dmi", about: "SMBIOS tables, or what the device tree calls a board without", limit: quick, run: dmi},
 		{name: "acpi", about: "ACPI tables", limit: quick, run: acpi},
 		{name: "efi", about: "EFI variables", limit: 30 * time.Second, run: efi},
 		{name: "pci", about: "PCI functions: registers, option ROMs, VPD", limit: slow, run: pci},

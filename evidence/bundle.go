@@ -112,9 +112,7 @@ func Open(path string, limits Limits) (*Bundle, error) {
 		return nil, fmt.Errorf("open evidence: %w", err)
 	}
 	l := newLoader(path, limits)
-	if l.spool, err = newSpool(); err == nil { // without one, memory has to do
-		l.spooled = map[string]span{}
-	}
+	l.spools = canSpool
 	b, err := open(path, info, l)
 	if err != nil && l.spool != nil {
 		l.spool.drop()

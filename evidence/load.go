@@ -2,11 +2,13 @@ package evidence
 
 import (
 	"archive/zip"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -29,11 +31,20 @@ type loader struct {
 	total  int64
 	seen   int
 
-	// Beyond inMemory, what a file holds goes to a spool, where there is one.
+	// Beyond inMemory, what Open reads goes to a spool, made when it is first needed.
+	spools  bool
 	spool   *spool
 	spooled map[string]span
 	kept    int64
 }
+
+// roomError says that what a large bundle needs beside memory cannot be had.
+type roomError struct{ err error }
+
+func (e *roomError) Error() string {
+	return fmt.Sprintf("room for a large bundle in %s: %v; TMPDIR names another directory", os.TempDir(), e.err)
+}
+func (e *roomError) Unwrap() error { return e.err }
 
 // span is a place in a spool.
 type span struct{ at, length int64 }
@@ -90,6 +101,9 @@ func (l *loader) add(name string, declared, compressed int64, r io.Reader) error
 		allowed = min(allowed, max(smallEntry, compressed*l.limits.Expansion))
 	}
 	n, err := l.contents(name, io.LimitReader(r, allowed+1), min(declared, allowed))
+	if _, room := errors.AsType[*roomError](err); room {
+		return err // nothing is wrong with the bundle
+	}
 	if err != nil {
 		return &FormatError{File: l.where(name), Offset: n, Msg: "cannot read entry", Err: err}
 	}
@@ -106,7 +120,7 @@ func (l *loader) add(name string, declared, compressed int64, r io.Reader) error
 // contents reads an entry to its end and keeps it, in memory or in the spool.
 func (l *loader) contents(name string, r io.Reader, claimed int64) (int64, error) {
 	room := inMemory - l.kept
-	if l.spool == nil || claimed >= 0 && claimed <= room {
+	if !l.spools || claimed >= 0 && claimed <= room {
 		data, err := readAll(r, claimed)
 		l.files[name], l.kept = data, l.kept+int64(len(data))
 		return int64(len(data)), err
@@ -122,6 +136,13 @@ func (l *loader) contents(name string, r io.Reader, claimed int64) (int64, error
 	if int64(len(head)) < room {
 		l.files[name], l.kept = head, l.kept+int64(len(head))
 		return int64(len(head)), nil
+	}
+	if l.spool == nil {
+		if l.spool, err = newSpool(); err != nil { // memory has to do
+			l.spools, l.spool = false, nil
+			return l.contents(name, io.MultiReader(bytes.NewReader(head), r), claimed)
+		}
+		l.spooled = map[string]span{}
 	}
 	s := span{at: l.spool.size}
 	s.length, err = l.spool.take(head, r)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
+	"strconv"
 )
 
 // Settled returns a digest over everything that two scans of one boot have alike
@@ -20,9 +22,15 @@ func (b *Bundle) settle() [sha256.Size]byte {
 		// The index in its own order: the time of the scan and the nonce are left out.
 		list, _ = json.Marshal([]any{b.index.Format, b.index.Collector, b.index.Machine, b.index.Mode})
 	}
-	for _, a := range b.artifacts {
-		list = a.line(list, b.settledSum(&a))
-		list = append(append(list, a.Reason...), 0)
+	for i := range b.artifacts {
+		a := &b.artifacts[i]
+		list = a.line(list, b.settledSum(a))
+		if a.Reason != "" { // quoted, so that no reason reads as another line
+			list = append(strconv.AppendQuote(list, a.Reason), '\n')
+		}
+		if a.Status != Collected { // what the index says of bytes that are not there
+			list = append(fmt.Appendf(list, "%q %d", a.SHA256, a.Size), '\n')
+		}
 	}
 	return sha256.Sum256(list)
 }

@@ -7,7 +7,9 @@ import (
 	"io"
 )
 
-// spool is memory alone on systems without maps of files.
+// Systems without maps of files keep everything in memory.
+const canSpool = false
+
 type spool struct{ size int64 }
 
 func newSpool() (*spool, error) { return nil, errors.ErrUnsupported }

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const canSpool = true
+
 // spool holds what of a large bundle is not kept in memory: a file without a name,
 // so that nobody else can change what was hashed before it is read.
 type spool struct {
@@ -20,24 +22,32 @@ type spool struct {
 func newSpool() (*spool, error) {
 	f, err := os.CreateTemp("", "assay-")
 	if err != nil {
-		return nil, fmt.Errorf("room for a large bundle: %w", err)
+		return nil, &roomError{err}
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("room for a large bundle: %w", err)
+		return nil, &roomError{err}
 	}
 	return &spool{file: f}, nil
 }
 
+// Write appends; its errors are about the room, not about what is written.
+func (s *spool) Write(b []byte) (int, error) {
+	n, err := s.file.Write(b)
+	s.size += int64(n)
+	if err != nil {
+		return n, &roomError{err}
+	}
+	return n, nil
+}
+
 // take appends bytes, and what a reader has.
 func (s *spool) take(head []byte, rest io.Reader) (n int64, err error) {
-	if _, err = s.file.Write(head); err != nil {
-		return 0, fmt.Errorf("room for a large bundle: %w", err)
+	if _, err = s.Write(head); err != nil {
+		return 0, err
 	}
-	n, err = io.Copy(s.file, rest)
-	n += int64(len(head))
-	s.size += n
-	return n, err
+	n, err = io.Copy(s, rest)
+	return n + int64(len(head)), err
 }
 
 // mapped gives everything as memory that is read only, and closes the file.
@@ -48,7 +58,7 @@ func (s *spool) mapped() ([]byte, error) {
 	}
 	b, err := unix.Mmap(int(s.file.Fd()), 0, int(s.size), unix.PROT_READ, unix.MAP_PRIVATE)
 	if err != nil {
-		return nil, fmt.Errorf("room for a large bundle: %w", err)
+		return nil, &roomError{fmt.Errorf("map: %w", err)}
 	}
 	return b, nil
 }
