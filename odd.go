@@ -104,7 +104,7 @@ func (a *appraisal) encodings() {
 		p := &a.inventory.Parts[i]
 		var fields []string
 		for k, v := range p.Values {
-			if dangerous(v.Text) != "" || dangerous(v.Raw) != "" {
+			if dangerous(v.Text) != "" || v.Raw != v.Text && dangerous(v.Raw) != "" {
 				fields = append(fields, k)
 			}
 		}
@@ -131,9 +131,26 @@ func printable(v bom.Value) string {
 	return fmt.Sprintf("%+q", text)
 }
 
+// harmless texts are of plain letters alone, as nearly all are, with none that a
+// command, a page or a formula begins with.
+func harmless(s string) bool {
+	if s != "" && strings.IndexByte("=+-@", s[0]) >= 0 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '<' || c == ':' {
+			return false
+		}
+	}
+	return true
+}
+
 // dangerous says what in a text does something where it is shown, "" when nothing
 // does.
 func dangerous(s string) string {
+	if harmless(s) {
+		return ""
+	}
 	for i, r := range s {
 		switch {
 		case r == 0x1b && i+1 < len(s) && strings.IndexByte("[]PX^_", s[i+1]) >= 0, r == 0x9b:

@@ -36,6 +36,7 @@ type Verifier struct {
 	makers       *makerSet // and what they are
 	once         sync.Once
 	policy       *Policy // when a case has none
+	logs         attest.Logs
 	whole, again atomic.Uint64
 }
 
@@ -102,6 +103,7 @@ func (v *Verifier) Verify(c Case) (*Result, error) {
 		}
 	}
 	v.whole.Add(1)
+	c.logs = &v.logs
 	a := c.appraise(refs)
 	if err := a.conclude(); err != nil {
 		return nil, err

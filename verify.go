@@ -58,7 +58,8 @@ type Case struct {
 
 	Inspections Inspections // records of physical inspections, from Inspected; nil is none
 
-	read *makerSet // what EKRoots and the built-in certificates are, when a Verifier read them before
+	logs *attest.Logs // that a Verifier read before
+	read *makerSet    // what EKRoots and the built-in certificates are, when a Verifier read them before
 }
 
 // Makers are certificates of TPM makers that were read before, the built-in ones and
@@ -148,7 +149,7 @@ func (a *appraisal) readEvidence() {
 	if a.inventory = a.Inventory; a.inventory == nil {
 		a.inventory = bom.Read(b)
 	}
-	a.observed = attest.Observe(b)
+	a.observed = a.logs.Observe(b)
 	a.images = firmware.Read(b, a.Decoders...)
 	a.devices = spdm.Observe(b)
 	for _, m := range a.images {

@@ -99,7 +99,6 @@ type appraiser struct {
 	registers                  Registers
 	bank                       tpmwire.Algorithm
 	results                    map[tpmwire.Algorithm][]PCRResult
-	replays                    map[tpmwire.Algorithm]*replayer
 	ima                        map[tpmwire.Algorithm][][]byte
 	golden, compared, fitting  map[int]bool
 	goldenBy                   map[int][]string
@@ -117,7 +116,7 @@ func (ap *appraiser) notChecked(what, reason string) {
 func (o *Observation) Appraise(p Params) *Appraisal {
 	ap := &appraiser{
 		o: o, p: &p, findings: slices.Clone(o.malformed),
-		results: map[tpmwire.Algorithm][]PCRResult{}, replays: map[tpmwire.Algorithm]*replayer{}, ima: map[tpmwire.Algorithm][][]byte{},
+		results: map[tpmwire.Algorithm][]PCRResult{}, ima: map[tpmwire.Algorithm][][]byte{},
 		golden: map[int]bool{}, compared: map[int]bool{}, fitting: map[int]bool{}, goldenBy: map[int][]string{},
 	}
 	ap.checkPresence()
@@ -193,14 +192,7 @@ func (ap *appraiser) chooseBank() {
 	}
 }
 
-func (ap *appraiser) replay(a tpmwire.Algorithm) *replayer {
-	r := ap.replays[a]
-	if r == nil {
-		r = newReplayer(ap.o.log(), a)
-		ap.replays[a] = r
-	}
-	return r
-}
+func (ap *appraiser) replay(a tpmwire.Algorithm) *replayer { return ap.o.events.replay(a) }
 
 // quotedValue returns what a quote says a register holds: signed values first,
 // then those of a quote whose signature could not be checked.

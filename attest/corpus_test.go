@@ -283,7 +283,7 @@ func TestRealQuotesHaveTheRightComposite(t *testing.T) {
 		v, err := ParseRegisterValues(raw, "")
 		require.NoError(t, err)
 		o := &Observation{bundle: emptyBundle(t), listings: []listing{{pcrsPath, v}}}
-		ap := &appraiser{o: o, p: &Params{}, replays: map[tpmwire.Algorithm]*replayer{}}
+		ap := &appraiser{o: o, p: &Params{}}
 		q := attested{attestation: &attestation{path: "q", name: "quote", raw: b, body: a}}
 		q.resolve(ap)
 		require.True(t, q.resolved, dir)

@@ -28,7 +28,7 @@ func (o *Observation) DraftReferences() []Reference {
 	for _, a := range banks {
 		byBank[a] = map[int]PCRResult{}
 		listed := o.listed(a)
-		for _, r := range newReplayer(o.log(), a).results(&listed) {
+		for _, r := range o.events.replay(a).results(&listed) {
 			byBank[a][r.PCR] = r
 		}
 	}

@@ -246,10 +246,22 @@ func FuzzObserve(f *testing.F) {
 // FuzzParseRegisterValues: values are read or refused.
 func FuzzParseRegisterValues(f *testing.F) {
 	f.Add([]byte(`{"sha256":{"0":"00"}}`))
+	f.Add([]byte("{\"sha1\": {\"0\":\"0000000000000000000000000000000000000000\",\n\"23\":\"ffffffffffffffffffffffffffffffffffffffff\"}, \"sha256\":{}}"))
+	f.Add([]byte(`{"TPM2_PT_LEVEL":"0","TPM2_PT_REVISION":"0x8A"}`))
 	f.Add([]byte("pcrs:\n  sha1:\n    0 : 0x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if v, err := ParseRegisterValues(b, "log"); err == nil && v == nil {
 			t.Fatal("neither values nor a reason")
+		}
+		if v, ok := plainRegisters(b); ok {
+			w, err := anyRegisters(b)
+			require.NoError(t, err)
+			require.Equal(t, w, v)
+		}
+		if v, ok := plainTexts(b); ok {
+			var w map[string]string
+			require.NoError(t, json.Unmarshal(b, &w))
+			require.Equal(t, w, v)
 		}
 	})
 }

@@ -22,13 +22,36 @@ type Log struct {
 
 	once sync.Once
 	said facts
+
+	mu      sync.Mutex
+	replays map[tpmwire.Algorithm]*replayer
+}
+
+// replay is what the log gives for the registers of a bank, worked out when the
+// first one asks; callers only read it.
+func (l *Log) replay(a tpmwire.Algorithm) *replayer {
+	if l == nil {
+		return newReplayer(nil, a)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.replays[a]
+	if r == nil {
+		r = newReplayer(l.log, a)
+		if l.replays == nil {
+			l.replays = map[tpmwire.Algorithm]*replayer{}
+		}
+		l.replays[a] = r
+	}
+	return r
 }
 
 // facts are what every check asks about the events of a log, worked out when the
 // first one asks.
 type facts struct {
-	coverage []coverage                    // by place in Log.Events
-	measured [maxRegisters][]*tcglog.Event // in order
+	coverage  []coverage                    // by place in Log.Events
+	measured  [maxRegisters][]*tcglog.Event // in order
+	variables []measuredVariable            // whose data their digest covers
 }
 
 func (l *Log) facts() *facts {
@@ -48,6 +71,7 @@ func (l *Log) facts() *facts {
 			}
 			l.said.measured[pcr] = measured[from:len(measured):len(measured)]
 		}
+		l.said.variables = variablesOf(l.log, func(i int) bool { return l.said.coverage[i] == covered })
 	})
 	return &l.said
 }
@@ -96,7 +120,7 @@ func (l *Log) ReadBank(bank string, values map[int][]byte) (BankReading, error) 
 	if !known || a.Hash() == 0 {
 		return BankReading{}, fmt.Errorf("bank %q cannot be replayed", bank)
 	}
-	b := BankReading{PCRs: newReplayer(l.log, a).results(newRegisterSet(values))}
+	b := BankReading{PCRs: l.replay(a).results(newRegisterSet(values))}
 	said := make([]coverage, len(l.log.Events))
 	for i := range l.log.Events {
 		e := &l.log.Events[i]

@@ -86,9 +86,11 @@ type driver struct {
 
 // Observe reads a bundle. Artefacts that do not follow their format become
 // findings of the appraisal.
-func Observe(b *evidence.Bundle) *Observation {
+func Observe(b *evidence.Bundle) *Observation { return observe(b, ParseLog) }
+
+func observe(b *evidence.Bundle, parseLog func([]byte) (*Log, error)) *Observation {
 	o := &Observation{bundle: b, properties: map[string]string{}, variables: map[string][]byte{}, drivers: map[string][]driver{}, bound: map[int]driver{}}
-	o.readLog()
+	o.readLog(parseLog)
 	o.readAttestations()
 	o.readListings()
 	o.ak, o.ek = o.readPublic(akPath), o.readPublic(ekPath)
@@ -179,12 +181,12 @@ func (o *Observation) basis(name string, offset, length int) []finding.Basis {
 	return []finding.Basis{{Artifact: name, SHA256: o.bundle.SHA256(name), Offset: int64(offset), Length: int64(length)}}
 }
 
-func (o *Observation) readLog() {
+func (o *Observation) readLog(parse func([]byte) (*Log, error)) {
 	raw, err := o.bundle.Read(logPath)
 	if err != nil {
 		return
 	}
-	l, err := ParseLog(raw)
+	l, err := parse(raw)
 	if err != nil {
 		o.bad(logPath, err)
 		if most := tcglog.DefaultLimits(); len(raw) > most.Bytes || len(l.log.Events) >= most.Events {
@@ -295,6 +297,10 @@ const maxProperties = 4096
 func (o *Observation) readProperties() {
 	raw, err := o.bundle.Read(propsPath)
 	if err != nil {
+		return
+	}
+	if texts, ok := plainTexts(raw); ok && len(texts) <= maxProperties {
+		o.properties = texts
 		return
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))

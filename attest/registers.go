@@ -36,28 +36,45 @@ func ParseRegisterValues(b []byte, logName string) (RegisterValues, error) {
 	if !bytes.HasPrefix(bytes.TrimSpace(b), []byte("{")) {
 		return parseRegisterText(string(b))
 	}
+	if logName == "" {
+		return registersOf(b)
+	}
 	var top map[string]json.RawMessage
 	if err := json.Unmarshal(b, &top); err != nil {
 		return nil, fmt.Errorf("PCR values: %w", err)
 	}
-	if inner, ok := top[logName]; ok && logName != "" {
-		top = nil
-		if err := json.Unmarshal(inner, &top); err != nil {
-			return nil, fmt.Errorf("PCR values: %s: %w", logName, err)
+	if inner, ok := top[logName]; ok {
+		v, err := registersOf(inner)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", logName, err)
 		}
+		return v, nil
+	}
+	return registersOf(b)
+}
+
+// registersOf reads values by bank and register.
+func registersOf(b []byte) (RegisterValues, error) {
+	if v, ok := plainRegisters(b); ok {
+		return v, nil
+	}
+	return anyRegisters(b)
+}
+
+func anyRegisters(b []byte) (RegisterValues, error) {
+	var banks map[string]map[string]string
+	if err := json.Unmarshal(b, &banks); err != nil {
+		return nil, fmt.Errorf("PCR values: %w", err)
 	}
 	out := RegisterValues{}
-	for _, name := range sortedKeys(top) {
-		var pcrs map[string]string
-		if err := json.Unmarshal(top[name], &pcrs); err != nil {
-			return nil, fmt.Errorf("PCR values: bank %q: %w", name, err)
-		}
-		for _, k := range sortedKeys(pcrs) {
-			a, err := bankNamed(name, pcrs[k])
+	for _, name := range sortedKeys(banks) {
+		for _, k := range sortedKeys(banks[name]) {
+			value := banks[name][k]
+			a, err := bankNamed(name, value)
 			if err != nil {
 				return nil, err
 			}
-			if err := out.set(a, k, pcrs[k]); err != nil {
+			if err := out.set(a, k, value); err != nil {
 				return nil, err
 			}
 		}
@@ -128,13 +145,16 @@ func (v RegisterValues) set(a tpmwire.Algorithm, pcr, value string) error {
 	if err != nil || len(d) != a.Size() {
 		return fmt.Errorf("PCR values: %s: PCR %d: want %d bytes in hex", a, n, a.Size())
 	}
-	if v[a.String()] == nil {
-		v[a.String()] = map[int][]byte{}
+	name := a.String()
+	bank := v[name]
+	if bank == nil {
+		bank = make(map[int][]byte, maxRegisters)
+		v[name] = bank
 	}
-	if old, ok := v[a.String()][n]; ok && hex.EncodeToString(old) != hex.EncodeToString(d) {
+	if old, ok := bank[n]; ok && !bytes.Equal(old, d) {
 		return fmt.Errorf("PCR values: %s: PCR %d stands twice", a, n)
 	}
-	v[a.String()][n] = d
+	bank[n] = d
 	return nil
 }
 

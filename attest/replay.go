@@ -404,7 +404,7 @@ func (l *Log) Replay(v RegisterValues) []PCRResult {
 	stronger := false
 	var out []PCRResult
 	for _, a := range strongestFirst(as) {
-		rs := newReplayer(l.log, a).results(v.of(a))
+		rs := l.replay(a).results(v.of(a))
 		stronger = settleCaps(rs, stronger) || stronger
 		out = append(out, rs...)
 	}

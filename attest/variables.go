@@ -29,12 +29,10 @@ type measuredVariable struct {
 // measuredVariables returns the variables of configuration and boot events
 // whose data their digest covers.
 func (o *Observation) measuredVariables() []measuredVariable {
-	l := o.log()
-	if l == nil {
+	if o.events == nil {
 		return nil
 	}
-	said := o.events.facts()
-	return variablesOf(l, func(i int) bool { return said.coverage[i] == covered })
+	return o.events.facts().variables
 }
 
 // variablesOf returns the variables of those configuration and boot events that
