@@ -16,12 +16,7 @@ import (
 // index, the seal. The floor expands the entries and hashes each once.
 func BenchmarkBundle(b *testing.B) {
 	e := newFleet(b, false, false).unit(b, 0, 7).scan(b, 0)
-	w := evidence.NewWriter(*e.Index(), evidence.Limits{})
-	for _, a := range e.Artifacts() {
-		raw, err := e.Read(a.Path)
-		require.NoError(b, err)
-		require.NoError(b, w.Add(a.Path, raw, ""))
-	}
+	w := writer(b, e)
 	var packed bytes.Buffer
 	require.NoError(b, w.WriteZip(&packed))
 	b.Run("by=assay", func(b *testing.B) {
@@ -61,4 +56,15 @@ func BenchmarkBundle(b *testing.B) {
 			}
 		}
 	})
+}
+
+// writer holds what a bundle holds, to be written again.
+func writer(b *testing.B, e *evidence.Bundle) *evidence.Writer {
+	w := evidence.NewWriter(*e.Index(), evidence.Limits{})
+	for _, a := range e.Artifacts() {
+		raw, err := e.Read(a.Path)
+		require.NoError(b, err)
+		require.NoError(b, w.Add(a.Path, raw, ""))
+	}
+	return w
 }
