@@ -119,7 +119,7 @@ func Read(b *evidence.Bundle, decoders ...Decoder) []*Image {
 			out = append(out, &Image{Name: name, Artifact: a.Path, Reason: notRead(a)})
 			continue
 		}
-		m := Parse(name, data, decoders...)
+		m := parse(name, data, a.SHA256, decoders)
 		m.Artifact = a.Path
 		m.sideFile(b, strings.TrimSuffix(a.Path, ".rom")+".json")
 		m.Findings = slices.DeleteFunc(m.Observed(), m.isClaim)
@@ -195,7 +195,12 @@ func (m *Image) sideFile(b *evidence.Bundle, name string) {
 // structure becomes one unknown leaf. What compressed parts hold is only looked
 // at when it is asked for.
 func Parse(name string, data []byte, decoders ...Decoder) *Image {
-	m := &Image{Name: name, Artifact: "firmware/" + name + ".rom", Size: int64(len(data)), SHA256: digest(data), data: data, bounds: boundsFor(len(data)), decoders: decoders}
+	return parse(name, data, digest(data), decoders)
+}
+
+// parse is Parse of data whose digest is known.
+func parse(name string, data []byte, sum string, decoders []Decoder) *Image {
+	m := &Image{Name: name, Artifact: "firmware/" + name + ".rom", Size: int64(len(data)), SHA256: sum, data: data, bounds: boundsFor(len(data)), decoders: decoders}
 	w := &walker{data: data, names: map[string]int{}, most: maxLeaves}
 	w.image()
 	m.Leaves, m.names = w.leaves, w.names
