@@ -38,7 +38,7 @@ var layers = [][]string{
 	{"."},
 	{"manifest/vendor", "manifest/paccor", "manifest/revision", "boardmap", "keystore"},
 	{"collect/redfish", "knownbad", "quirk", "inspection", "procure", "manifest/cyclonedx", "manifest/redfish", "manifest/cerberus", "manifest/design", "manifest/rim", "manifest/corim", "manifest/platformcert", "manifest/timestamp", "manifest/sigstore"},
-	{"manifest", "collect", "firmware/unpack", "firmware/measured", "manifest/safe"},
+	{"manifest", "collect", "firmware/unpack", "firmware/measured", "manifest/safe", "doctor"},
 	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm", "board"},
 	{"evidence"},
 	{"finding"},

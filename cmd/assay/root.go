@@ -86,11 +86,32 @@ func run(args []string, env *environment) int {
 	code := codeOf(err)
 	if e, ok := errors.AsType[*exitError](err); !ok || e.err != nil {
 		fmt.Fprintf(env.stderr, "assay: %v\n", err)
-		if code == exitUsage {
-			fmt.Fprintln(env.stderr, "Run the command with --help for its usage and an example.")
-		}
+		fmt.Fprintln(env.stderr, nextStep(err, code))
 	}
 	return code
+}
+
+// nextStep says what to do about an error.
+func nextStep(err error, code int) string {
+	_, limit := errors.AsType[*evidence.LimitError](err)
+	_, format := errors.AsType[*evidence.FormatError](err)
+	switch {
+	case code == exitUsage:
+		return "Run the command with --help for its usage and an example."
+	case limit:
+		return "Next: find out why it is that large; if it has to be, raise the limit with --limit (see --help)."
+	case errors.Is(err, fs.ErrPermission):
+		return "Next: run it as root, or as somebody who may read the file."
+	case errors.Is(err, fs.ErrNotExist):
+		return "Next: check the path; nothing was judged."
+	case format:
+		return "Next: take the file again from where it came; evidence is what assay scan writes, or a tree in the paths of the running system (assay docs formats)."
+	case code == exitUnreadable:
+		return "Next: check that it is the file that you meant, and take it again from where it came; nothing was judged."
+	case code == exitIO:
+		return "Next: check that the path or address in the message exists, may be used and has room."
+	}
+	return "Next: run it again; if it fails again, report it with what assay version prints."
 }
 
 // codeOf maps an error to an exit code.
@@ -110,6 +131,29 @@ func codeOf(err error) int {
 	return exitInternal
 }
 
+// welcome is what somebody sees who has never used the program: the way in for each
+// of the three who do.
+const welcome = `Assay proves that a server is the server its vendor built: its parts, its measured
+boot and its firmware, against a manifest that the vendor signed.
+
+At the machine
+  sudo assay doctor                                            what can be seen here, and what to do about the rest
+  sudo assay check --golden golden.signed.json --trust roots/  scan and verdict in one command
+  sudo assay scan -o server.evidence.zip                       evidence, to be judged somewhere else
+
+With a vendor's manifest
+  assay golden verify golden.signed.json --trust roots/        is it genuine, and may this signer say it
+  assay golden lint golden.signed.json --trust roots/          is it complete, and may we buy it
+  assay golden diff old.json new.json                          what changed since the last revision
+  assay golden draft unit.evidence.zip -o golden.json          your own, when the vendor gives none
+
+For many machines
+  assay fleet serve --data /var/lib/assay --trust roots/       audits on a schedule, and pages that show what moved
+  assay fleet status                                           the fleet in figures, the worst machines first
+
+assay docs has five minutes for each of the three; assay --help lists all commands.
+`
+
 func newRootCommand(env *environment) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "assay",
@@ -127,7 +171,8 @@ every unexpected part and every measurement that differs.`,
 			if len(args) > 0 {
 				return usage("unknown command %q", args[0])
 			}
-			return c.Help()
+			_, err := fmt.Fprint(env.stdout, welcome)
+			return err
 		},
 		Args: cobra.ArbitraryArgs,
 	}
@@ -135,7 +180,7 @@ every unexpected part and every measurement that differs.`,
 	root.SetErr(env.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	root.AddCommand(
-		newVerifyCommand(env), newScanCommand(env), newCheckCommand(env), newInspectCommand(env), newExplainCommand(env),
+		newVerifyCommand(env), newScanCommand(env), newCheckCommand(env), newDoctorCommand(env), newInspectCommand(env), newExplainCommand(env),
 		newGoldenCommand(env), newBOMCommand(env), newAttestCommand(env), newFirmwareCommand(env), newInspectionCommand(env), newQuirksCommand(env), newImageCommand(env), newFleetCommand(env), newVersionCommand(env),
 	)
 	return root
@@ -162,6 +207,15 @@ func exactly(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
 			return usage("%s takes %d argument(s), got %d", c.CommandPath(), n, len(args))
+		}
+		return nil
+	}
+}
+
+func atMost(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usage("%s takes at most %d argument(s), got %d", c.CommandPath(), n, len(args))
 		}
 		return nil
 	}
