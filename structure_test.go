@@ -23,7 +23,7 @@ const module = "github.com/assay-hw/assay"
 // each other.
 var layers = [][]string{
 	{"cmd/assay", "cmd/assay-pkcs11", "cmd/scanner", "cmd/sender", "cmd/assay-matrix", "demo/unpack", "demo/story", "lab", "lab/controller", "fleet/load"},
-	{"fleet/client", "fleet/storetest"},
+	{"fleet/client", "fleet/storetest", "docs/site"},
 	{"fleet/web", "fleet/oidc"},
 	{"fleet/api", "fleet/controllers", "fleet/monitor"},
 	{"fleet/server"},
@@ -42,7 +42,7 @@ var layers = [][]string{
 	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm", "board"},
 	{"evidence"},
 	{"finding"},
-	{"image/layout"},
+	{"image/layout", "docs", "testdata"},
 }
 
 // internalMay lists what an internal package may import: the standard library

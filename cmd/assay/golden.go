@@ -28,7 +28,7 @@ import (
 func newGoldenCommand(env *environment) *cobra.Command {
 	return group("golden", "Draft, sign and check golden manifests",
 		"  assay golden draft unit.evidence.zip -o golden.json",
-		newGoldenDraftCommand(env), newGoldenSignCommand(env), newGoldenTimestampCommand(env), newGoldenVerifyCommand(env), newGoldenShowCommand(env), newGoldenDiffCommand(env), newGoldenImportCommand(env), newGoldenExportCommand(env), newKnownBadCommand(env), newGoldenLintCommand(env))
+		newGoldenDraftCommand(env), newGoldenDeltaCommand(env), newGoldenSignCommand(env), newGoldenTimestampCommand(env), newGoldenVerifyCommand(env), newGoldenShowCommand(env), newGoldenDiffCommand(env), newGoldenImportCommand(env), newGoldenExportCommand(env), newKnownBadCommand(env), newGoldenLintCommand(env))
 }
 
 func newGoldenSignCommand(env *environment) *cobra.Command {

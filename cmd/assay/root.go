@@ -181,7 +181,7 @@ every unexpected part and every measurement that differs.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	root.AddCommand(
 		newVerifyCommand(env), newScanCommand(env), newCheckCommand(env), newDoctorCommand(env), newInspectCommand(env), newExplainCommand(env),
-		newGoldenCommand(env), newBOMCommand(env), newAttestCommand(env), newFirmwareCommand(env), newInspectionCommand(env), newQuirksCommand(env), newImageCommand(env), newFleetCommand(env), newVersionCommand(env),
+		newGoldenCommand(env), newBOMCommand(env), newAttestCommand(env), newFirmwareCommand(env), newInspectionCommand(env), newQuirksCommand(env), newImageCommand(env), newFleetCommand(env), newDocsCommand(env), newVersionCommand(env),
 	)
 	return root
 }
