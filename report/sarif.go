@@ -15,8 +15,7 @@ import (
 )
 
 const (
-	home     = "https://github.com/assay-hw/assay"
-	findings = home + "/blob/main/docs/findings.md"
+	home = "https://github.com/assay-hw/assay"
 
 	// evidenceBase is what locations are relative to (SARIF 2.1.0, 3.14.14).
 	evidenceBase = "EVIDENCE"
@@ -129,15 +128,20 @@ func rulesOf(r *assay.Result) []sarifRule {
 	return out
 }
 
+// CodeURL is where a code is explained.
+func CodeURL(c finding.Code) string {
+	e, _ := finding.Lookup(c)
+	return home + "/blob/main/docs/findings.md#" + strings.ToLower(string(c)) + "-" + e.Name // as GitHub makes it of the heading
+}
+
 func ruleOf(c finding.Code, worst finding.Severity) sarifRule {
 	e, _ := finding.Explain(c)
-	anchor := strings.ToLower(string(c)) + "-" + e.Name // as GitHub makes it of the heading
 	level, _ := sarifLevel(worst)
 	rule := sarifRule{
-		ID: string(c), Name: e.Name, ShortDescription: sarifText{e.Title}, FullDescription: sarifText{cmp.Or(e.Meaning, e.Title)}, HelpURI: findings + "#" + anchor,
+		ID: string(c), Name: e.Name, ShortDescription: sarifText{e.Title}, FullDescription: sarifText{cmp.Or(e.Meaning, e.Title)}, HelpURI: CodeURL(c),
 		Help: sarifHelp{
 			Text:     e.Meaning + " What to do: " + e.Action + " What would disprove it: " + e.Disproof,
-			Markdown: fmt.Sprintf("%s\n\n**What to do:** %s\n\n**What would disprove it:** %s\n\n[%s in the list of codes](%s#%s)", e.Meaning, e.Action, e.Disproof, c, findings, anchor),
+			Markdown: fmt.Sprintf("%s\n\n**What to do:** %s\n\n**What would disprove it:** %s\n\n[%s in the list of codes](%s)", e.Meaning, e.Action, e.Disproof, c, CodeURL(c)),
 		},
 		Configuration: sarifConfiguration{Level: level},
 		Properties:    sarifRuleProperties{Tags: []string{"security", "claim:" + string(e.Claim)}, Severity: securitySeverity(worst)},
