@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -15,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-hw/assay"
+	"github.com/assay-hw/assay/efficacy"
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/report"
 )
@@ -66,7 +69,11 @@ func sarifSchema(t *testing.T) *jsonschema.Schema {
 
 func TestSARIFFollowsItsSchema(t *testing.T) {
 	schema := sarifSchema(t)
-	for name, r := range everyResult() {
+	all := everyResult()
+	for i, r := range judged(t, "..", 120) {
+		all[fmt.Sprint(i)] = r
+	}
+	for name, r := range all {
 		var b bytes.Buffer
 		require.NoError(t, report.SARIF(&b, r))
 		v, err := jsonschema.UnmarshalJSON(&b)
@@ -202,13 +209,13 @@ func TestJUnitCountsWhatItSays(t *testing.T) {
 		require.NoError(t, report.JUnit(&b, r))
 		var s junitRead
 		require.NoError(t, xml.Unmarshal(b.Bytes(), &s))
-		var failures, errors, skipped int
+		var failures, inError, skipped int
 		for _, c := range s.Cases {
 			kinds := 0
 			for _, k := range []struct {
 				there bool
 				count *int
-			}{{c.Failure != nil, &failures}, {c.Error != nil, &errors}, {c.Skipped != nil, &skipped}} {
+			}{{c.Failure != nil, &failures}, {c.Error != nil, &inError}, {c.Skipped != nil, &skipped}} {
 				if k.there {
 					*k.count++
 					kinds++
@@ -219,8 +226,8 @@ func TestJUnitCountsWhatItSays(t *testing.T) {
 				require.NotNil(t, c.Skipped)
 			}
 		}
-		require.Equal(t, []int{len(s.Cases), failures, errors, skipped}, []int{s.Tests, s.Failures, s.Errors, s.Skipped}, name)
-		require.Equal(t, r.Verdict == assay.Pass, failures+errors == 0, name)
+		require.Equal(t, []int{len(s.Cases), failures, inError, skipped}, []int{s.Tests, s.Failures, s.Errors, s.Skipped}, name)
+		require.Equal(t, r.Verdict == assay.Pass, failures+inError == 0, name)
 		require.Equal(t, "verdict", s.Cases[0].Class)
 		require.Equal(t, r.Verdict == assay.Inconclusive, s.Cases[0].Error != nil, name)
 	}
@@ -242,4 +249,26 @@ func mustJUnit(t *testing.T, r *assay.Result) []byte {
 	var b bytes.Buffer
 	require.NoError(t, report.JUnit(&b, r))
 	return b.Bytes()
+}
+
+// judged are verdicts of the efficacy bench: attacks and harmless changes, at every
+// level of evidence.
+func judged(t testing.TB, root string, every int) (out []*assay.Result) {
+	t.Helper()
+	b, err := efficacy.NewBench(root)
+	require.NoError(t, err)
+	vectors, err := efficacy.Load(root)
+	require.NoError(t, err)
+	for i := 0; i < len(vectors); i += every {
+		for _, l := range efficacy.Levels() {
+			r, err := b.Result(vectors[i], l)
+			if errors.Is(err, efficacy.ErrNotHere) {
+				continue
+			}
+			require.NoError(t, err)
+			out = append(out, r)
+		}
+	}
+	require.NotEmpty(t, out)
+	return out
 }

@@ -173,7 +173,7 @@ func TestTheClaimsHaveTheForm(t *testing.T) {
 	schema, err := c.Compile("ear")
 	require.NoError(t, err)
 	key := keys(t)[jose.ES256]
-	for _, r := range results(t, 80) {
+	for _, r := range results(t, 200) {
 		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(claimsOf(t, token(t, r, key, nil), key.Public(), jose.ES256)))
 		require.NoError(t, err)
 		require.NoError(t, schema.Validate(v))
@@ -186,7 +186,7 @@ func TestNothingIsAffirmedThatWasNotChecked(t *testing.T) {
 	key := keys(t)[jose.EdDSA]
 	tiers := map[assay.Verdict]string{assay.Pass: "affirming", assay.Review: "warning", assay.Fail: "contraindicated", assay.Inconclusive: "none"}
 	affirmed := map[string]int{}
-	for _, r := range results(t, 30) {
+	for _, r := range results(t, 45) {
 		c := reading(t, token(t, r, key, nil), key.Public(), jose.EdDSA)
 		sub := c.Submods[ear.Submodule]
 		require.Equal(t, tiers[r.Verdict], sub.Status)

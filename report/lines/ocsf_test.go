@@ -3,6 +3,7 @@ package lines_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -16,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-hw/assay"
+	"github.com/assay-hw/assay/efficacy"
+	"github.com/assay-hw/assay/finding"
 )
 
 var ocsfClasses = map[float64]string{2003: "compliance_finding", 2004: "detection_finding"}
@@ -42,6 +45,7 @@ func everyResult() []*assay.Result {
 
 // The schema as OCSF's server compiles it, of the last version that a registry has.
 func TestEventsFollowTheCompiledSchema(t *testing.T) {
+	all := append(everyResult(), judged(t, "../..", 120)...)
 	for _, class := range ocsfClasses {
 		raw, err := os.ReadFile(filepath.Join("testdata", "ocsf-1.2.0-"+class+".json"))
 		require.NoError(t, err)
@@ -57,7 +61,7 @@ func TestEventsFollowTheCompiledSchema(t *testing.T) {
 		schema, err := c.Compile(class)
 		require.NoError(t, err)
 		seen := 0
-		for _, r := range everyResult() {
+		for _, r := range all {
 			for _, e := range events(t, r) {
 				if ocsfClasses[e["class_uid"].(float64)] != class {
 					continue
@@ -238,4 +242,45 @@ func TestFindingsAreOnesOfTheirMachine(t *testing.T) {
 	later.Evidence.SHA256, later.At = "ff", later.At.AddDate(0, 0, 1)
 	require.NotEqual(t, id(result("")), id(other))
 	require.Equal(t, id(result("")), id(later))
+}
+
+// judged are verdicts of the efficacy bench: attacks and harmless changes, at every
+// level of evidence.
+func judged(t testing.TB, root string, every int) (out []*assay.Result) {
+	t.Helper()
+	b, err := efficacy.NewBench(root)
+	require.NoError(t, err)
+	vectors, err := efficacy.Load(root)
+	require.NoError(t, err)
+	for i := 0; i < len(vectors); i += every {
+		for _, l := range efficacy.Levels() {
+			r, err := b.Result(vectors[i], l)
+			if errors.Is(err, efficacy.ErrNotHere) {
+				continue
+			}
+			require.NoError(t, err)
+			out = append(out, r)
+		}
+	}
+	require.NotEmpty(t, out)
+	return out
+}
+
+// Of real verdicts every finding is a record, and collectors take the metrics.
+func TestVerdictsInEveryFormat(t *testing.T) {
+	for _, r := range judged(t, "../..", 120) {
+		require.Len(t, records["result.cef"](t, text(t, "result.cef", r)), 1+len(r.Findings))
+		require.Len(t, records["result.ocsf.jsonl"](t, text(t, "result.ocsf.jsonl", r)), 1+len(r.Findings))
+		require.Len(t, records["result.github"](t, text(t, "result.github", r)), 1+len(r.Findings)-count(r, finding.Info))
+		require.Contains(t, records["result.prom"](t, text(t, "result.prom", r)), fmt.Sprintf("assay_verdict verdict=%s 1", r.Verdict))
+	}
+}
+
+func count(r *assay.Result, s finding.Severity) (n int) {
+	for _, f := range r.Findings {
+		if f.Severity == s {
+			n++
+		}
+	}
+	return n
 }
