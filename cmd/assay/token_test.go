@@ -28,7 +28,7 @@ func printToken(file, key string) error {
 	if err != nil {
 		return err
 	}
-	s, err := jose.ParseSignedCompact(string(raw), []jose.SignatureAlgorithm{jose.ES256})
+	s, err := jose.ParseSignedCompact(string(raw), []jose.SignatureAlgorithm{jose.ES256, jose.ES384, jose.PS256})
 	if err != nil {
 		return err
 	}
