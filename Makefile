@@ -73,7 +73,7 @@ fuzz:
 
 # Regenerates what is made from the code: docs/findings.md and golden reports.
 docs:
-	$(GO) test ./finding ./report -run 'Golden|Docs' -update
+	$(GO) test ./finding ./report ./report/lines -run 'Golden|Docs' -update
 
 clean:
 	rm -rf bin

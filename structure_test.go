@@ -33,7 +33,7 @@ var layers = [][]string{
 	{"fleet/ticket"},
 	{"fleet"},
 	{"fleet/blob", "fleet/cohort", "fleet/auditlog", "fleet/outbox", "fleet/settings"},
-	{"report/html"},
+	{"report/html", "report/lines", "report/ear"},
 	{"report", "image", "efficacy", "efficacy/gate"},
 	{"."},
 	{"manifest/vendor", "manifest/paccor", "manifest/revision", "boardmap", "keystore"},

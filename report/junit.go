@@ -9,67 +9,80 @@ import (
 	"github.com/assay-hw/assay/finding"
 )
 
-type junitSuite struct {
-	XMLName  xml.Name    `xml:"testsuite"`
-	Name     string      `xml:"name,attr"`
-	Tests    int         `xml:"tests,attr"`
-	Failures int         `xml:"failures,attr"`
-	Skipped  int         `xml:"skipped,attr"`
-	Time     string      `xml:"timestamp,attr"`
-	Cases    []junitCase `xml:"testcase"`
-}
-
-type junitCase struct {
-	Class   string        `xml:"classname,attr"`
-	Name    string        `xml:"name,attr"`
-	Failure *junitMessage `xml:"failure,omitempty"`
-	Skipped *junitMessage `xml:"skipped,omitempty"`
-}
-
-type junitMessage struct {
-	Message string `xml:"message,attr"`
-	Type    string `xml:"type,attr,omitempty"`
-	Text    string `xml:",chardata"`
-}
-
-// JUnit writes the result for build servers: what the policy requires and each
-// class are test cases, findings that count are failures, and what was not
-// checked is skipped, never passed.
-func JUnit(w io.Writer, r *assay.Result) error {
-	s := junitSuite{Name: "assay " + Machine(r), Time: r.At.Format("2006-01-02T15:04:05")}
-	add := func(c junitCase) {
-		s.Tests++
-		if c.Failure != nil {
-			s.Failures++
-		}
-		if c.Skipped != nil {
-			s.Skipped++
-		}
-		s.Cases = append(s.Cases, c)
+// The elements in the order that the schema of Jenkins asks for.
+type (
+	junitSuite struct {
+		XMLName    xml.Name        `xml:"testsuite"`
+		Name       string          `xml:"name,attr"`
+		Tests      int             `xml:"tests,attr"`
+		Failures   int             `xml:"failures,attr"`
+		Errors     int             `xml:"errors,attr"`
+		Skipped    int             `xml:"skipped,attr"`
+		Timestamp  string          `xml:"timestamp,attr"`
+		Properties []junitProperty `xml:"properties>property"`
+		Cases      []junitCase     `xml:"testcase"`
 	}
+	junitProperty struct {
+		Name  string `xml:"name,attr"`
+		Value string `xml:"value,attr"`
+	}
+	junitCase struct {
+		Class   string        `xml:"classname,attr"`
+		Name    string        `xml:"name,attr"`
+		Skipped string        `xml:"skipped,omitempty"`
+		Error   *junitMessage `xml:"error,omitempty"`
+		Failure *junitMessage `xml:"failure,omitempty"`
+		Out     string        `xml:"system-out,omitempty"`
+	}
+	junitMessage struct {
+		Message string `xml:"message,attr"`
+		Type    string `xml:"type,attr,omitempty"`
+		Text    string `xml:",chardata"`
+	}
+)
+
+// JUnit writes the result for build servers, in the form that Jenkins reads. A test
+// case fails when something contradicts the manifest, is in error when something
+// that the policy requires was not proved, and is skipped, never passed, when it
+// was not checked. The first case is the verdict: a suite without failures and
+// errors is a pass, and no other verdict is one.
+func JUnit(w io.Writer, r *assay.Result) error {
+	s := junitSuite{
+		Name: "assay " + Machine(r), Timestamp: r.At.UTC().Format("2006-01-02T15:04:05"),
+		Properties: []junitProperty{
+			{"verdict", string(r.Verdict)},
+			{"assurance", r.Assurance.Level},
+			{"policy", Plain(r.Policy.ID)},
+			{"evidence", r.Evidence.SHA256},
+		},
+	}
+	s.add(verdictCase(r))
 	for _, q := range r.Required {
-		c := junitCase{Class: "required", Name: string(q.What)}
+		c := junitCase{Class: "required", Name: Plain(string(q.What))}
 		if !q.Proved {
-			c.Failure = &junitMessage{Message: "not proved", Text: Plain(q.Reason)}
+			c.Error = &junitMessage{Message: "not proved", Type: "not-proved", Text: Plain(q.Reason)}
 		}
-		add(c)
+		s.add(c)
 	}
 	for _, f := range r.Findings {
 		c := junitCase{Class: string(f.Code), Name: Plain(f.Subject)}
+		text := Plain(fmt.Sprintf("want %s, got %s. %s", f.Want, f.Got, f.Why))
 		if f.Severity > finding.Low {
-			c.Failure = &junitMessage{Message: Plain(f.Title), Type: f.Severity.String(), Text: Plain(fmt.Sprintf("want %s, got %s. %s", f.Want, f.Got, f.Why))}
+			c.Failure = &junitMessage{Message: Plain(f.Title), Type: f.Severity.String(), Text: text}
+		} else {
+			c.Out = Plain(f.Severity.String() + ": " + f.Title + ": " + text)
 		}
-		add(c)
+		s.add(c)
 	}
 	for _, u := range r.Inspections {
 		c := junitCase{Class: "inspection", Name: Plain(u.ID + " " + u.SHA256)}
 		if u.Counts == "no" {
-			c.Skipped = &junitMessage{Message: Plain(InspectionLine(u))}
+			c.Skipped = Plain(InspectionLine(u))
 		}
-		add(c)
+		s.add(c)
 	}
 	for _, n := range r.NotChecked {
-		add(junitCase{Class: "not checked", Name: Plain(n.What), Skipped: &junitMessage{Message: Plain(n.Reason)}})
+		s.add(junitCase{Class: "not checked", Name: Plain(n.What), Skipped: Plain("not checked: " + n.Reason)})
 	}
 	b, err := xml.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -79,4 +92,31 @@ func JUnit(w io.Writer, r *assay.Result) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil
+}
+
+func (s *junitSuite) add(c junitCase) {
+	s.Tests++
+	switch {
+	case c.Failure != nil:
+		s.Failures++
+	case c.Error != nil:
+		s.Errors++
+	case c.Skipped != "":
+		s.Skipped++
+	}
+	s.Cases = append(s.Cases, c)
+}
+
+func verdictCase(r *assay.Result) junitCase {
+	c := junitCase{Class: "verdict", Name: "verdict"}
+	m := &junitMessage{Message: string(r.Verdict), Type: string(r.Verdict), Text: Plain(Sentence(r))}
+	switch r.Verdict {
+	case assay.Pass:
+		c.Out = m.Text
+	case assay.Inconclusive:
+		c.Error = m
+	default:
+		c.Failure = m
+	}
+	return c
 }

@@ -29,13 +29,16 @@ The machine judges itself here: an operating system that lies can also lie about
 the verdict. For a verdict that does not rest on the machine, scan it and verify
 the bundle somewhere else.
 
-Exit codes are those of verify.`,
+Exit codes and formats are those of verify.`,
 		Example: `  sudo assay check --golden golden.signed.json --trust roots/
   sudo assay check --golden golden.signed.json --trust roots/ --keep server.evidence.zip --format html -o report.html`,
 		Args: exactly(0),
 	}
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if err := out.check(resultFormats...); err != nil {
+			return err
+		}
+		if err := out.ear.open(cmd.Context(), env, out.format); err != nil {
 			return err
 		}
 		scan.nonce, scan.limit, scan.quiet = opt.nonce, opt.limit, out.quiet
@@ -45,7 +48,7 @@ Exit codes are those of verify.`,
 	fs.StringVar(&keep, "keep", "", "also write the evidence to this file")
 	opt.addFlags(fs)
 	scan.addFlags(fs)
-	out.addFlags(fs, resultFormats...)
+	out.addResultFlags(fs)
 	return cmd
 }
 
@@ -60,6 +63,9 @@ func runCheck(env *environment, opt *appraisalOptions, scan *scanOptions, out *o
 			return fmt.Errorf("nonce: %w", err)
 		}
 		scan.nonce = hex.EncodeToString(c.Nonce)
+	}
+	if err := out.ear.take(c.Nonce); err != nil {
+		return err
 	}
 	w, err := scan.scan(env)
 	if err != nil {

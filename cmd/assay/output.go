@@ -17,6 +17,7 @@ import (
 	"github.com/assay-hw/assay/internal/outfile"
 	"github.com/assay-hw/assay/report"
 	"github.com/assay-hw/assay/report/html"
+	"github.com/assay-hw/assay/report/lines"
 )
 
 // outputOptions are the flags of every command that reports.
@@ -26,9 +27,10 @@ type outputOptions struct {
 	quiet   bool
 	noColor bool
 	all     bool
+	ear     earOptions
 }
 
-var resultFormats = []string{"text", "json", "markdown", "html", "sarif", "junit"}
+var resultFormats = []string{"text", "json", "markdown", "html", "sarif", "junit", "ocsf", "cef", "prometheus", "github", earFormat}
 
 func (o *outputOptions) addFlags(fs *pflag.FlagSet, formats ...string) {
 	fs.StringVar(&o.format, "format", "text", "output format: "+strings.Join(formats, ", "))
@@ -43,6 +45,12 @@ func (o *outputOptions) check(formats ...string) error {
 		return usage("--format %s: want one of %s", o.format, strings.Join(formats, ", "))
 	}
 	return nil
+}
+
+// addResultFlags are those of commands that print a verdict.
+func (o *outputOptions) addResultFlags(fs *pflag.FlagSet) {
+	o.addFlags(fs, resultFormats...)
+	o.ear.addFlags(fs)
 }
 
 // write gives the bytes to standard output or, whole or not at all, to a file.
@@ -93,6 +101,16 @@ func (o *outputOptions) result(env *environment, r *assay.Result) error {
 		err = report.SARIF(&b, r)
 	case "junit":
 		err = report.JUnit(&b, r)
+	case "ocsf":
+		err = lines.OCSF(&b, r, version)
+	case "cef":
+		err = lines.CEF(&b, r, version)
+	case "prometheus":
+		err = lines.Prometheus(&b, r)
+	case "github":
+		err = lines.GitHub(&b, r)
+	case earFormat:
+		err = o.ear.write(&b, r)
 	default:
 		err = report.Text(&b, r, o.style(env))
 	}

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		"assay":   func() { os.Exit(run(os.Args[1:], newEnvironment())) },
 		"unpack":  unpackEvidence,
 		"cabinet": writeCabinet,
+		"token":   readToken,
 	})
 }
 

@@ -43,14 +43,14 @@ func TestVectorsByCommand(t *testing.T) {
 			got := &assay.Result{}
 			require.NoError(t, json.Unmarshal(out.Bytes(), got), told.String())
 			require.Equal(t, want.Verdict, got.Verdict)
-			require.Equal(t, lines(want), lines(got))
+			require.Equal(t, linesOf(want), linesOf(got))
 			require.NoError(t, os.RemoveAll(dir))
 		})
 	}
 }
 
-// lines are what a verdict tells.
-func lines(r *assay.Result) []string {
+// linesOf are what a verdict tells.
+func linesOf(r *assay.Result) []string {
 	out := []string{}
 	for _, f := range r.Findings {
 		out = append(out, f.Fingerprint+" "+string(f.Code)+" "+f.Severity.String()+" "+f.Subject)

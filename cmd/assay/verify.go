@@ -299,21 +299,33 @@ certificates, RIMs with their support RIMs and CoRIMs count as manifests too. Si
 records of physical inspections (assay inspection) of this unit, or of others of its
 lot, can be given beside it.
 
+--format writes the result for people (text, markdown, html), for programs (json), for
+build servers (junit, sarif, github), for a SIEM (ocsf, cef), for the textfile collector
+of node_exporter (prometheus), or as a signed token for relying parties (ear, with
+--ear-key). docs/guide-integration.md has an example of each.
+
 Exit codes: 0 pass, 1 fail, 2 review, 3 inconclusive; 64 usage, 65 unreadable
 input, 70 internal error, 74 output error.`,
 		Example: `  assay verify server.evidence.zip --golden golden.signed.json --trust roots/
   assay verify server.evidence.zip --golden golden.signed.json --trust roots/ --ek-roots tpm-roots/ \
       --nonce 00112233 --format html -o report.html
   assay verify server.evidence.zip --golden golden.signed.json --trust roots/ \
-      --inspection aoi.signed.json --inspection clip.signed.json --attachments images/`,
+      --inspection aoi.signed.json --inspection clip.signed.json --attachments images/
+  assay verify server.evidence.zip --golden golden.signed.json --trust roots/ --format ear --ear-key verifier.key -o server.ear.jwt`,
 		Args: exactly(1),
 	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if err := out.check(resultFormats...); err != nil {
 			return err
 		}
+		if err := out.ear.open(cmd.Context(), env, out.format); err != nil {
+			return err
+		}
 		c, err := opt.openCase(env, args[0])
 		if err != nil {
+			return err
+		}
+		if err := out.ear.take(c.Nonce); err != nil {
 			return err
 		}
 		r, err := assay.Verify(c)
@@ -327,7 +339,7 @@ input, 70 internal error, 74 output error.`,
 	}
 	opt.addFlags(cmd.Flags())
 	addSystemFlag(cmd.Flags(), &opt.system)
-	out.addFlags(cmd.Flags(), resultFormats...)
+	out.addResultFlags(cmd.Flags())
 	return cmd
 }
 
