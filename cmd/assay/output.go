@@ -30,7 +30,7 @@ type outputOptions struct {
 	ear     earOptions
 }
 
-var resultFormats = []string{"text", "json", "markdown", "html", "sarif", "junit", "ocsf", "cef", "prometheus", "github", earFormat}
+var resultFormats = []string{"text", "plain", "json", "markdown", "html", "sarif", "junit", "ocsf", "cef", "prometheus", "github", earFormat}
 
 func (o *outputOptions) addFlags(fs *pflag.FlagSet, formats ...string) {
 	fs.StringVar(&o.format, "format", "text", "output format: "+strings.Join(formats, ", "))
@@ -97,6 +97,8 @@ func (o *outputOptions) result(env *environment, r *assay.Result) error {
 		err = report.Markdown(&b, r)
 	case "html":
 		err = html.Write(&b, r)
+	case "plain":
+		err = report.Spoken(&b, r, o.all)
 	case "sarif":
 		err = report.SARIF(&b, r)
 	case "junit":
