@@ -20,6 +20,8 @@ need xz xz-utils
 need gcab gcab
 need UEFIExtract uefitool-cli
 need openssl openssl
+need unzip unzip # the pages of the documentation use both
+need curl curl
 need xmllint libxml2-utils # reads reports of JUnit
 need softhsm2-util softhsm2
 need gcc gcc # for assay-pkcs11, the only program with C in it
