@@ -26,8 +26,8 @@ func Check(w io.Writer, r *assay.Result, s Style) error {
 	p.width = max(40, p.width)
 	p.banner(r.Verdict)
 	p.line("%s", p.paint(ansiBold, Machine(r)))
-	p.wrap("", Sentence(r))
-	p.wrap("", fmt.Sprintf("Assurance %s: %s", r.Assurance.Level, r.Assurance.Statement))
+	p.wrap("", sentence(r, p.style.Words))
+	p.wrap("", p.say("Assurance %s: %s", r.Assurance.Level, r.Assurance.Statement))
 	p.where(r)
 	p.incidents(r)
 	p.board(r)
@@ -52,7 +52,7 @@ const shortPlaces = 4
 func (p *printer) inShort(r *assay.Result) {
 	p.banner(r.Verdict)
 	p.line("%s", p.paint(ansiBold, oneLine(Machine(r), p.width)))
-	places := places(r)
+	places := places(r, p.style.Words)
 	for _, pl := range places[:min(len(places), shortPlaces)] {
 		p.line("%s", oneLine("Look at "+pl.at+": "+pl.what, p.width))
 	}

@@ -13,11 +13,11 @@ func Explain(w io.Writer, e finding.Explained, s Style) {
 	if s.Width <= 0 {
 		p.width = 80
 	}
-	p.line("%s  %s", p.paint(ansiBold, string(e.Code)), p.paint(ansiBold, e.Title))
-	p.wrap("  severity   ", e.Severity.String()+" by default; rules and policies may set another")
-	p.wrap("  means      ", e.Meaning)
-	p.wrap("  do         ", e.Action)
-	p.wrap("  disproof   ", e.Disproof)
+	p.line("%s  %s", p.paint(ansiBold, string(e.Code)), p.paint(ansiBold, p.say(e.Title)))
+	p.label(2, "severity", 11, p.say("%s by default; rules and policies may set another", p.say(e.Severity.String())))
+	p.label(2, "means", 11, p.say(e.Meaning))
+	p.label(2, "do", 11, p.say(e.Action))
+	p.label(2, "disproof", 11, p.say(e.Disproof))
 	if len(e.Attack) > 0 {
 		p.wrap("  ATT&CK     ", strings.Join(e.Attack, ", "))
 	}

@@ -83,7 +83,7 @@ var writers = map[string]func(io.Writer, *assay.Result) error{
 		return report.Text(w, r, report.Style{Width: 120, All: true})
 	},
 	"result.check.txt":  func(w io.Writer, r *assay.Result) error { return report.Check(w, r, report.Style{}) },
-	"result.spoken.txt": func(w io.Writer, r *assay.Result) error { return report.Spoken(w, r, true) },
+	"result.spoken.txt": func(w io.Writer, r *assay.Result) error { return report.Spoken(w, r, report.Style{All: true}) },
 	"result.json":       report.JSON,
 	"result.md":         report.Markdown,
 	"result.html":       html.Write,

@@ -13,11 +13,11 @@ import (
 // Spoken writes a report for whoever listens to it, or reads it in a mail: one
 // statement to a line, each with its own subject; no columns, no drawing, no colour,
 // no line that is broken in the middle; counts before lists, so that one knows what
-// comes. all has informational findings and long lists in full.
-func Spoken(w io.Writer, r *assay.Result, all bool) error {
-	s := &speaker{all: all}
-	s.say("Verdict: %s. %s.", strings.ToUpper(string(r.Verdict)), Machine(r))
-	s.say("%s", Sentence(r))
+// comes. Of the style it has the words, and whether to tell all.
+func Spoken(w io.Writer, r *assay.Result, style Style) error {
+	s := &speaker{all: style.All, words: style.Words}
+	s.say("Verdict: %s. %s.", strings.ToUpper(s.words.say(string(r.Verdict))), Machine(r))
+	s.line("%s", sentence(r, s.words))
 	s.say("Assurance %s: %s", r.Assurance.Level, r.Assurance.Statement)
 	s.places(r)
 	s.incidents(r)
@@ -26,7 +26,7 @@ func Spoken(w io.Writer, r *assay.Result, all bool) error {
 	s.notChecked(r)
 	s.coverage(r)
 	s.origin(r)
-	s.say("End of the report. Verdict: %s.", strings.ToUpper(string(r.Verdict)))
+	s.say("End of the report. Verdict: %s.", strings.ToUpper(s.words.say(string(r.Verdict))))
 	if _, err := io.WriteString(w, s.b.String()); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
@@ -34,12 +34,16 @@ func Spoken(w io.Writer, r *assay.Result, all bool) error {
 }
 
 type speaker struct {
-	b   strings.Builder
-	all bool
+	b     strings.Builder
+	all   bool
+	words Words
 }
 
-// say writes one line; what comes from evidence cannot break it.
-func (s *speaker) say(format string, args ...any) {
+// say writes one line in the language of the words.
+func (s *speaker) say(english string, args ...any) { s.line(s.words.say(english), args...) }
+
+// line writes one line; what comes from evidence cannot break it.
+func (s *speaker) line(format string, args ...any) {
 	for i, a := range args {
 		if text, ok := a.(string); ok {
 			text = Plain(strings.Join(strings.Fields(text), " "))
@@ -53,7 +57,7 @@ func (s *speaker) say(format string, args ...any) {
 }
 
 func (s *speaker) places(r *assay.Result) {
-	all := places(r)
+	all := places(r, s.words)
 	if len(all) == 0 {
 		return
 	}
@@ -69,9 +73,9 @@ func (s *speaker) incidents(r *assay.Result) {
 	}
 	s.say("Incidents: %d.", len(r.Incidents))
 	for i, in := range r.Incidents {
-		s.say("Incident %d, %s, code %s: %s.", i+1, in.Severity.String(), in.Code, in.Title)
+		s.say("Incident %d, %s, code %s: %s.", i+1, s.words.say(in.Severity.String()), in.Code, s.words.say(in.Title))
 		s.say("Incident %d, what happened: %s", i+1, in.Narrative)
-		s.say("Incident %d, what would disprove it: %s", i+1, in.Disprove)
+		s.say("Incident %d, what would disprove it: %s", i+1, s.words.say(in.Disprove))
 	}
 }
 
@@ -79,15 +83,22 @@ func (s *speaker) findings(r *assay.Result) {
 	shown, hidden := split(r.Findings, s.all)
 	s.say("Findings: %d. Informational ones that are left out: %d.", len(shown), hidden)
 	for i, f := range shown {
-		s.say("Finding %d, %s, code %s: %s. About %s.", i+1, f.Severity.String(), string(f.Code), f.Title, f.Subject)
-		for _, x := range []struct{ what, text string }{{"place", Place(f)}, {"wanted", f.Want}, {"found", f.Got}, {"why", f.Why}, {"covered by", f.CoveredBy}} {
-			if x.text != "" {
-				s.say("Finding %d, %s: %s", i+1, x.what, x.text)
-			}
-		}
+		s.say("Finding %d, %s, code %s: %s. About %s.", i+1, s.words.say(f.Severity.String()), string(f.Code), s.words.say(f.Title), f.Subject)
+		s.tell("Finding %d, place: %s", i+1, Place(f))
+		s.tell("Finding %d, wanted: %s", i+1, f.Want)
+		s.tell("Finding %d, found: %s", i+1, f.Got)
+		s.tell("Finding %d, why: %s", i+1, f.Why)
+		s.tell("Finding %d, covered by: %s", i+1, f.CoveredBy)
 		if f.Severity >= finding.Medium {
-			s.say("Finding %d, what to do: %s", i+1, f.Action)
+			s.tell("Finding %d, what to do: %s", i+1, s.words.say(f.Action))
 		}
+	}
+}
+
+// tell writes a line about the n-th of a list, when there is something to tell.
+func (s *speaker) tell(english string, n int, text string) {
+	if text != "" {
+		s.say(english, n, text)
 	}
 }
 
@@ -100,11 +111,11 @@ func (s *speaker) required(r *assay.Result) {
 	}
 	s.say("Required by policy %s: %d. Proved: %d.", r.Policy.ID, len(r.Required), proved)
 	for _, q := range r.Required {
-		word := "proved"
-		if !q.Proved {
-			word = "not proved"
+		if reason := cmp.Or(q.Reason, s.words.say("No more is told")); q.Proved {
+			s.say("Requirement %s: proved. %s.", string(q.What), reason)
+		} else {
+			s.say("Requirement %s: not proved. %s.", string(q.What), reason)
 		}
-		s.say("Requirement %s: %s. %s.", string(q.What), word, cmp.Or(q.Reason, "No more is told"))
 	}
 }
 
@@ -115,7 +126,7 @@ func (s *speaker) notChecked(r *assay.Result) {
 			s.say("And %d more; the option --all tells them.", len(r.NotChecked)-i)
 			break
 		}
-		s.say("Not checked %d: %s. Reason: %s.", i+1, n.What, cmp.Or(n.Reason, "not told"))
+		s.say("Not checked %d: %s. Reason: %s.", i+1, n.What, cmp.Or(n.Reason, s.words.say("not told")))
 	}
 	if spots := BlindSpots(r); len(spots) > 0 {
 		s.say("What no evidence here would show: %s.", strings.Join(spots, "; "))
@@ -142,7 +153,7 @@ func (s *speaker) origin(r *assay.Result) {
 		s.say("Inspection: %s.", InspectionLine(u))
 	}
 	for _, m := range r.Manifests {
-		s.say("Manifest %s version %d: %s. Signed by %s.", m.ID, m.Version, m.Status, cmp.Or(strings.Join(m.Signers, "; "), "nobody"))
+		s.say("Manifest %s version %d: %s. Signed by %s.", m.ID, m.Version, m.Status, cmp.Or(strings.Join(m.Signers, "; "), s.words.say("nobody")))
 	}
-	s.say("Evidence: SHA-256 %s, collected %s.", r.Evidence.SHA256, cmp.Or(r.Evidence.CollectedAt, "at an unknown time"))
+	s.say("Evidence: SHA-256 %s, collected %s.", r.Evidence.SHA256, cmp.Or(r.Evidence.CollectedAt, s.words.say("at an unknown time")))
 }

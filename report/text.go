@@ -18,6 +18,7 @@ type Style struct {
 	Width int  // columns; 0 is 80
 	Color bool // ANSI colours, for a terminal only
 	All   bool // informational findings and full coverage too
+	Words Words
 }
 
 // Text writes a report for a person at a terminal: the verdict first, then
@@ -92,6 +93,20 @@ func (p *printer) heading(s string) {
 	p.line("%s", p.paint(ansiBold, s))
 }
 
+// say returns a fixed text in the language of the words, with its values.
+func (p *printer) say(english string, args ...any) string {
+	if len(args) == 0 {
+		return p.style.Words.say(english)
+	}
+	return fmt.Sprintf(p.style.Words.say(english), args...)
+}
+
+// label writes text behind a word that says what it is, at a column.
+func (p *printer) label(indent int, english string, width int, text string) {
+	word := p.say(english)
+	p.wrap(strings.Repeat(" ", indent)+word+strings.Repeat(" ", max(1, width-columns(word))), text)
+}
+
 // wrap writes text in the space after a label, indented under it.
 func (p *printer) wrap(label, text string) {
 	indent := strings.Repeat(" ", columns(label))
@@ -106,9 +121,9 @@ func (p *printer) wrap(label, text string) {
 }
 
 func (p *printer) verdict(r *assay.Result) {
-	p.line("%s  %s", p.paint(verdictColor(r.Verdict), strings.ToUpper(string(r.Verdict))), p.paint(ansiBold, Machine(r)))
-	p.wrap("      ", Sentence(r))
-	p.wrap("      ", fmt.Sprintf("Assurance %s: %s", r.Assurance.Level, r.Assurance.Statement))
+	p.line("%s  %s", p.paint(verdictColor(r.Verdict), strings.ToUpper(p.say(string(r.Verdict)))), p.paint(ansiBold, Machine(r)))
+	p.wrap("      ", sentence(r, p.style.Words))
+	p.wrap("      ", p.say("Assurance %s: %s", r.Assurance.Level, r.Assurance.Statement))
 }
 
 // Machine names the machine that a result is about.
@@ -121,12 +136,15 @@ func Machine(r *assay.Result) string {
 }
 
 // Sentence tells in one sentence what the verdict rests on.
-func Sentence(r *assay.Result) string {
+func Sentence(r *assay.Result) string { return sentence(r, nil) }
+
+func sentence(r *assay.Result, w Words) string {
+	say := w.say
 	switch r.Verdict {
 	case assay.Pass:
-		return "Everything that the policy requires was proved, and nothing contradicts the manifest."
+		return say("Everything that the policy requires was proved, and nothing contradicts the manifest.")
 	case assay.Review:
-		return "Nothing proves a difference that fails the machine, but " + counts(r) + " should be looked at by a person."
+		return fmt.Sprintf(say("Nothing proves a difference that fails the machine, but %s should be looked at by a person."), counts(r))
 	case assay.Inconclusive:
 		var open []string
 		for _, q := range r.Required {
@@ -134,9 +152,9 @@ func Sentence(r *assay.Result) string {
 				open = append(open, string(q.What))
 			}
 		}
-		return "Nothing contradicts the manifest, but the policy requires what was not proved: " + strings.Join(open, ", ") + "."
+		return fmt.Sprintf(say("Nothing contradicts the manifest, but the policy requires what was not proved: %s."), strings.Join(open, ", "))
 	}
-	return "The machine or its manifest is not as it should be: " + counts(r) + "."
+	return fmt.Sprintf(say("The machine or its manifest is not as it should be: %s."), counts(r))
 }
 
 func counts(r *assay.Result) string {
@@ -160,14 +178,14 @@ func counts(r *assay.Result) string {
 // place is where to look, in the words printed on the board, and for what.
 type place struct{ at, what string }
 
-func places(r *assay.Result) []place {
+func places(r *assay.Result, w Words) []place {
 	var out []place
 	for _, f := range r.Findings {
 		if f.Severity < finding.Medium {
 			continue
 		}
 		if at := Place(f); at != "" {
-			out = append(out, place{Plain(at), fmt.Sprintf("%s (%s %s)", Plain(f.Title), f.Code, Plain(f.Subject))})
+			out = append(out, place{Plain(at), fmt.Sprintf("%s (%s %s)", Plain(w.say(f.Title)), f.Code, Plain(f.Subject))})
 		}
 	}
 	return slices.Compact(out)
@@ -175,11 +193,11 @@ func places(r *assay.Result) []place {
 
 // where lists the places to open.
 func (p *printer) where(r *assay.Result) {
-	places := places(r)
+	places := places(r, p.style.Words)
 	if len(places) == 0 {
 		return
 	}
-	p.heading("Where to look")
+	p.heading(p.say("Where to look"))
 	width := 0
 	for _, pl := range places {
 		width = max(width, columns(pl.at))
@@ -194,17 +212,17 @@ func (p *printer) incidents(r *assay.Result) {
 	if len(r.Incidents) == 0 {
 		return
 	}
-	p.heading("Incidents")
+	p.heading(p.say("Incidents"))
 	for _, i := range r.Incidents {
-		p.line("  %s %s  %s", p.paint(severityColor(i.Severity), fmt.Sprintf("%-8s", i.Severity)), i.Code, p.paint(ansiBold, Plain(i.Title)))
+		p.line("  %s %s  %s", p.paint(severityColor(i.Severity), fmt.Sprintf("%-8s", p.say(i.Severity.String()))), i.Code, p.paint(ansiBold, Plain(p.say(i.Title))))
 		p.wrap("           ", i.Narrative)
-		p.wrap("           would disprove it: ", i.Disprove)
+		p.wrap("           "+p.say("would disprove it")+": ", p.say(i.Disprove))
 	}
 }
 
 func (p *printer) findings(r *assay.Result) {
 	if slices.ContainsFunc(r.Findings, func(f finding.Finding) bool { return p.style.All || f.Severity > finding.Info }) {
-		p.heading("Findings")
+		p.heading(p.say("Findings"))
 	}
 	p.list(r.Findings)
 }
@@ -213,24 +231,24 @@ func (p *printer) findings(r *assay.Result) {
 func (p *printer) list(fs []finding.Finding) {
 	shown, hidden := split(fs, p.style.All)
 	for _, f := range shown {
-		p.line("  %s %s  %s  %s", p.paint(severityColor(f.Severity), fmt.Sprintf("%-8s", f.Severity)), f.Code, p.paint(ansiBold, Plain(f.Subject)), Plain(f.Title))
+		p.line("  %s %s  %s  %s", p.paint(severityColor(f.Severity), fmt.Sprintf("%-8s", p.say(f.Severity.String()))), f.Code, p.paint(ansiBold, Plain(f.Subject)), Plain(p.say(f.Title)))
 		if f.Want != "" {
-			p.wrap("           want  ", f.Want)
+			p.label(11, "want", 6, f.Want)
 		}
 		if f.Got != "" {
-			p.wrap("           got   ", f.Got)
+			p.label(11, "got", 6, f.Got)
 		}
-		p.wrap("           why   ", f.Why)
+		p.label(11, "why", 6, f.Why)
 		if f.CoveredBy != "" {
-			p.wrap("           covered by ", f.CoveredBy)
+			p.label(11, "covered by", 11, f.CoveredBy)
 		}
 		if f.Severity >= finding.Medium {
-			p.wrap("           do    ", f.Action)
+			p.label(11, "do", 6, p.say(f.Action))
 		}
 	}
 	if hidden > 0 {
 		p.line("")
-		p.wrap("  ", fmt.Sprintf("%d informational findings are not shown; --all or --format json has them.", hidden))
+		p.wrap("  ", p.say("%d informational findings are not shown; --all or --format json has them.", hidden))
 	}
 }
 
@@ -250,11 +268,11 @@ func (p *printer) required(r *assay.Result) {
 	if len(r.Required) == 0 {
 		return
 	}
-	p.heading("Required by policy " + Plain(r.Policy.ID))
+	p.heading(p.say("Required by policy %s", Plain(r.Policy.ID)))
 	for _, q := range r.Required {
-		mark := "proved    "
+		mark := fmt.Sprintf("%-10s", p.say("proved"))
 		if !q.Proved {
-			mark = p.paint("\x1b[33m", "NOT PROVED")
+			mark = p.paint("\x1b[33m", fmt.Sprintf("%-10s", p.say("NOT PROVED")))
 		}
 		p.wrap(fmt.Sprintf("  %s  %-10s ", mark, q.What), cmp.Or(q.Reason, " "))
 	}
@@ -267,10 +285,10 @@ func (p *printer) notChecked(r *assay.Result) {
 	if len(r.NotChecked) == 0 {
 		return
 	}
-	p.heading(fmt.Sprintf("Not checked (%d)", len(r.NotChecked)))
+	p.heading(p.say("Not checked (%d)", len(r.NotChecked)))
 	for i, n := range r.NotChecked {
 		if i == shortList && !p.style.All && len(r.NotChecked) > shortList+1 {
-			p.wrap("  ", fmt.Sprintf("... and %d more; --all or --format json has them.", len(r.NotChecked)-shortList))
+			p.wrap("  ", p.say("... and %d more; --all or --format json has them.", len(r.NotChecked)-shortList))
 			break
 		}
 		p.wrap("  "+Plain(n.What)+": ", n.Reason)
@@ -281,7 +299,7 @@ func (p *printer) coverage(r *assay.Result) {
 	if len(r.Coverage) == 0 {
 		return
 	}
-	p.heading("Coverage")
+	p.heading(p.say("Coverage"))
 	p.line("  %-12s %8s %8s %10s %14s", "class", "declared", "matched", "unexpected", "not observable")
 	for _, c := range r.Coverage {
 		p.line("  %-12s %8d %8d %10d %14d", c.Class, c.Declared, c.Matched, c.Unexpected, c.NotObservable)
@@ -290,10 +308,10 @@ func (p *printer) coverage(r *assay.Result) {
 		p.line("  %-12s %8d %8d %10d %14d", Plain(d.Device), d.Declared, d.Matched, d.Unexpected, d.NotObservable)
 	}
 	if line := BootLine(r); line != "" {
-		p.wrap("  measured boot: ", line)
+		p.wrap("  "+p.say("measured boot")+": ", line)
 	}
 	if r.Verifiability.Lines > 0 {
-		p.wrap("  verifiable: ", r.Verifiability.String())
+		p.wrap("  "+p.say("verifiable")+": ", r.Verifiability.String())
 	}
 }
 
@@ -301,7 +319,7 @@ func (p *printer) coverage(r *assay.Result) {
 // would show each is told with all findings.
 func (p *printer) blind(r *assay.Result) {
 	if spots := BlindSpots(r); len(spots) > 0 {
-		p.heading("No evidence here would show (LM-001)")
+		p.heading(p.say("No evidence here would show (LM-001)"))
 		p.wrap("  ", strings.Join(spots, "; "))
 	}
 }
@@ -332,7 +350,7 @@ func (p *printer) inspections(r *assay.Result) {
 	if len(r.Inspections) == 0 {
 		return
 	}
-	p.heading("Inspections")
+	p.heading(p.say("Inspections"))
 	for _, u := range r.Inspections {
 		p.wrap("  ", InspectionLine(u))
 	}

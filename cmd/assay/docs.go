@@ -54,7 +54,7 @@ everything in them can be tried. Nothing is fetched.`,
 		_, err = fmt.Fprint(env.stdout, p.Source)
 		return err
 	}
-	cmd.AddCommand(newDocsServe(env), newDocsExport(env), newDocsFind(env), newDocsSample(env), newDocsBoot(env))
+	cmd.AddCommand(newDocsServe(env), newDocsExport(env), newDocsFind(env), newDocsSample(env), newDocsBoot(env), newDocsMessages(env))
 	return cmd
 }
 
@@ -137,6 +137,20 @@ func newDocsServe(env *environment) *cobra.Command {
 	}
 	addListen(cmd.Flags(), &listen)
 	return cmd
+}
+
+func newDocsMessages(env *environment) *cobra.Command {
+	return &cobra.Command{
+		Use: "messages", Short: "Print the texts of reports, for a translation",
+		Long: `Prints the catalogue: every fixed text of a report for people, as one JSON object of
+English texts and their translations, which are empty. With ASSAY_MESSAGES it has the
+translations of that file, so that a new version shows what is missing. What a finding
+says of its own case is not in it, and machine formats are never translated.`,
+		Example: `  assay docs messages > words.json
+  ASSAY_MESSAGES=words.json assay verify server.evidence.zip --golden golden.signed.json --trust roots/`,
+		Args: exactly(0),
+		RunE: func(*cobra.Command, []string) error { return asJSON(env.stdout, report.Messages(env.words)) },
+	}
 }
 
 func addListen(fs *pflag.FlagSet, to *string) {

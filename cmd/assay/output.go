@@ -82,7 +82,7 @@ func writeFile(path string, b []byte) error {
 // style is how text looks here.
 func (o *outputOptions) style(env *environment) report.Style {
 	toTerminal := env.terminal && (o.file == "" || o.file == "-")
-	return report.Style{Width: env.width, Color: toTerminal && !o.noColor && !env.noColor, All: o.all}
+	return report.Style{Width: env.width, Color: toTerminal && !o.noColor && !env.noColor, All: o.all, Words: env.words}
 }
 
 // result writes a result in the chosen format and returns the verdict's exit
@@ -98,7 +98,7 @@ func (o *outputOptions) result(env *environment, r *assay.Result) error {
 	case "html":
 		err = html.Write(&b, r)
 	case "plain":
-		err = report.Spoken(&b, r, o.all)
+		err = report.Spoken(&b, r, o.style(env))
 	case "sarif":
 		err = report.SARIF(&b, r)
 	case "junit":

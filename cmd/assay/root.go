@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/report"
 )
 
 // The exit codes besides those of verdicts.
@@ -29,6 +30,7 @@ type environment struct {
 	terminal       bool // stdout is a terminal
 	width          int
 	noColor        bool
+	words          report.Words // of another language; nil is English
 
 	askPIN func(what string) (string, error) // nil: nobody is there
 }
@@ -79,7 +81,10 @@ func unreadable(err error) error { return &exitError{exitUnreadable, err} }
 func run(args []string, env *environment) int {
 	root := newRootCommand(env)
 	root.SetArgs(args)
-	err := root.Execute()
+	err := env.speak(os.Getenv(messagesVariable))
+	if err == nil {
+		err = root.Execute()
+	}
 	if err == nil {
 		return 0
 	}
@@ -89,6 +94,25 @@ func run(args []string, env *environment) int {
 		fmt.Fprintln(env.stderr, nextStep(err, code))
 	}
 	return code
+}
+
+// messagesVariable names a file with the texts of reports in another language.
+const messagesVariable = "ASSAY_MESSAGES"
+
+// speak reads that file; "" is English.
+func (e *environment) speak(file string) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return unreadable(fmt.Errorf("%s: %w", messagesVariable, err))
+	}
+	defer f.Close()
+	if e.words, err = report.ReadWords(f); err != nil {
+		return unreadable(fmt.Errorf("%s: %s: %w", messagesVariable, file, err))
+	}
+	return nil
 }
 
 // nextStep says what to do about an error.
