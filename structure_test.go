@@ -162,6 +162,29 @@ func TestTheCollectorStaysSmall(t *testing.T) {
 	}
 }
 
+// H16: evidence is never executed, interpreted or mounted. What starts a program
+// is listed here: the scanner and the builder of its image, the signer's token,
+// and what tests use.
+func TestH16NothingIsExecuted(t *testing.T) {
+	starts := []string{"cmd/scanner", "image", "keystore", "lab", "lab/controller", "fleet/storetest", "internal/swtpm", "internal/softhsm", "internal/ids/gen"}
+	for _, s := range sources(t) {
+		if s.test || slices.Contains(starts, s.pkg) || strings.HasPrefix(s.pkg, "tools") {
+			continue
+		}
+		for _, im := range s.file.Imports {
+			require.NotContains(t, []string{`"os/exec"`, `"plugin"`}, im.Path.Value, "%s may start a program", s.path)
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := sel.X.(*ast.Ident); ok && slices.Contains([]string{"os", "syscall", "unix"}, x.Name) {
+					require.NotContains(t, []string{"StartProcess", "ForkExec", "Exec", "Mount", "Execve", "Execveat"}, sel.Sel.Name, "%s: %s.%s", s.path, x.Name, sel.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}
+
 func TestCobraStaysInTheCommand(t *testing.T) {
 	for _, s := range sources(t) {
 		for _, im := range s.file.Imports {
