@@ -42,7 +42,7 @@ var layers = [][]string{
 	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm", "board"},
 	{"evidence"},
 	{"finding"},
-	{"image/layout"},
+	{"image/layout", "sandbox"},
 }
 
 // internalMay lists what an internal package may import: the standard library
