@@ -288,6 +288,40 @@ func TestEveryParserIsFuzzed(t *testing.T) {
 	}
 }
 
+// A fuzz target begins with inputs that mean something, so that every run of the
+// tests goes through them.
+func TestEveryFuzzTargetHasSeeds(t *testing.T) {
+	n := 0
+	for _, s := range sources(t) {
+		for _, d := range s.file.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || !s.test || !strings.HasPrefix(fn.Name.Name, "Fuzz") {
+				continue
+			}
+			n++
+			f := fn.Type.Params.List[0].Names[0].Name
+			seeded := false
+			ast.Inspect(fn.Body, func(node ast.Node) bool {
+				call, ok := node.(*ast.CallExpr)
+				if !ok {
+					return true
+				}
+				sel, ok := call.Fun.(*ast.SelectorExpr)
+				if ok && sel.Sel.Name == "Add" {
+					x, ok := sel.X.(*ast.Ident)
+					seeded = seeded || ok && x.Name == f
+				}
+				return true
+			})
+			if _, err := os.Stat(filepath.Join(s.pkg, "testdata", "fuzz", fn.Name.Name)); err == nil {
+				seeded = true
+			}
+			require.True(t, seeded, "%s: %s has no seed", s.path, fn.Name.Name)
+		}
+	}
+	require.NotZero(t, n)
+}
+
 func TestNoMachinePathsInTrackedFiles(t *testing.T) {
 	// What a checkout holds must make sense on any machine.
 	for _, s := range sources(t) {
