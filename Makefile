@@ -9,7 +9,7 @@ FUZZTIME ?= 20s
 # counts more than fast.
 SCANNER_FLAGS := -trimpath -gcflags=all=-l -ldflags '-s -w -buildid='
 
-.PHONY: build build-pkcs11 demo test e2e fleet-load fleet-rows matrix lint bench bench-check fuzz docs clean
+.PHONY: build build-pkcs11 demo test e2e fleet-load fleet-rows matrix lint bench bench-check fuzz fuzz-some docs clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/assay ./cmd/assay
@@ -71,9 +71,15 @@ bench-check:
 fuzz:
 	FUZZTIME=$(FUZZTIME) bash tools/fuzz.sh
 
-# Regenerates what is made from the code: docs/findings.md and golden reports.
+# A few of the targets for a short time, others with each commit; for CI.
+fuzz-some:
+	FUZZTIME=5s FUZZ_SOME=8 bash tools/fuzz.sh
+
+# Regenerates what is made from the code: docs/findings.md, golden reports, the
+# tables of docs/threat-model.md, and docs/dependencies.md.
 docs:
-	$(GO) test ./finding ./report ./report/lines -run 'Golden|Docs' -update
+	$(GO) test . ./finding ./report ./report/lines -run 'Golden|Docs' -update
+	$(GO) run -C tools/deps .
 
 clean:
 	rm -rf bin

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,6 +40,30 @@ func modules(n int) []byte {
 		b = append(b, "DIMM\x00S\x00\x00"...)
 	}
 	return append(b, 127, 4, 0xff, 0xff, 0, 0)
+}
+
+// H06: as many parts that look alike as evidence can claim come to a verdict, and
+// twice as many take no more than twice the memory, with room. What pairs them
+// over each other would take hours, and its table gigabytes.
+func TestH06LookAlikes(t *testing.T) {
+	l := newLab(t, machine(t, "baseline"))
+	taken := func(c assay.Case) float64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r, err := assay.Verify(c)
+		runtime.ReadMemStats(&after)
+		require.NoError(t, err)
+		require.Equal(t, assay.Fail, r.Verdict)
+		return float64(after.TotalAlloc - before.TotalAlloc)
+	}
+	crowded := func(n int) assay.Case { return l.caseOf(t, crowd(machine(t, "baseline"), n)) }
+	full := func(n int) assay.Case {
+		return l.caseOf(t, with(machine(t, "baseline"), func(f files) { f[dmiPath] = modules(n) }))
+	}
+	for name, some := range map[string]func(int) assay.Case{"devices": crowded, "modules": full} {
+		one, two := taken(some(4000)), taken(some(8000))
+		require.Less(t, two, 3*one, "%s: %.0f and %.0f bytes", name, one, two)
+	}
 }
 
 // Twice the devices must not cost four times as much: what evidence may claim is

@@ -42,7 +42,7 @@ var layers = [][]string{
 	{"bom", "attest", "attest/spdm", "firmware", "firmware/brotli", "collect/tpm", "board"},
 	{"evidence"},
 	{"finding"},
-	{"image/layout", "docs", "testdata"},
+	{"image/layout", "docs", "testdata", "sandbox"},
 }
 
 // internalMay lists what an internal package may import: the standard library
@@ -162,6 +162,29 @@ func TestTheCollectorStaysSmall(t *testing.T) {
 	}
 }
 
+// H16: evidence is never executed, interpreted or mounted. What starts a program
+// is listed here: the scanner and the builder of its image, the signer's token,
+// and what tests use.
+func TestH16NothingIsExecuted(t *testing.T) {
+	starts := []string{"cmd/scanner", "image", "keystore", "lab", "lab/controller", "fleet/storetest", "internal/swtpm", "internal/softhsm", "internal/ids/gen"}
+	for _, s := range sources(t) {
+		if s.test || slices.Contains(starts, s.pkg) || strings.HasPrefix(s.pkg, "tools") {
+			continue
+		}
+		for _, im := range s.file.Imports {
+			require.NotContains(t, []string{`"os/exec"`, `"plugin"`}, im.Path.Value, "%s may start a program", s.path)
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := sel.X.(*ast.Ident); ok && slices.Contains([]string{"os", "syscall", "unix"}, x.Name) {
+					require.NotContains(t, []string{"StartProcess", "ForkExec", "Exec", "Mount", "Execve", "Execveat"}, sel.Sel.Name, "%s: %s.%s", s.path, x.Name, sel.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}
+
 func TestCobraStaysInTheCommand(t *testing.T) {
 	for _, s := range sources(t) {
 		for _, im := range s.file.Imports {
@@ -263,6 +286,40 @@ func TestEveryParserIsFuzzed(t *testing.T) {
 	for pkg, path := range parsers {
 		require.True(t, fuzzed[pkg], "%s has a parser and no fuzz target", path)
 	}
+}
+
+// A fuzz target begins with inputs that mean something, so that every run of the
+// tests goes through them.
+func TestEveryFuzzTargetHasSeeds(t *testing.T) {
+	n := 0
+	for _, s := range sources(t) {
+		for _, d := range s.file.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || !s.test || !strings.HasPrefix(fn.Name.Name, "Fuzz") {
+				continue
+			}
+			n++
+			f := fn.Type.Params.List[0].Names[0].Name
+			seeded := false
+			ast.Inspect(fn.Body, func(node ast.Node) bool {
+				call, ok := node.(*ast.CallExpr)
+				if !ok {
+					return true
+				}
+				sel, ok := call.Fun.(*ast.SelectorExpr)
+				if ok && sel.Sel.Name == "Add" {
+					x, ok := sel.X.(*ast.Ident)
+					seeded = seeded || ok && x.Name == f
+				}
+				return true
+			})
+			if _, err := os.Stat(filepath.Join(s.pkg, "testdata", "fuzz", fn.Name.Name)); err == nil {
+				seeded = true
+			}
+			require.True(t, seeded, "%s: %s has no seed", s.path, fn.Name.Name)
+		}
+	}
+	require.NotZero(t, n)
 }
 
 func TestNoMachinePathsInTrackedFiles(t *testing.T) {

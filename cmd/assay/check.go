@@ -87,6 +87,9 @@ func runCheck(env *environment, opt *appraisalOptions, scan *scanOptions, out *o
 	if err := opt.remember(c, r); err != nil {
 		return err
 	}
+	if err := opt.log.record(env, "check", r); err != nil {
+		return err
+	}
 	if out.format != "text" {
 		return out.result(env, r)
 	}

@@ -7,5 +7,5 @@ import "os"
 var version = "devel"
 
 func main() {
-	os.Exit(run(os.Args[1:], newEnvironment()))
+	os.Exit(run(os.Args[1:], processEnvironment()))
 }

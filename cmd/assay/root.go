@@ -33,6 +33,16 @@ type environment struct {
 	words          report.Words // of another language; nil is English
 
 	askPIN func(what string) (string, error) // nil: nobody is there
+
+	ownProcess bool   // the process is this run's, and may be put into the sandbox
+	leave      func() // undoes what the run left outside of its output
+}
+
+// processEnvironment is that of a process that does nothing else.
+func processEnvironment() *environment {
+	e := newEnvironment()
+	e.ownProcess = true
+	return e
 }
 
 func newEnvironment() *environment {
@@ -84,6 +94,9 @@ func run(args []string, env *environment) int {
 	err := env.speak(os.Getenv(messagesVariable))
 	if err == nil {
 		err = root.Execute()
+	}
+	if env.leave != nil {
+		env.leave()
 	}
 	if err == nil {
 		return 0
@@ -202,10 +215,11 @@ every unexpected part and every measurement that differs.`,
 	}
 	root.SetOut(env.stdout)
 	root.SetErr(env.stderr)
+	root.PersistentPreRunE = env.confine
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	root.AddCommand(
 		newVerifyCommand(env), newScanCommand(env), newCheckCommand(env), newDoctorCommand(env), newInspectCommand(env), newExplainCommand(env),
-		newGoldenCommand(env), newBOMCommand(env), newAttestCommand(env), newFirmwareCommand(env), newInspectionCommand(env), newQuirksCommand(env), newImageCommand(env), newFleetCommand(env), newDocsCommand(env), newVersionCommand(env),
+		newGoldenCommand(env), newBOMCommand(env), newAttestCommand(env), newFirmwareCommand(env), newInspectionCommand(env), newQuirksCommand(env), newImageCommand(env), newFleetCommand(env), newDocsCommand(env), newLogCommand(env), newVersionCommand(env),
 	)
 	return root
 }
@@ -246,11 +260,20 @@ func atMost(n int) cobra.PositionalArgs {
 }
 
 func newVersionCommand(env *environment) *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Example: "  assay version", Args: exactly(0),
+	var verbose bool
+	cmd := &cobra.Command{
+		Use: "version", Short: "Print the version", Example: "  assay version\n  assay version --verbose", Args: exactly(0),
+		Long: `Prints the version; with --verbose also what commands that parse evidence and
+manifests give up on this machine before they read, by trying it. ASSAY_SANDBOX
+asks for it: auto takes what there is, require ends with exit code 70 where
+something is missing, off does without (docs/threat-model.md).`,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(env.stdout, "assay %s\n", version)
-			return err
+			if _, err := fmt.Fprintf(env.stdout, "assay %s\n", version); err != nil || !verbose {
+				return err
+			}
+			return env.protections()
 		},
 	}
+	cmd.Flags().BoolVar(&verbose, "verbose", false, "also what protects this program against what it reads")
+	return cmd
 }

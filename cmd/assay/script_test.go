@@ -21,10 +21,11 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"assay":   func() { os.Exit(run(os.Args[1:], newEnvironment())) },
+		"assay":   func() { os.Exit(run(os.Args[1:], processEnvironment())) },
 		"unpack":  unpackEvidence,
 		"cabinet": writeCabinet,
 		"token":   readToken,
+		"nested":  runNested,
 	})
 }
 
@@ -100,6 +101,9 @@ func TestScripts(t *testing.T) {
 		Condition: func(cond string) (bool, error) {
 			if cond == "swtpm" {
 				return address != "", nil
+			}
+			if cond == "sandbox" {
+				return hasSandbox(), nil
 			}
 			if cond == "softhsm" {
 				return hsm.program != "", nil

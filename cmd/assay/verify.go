@@ -41,6 +41,7 @@ type appraisalOptions struct {
 	quirks   []string
 	limit    limitOption
 	looked   inspectionOptions
+	log      logOption
 	system   string // of a controller's evidence
 }
 
@@ -57,6 +58,7 @@ func (o *appraisalOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.knownBad, "known-bad", nil, "signed list of known-bad firmware, from golden known-bad; repeatable")
 	fs.StringArrayVar(&o.quirks, "quirks", nil, "signed list of what honest machines say against themselves (assay quirks); repeatable")
 	o.looked.addFlags(fs)
+	o.log.addFlag(fs)
 	o.now.addFlag(fs)
 	o.limit.addFlag(fs)
 }
@@ -333,6 +335,9 @@ input, 70 internal error, 74 output error.`,
 			return err
 		}
 		if err := opt.remember(c, r); err != nil {
+			return err
+		}
+		if err := opt.log.record(env, "verify", r); err != nil {
 			return err
 		}
 		return out.result(env, r)

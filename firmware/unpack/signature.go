@@ -1,7 +1,9 @@
 package unpack
 
 import (
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 
@@ -26,6 +28,11 @@ func verifyPKCS7(signature, content []byte) (signer, wrong string, err error) {
 		return "", "it brings contents of its own", nil
 	case len(p.Signers) == 0:
 		return "", "it has no signer", nil
+	case len(p.Signers) > maxSigners: // each hashes the whole content
+		return "", fmt.Sprintf("it has %d signers, at most %d are checked", len(p.Signers), maxSigners), nil
+	}
+	if err := keysAreShort(p.Certificates); err != nil {
+		return "", err.Error(), nil
 	}
 	p.Content = content
 	if err := p.Verify(); errors.Is(err, pkcs7.ErrUnsupportedAlgorithm) {
@@ -39,4 +46,20 @@ func verifyPKCS7(signature, content []byte) (signer, wrong string, err error) {
 	}
 	sum := sha256.Sum256(c.Raw)
 	return fmt.Sprintf("%s (certificate sha256:%x)", c.Subject, sum[:8]), "", nil
+}
+
+// Bounds on what a signature that anyone can make may cost.
+const (
+	maxSigners = 16
+	maxRSABits = 8192
+)
+
+// keysAreShort refuses keys whose arithmetic takes seconds or hours (H09).
+func keysAreShort(certs []*x509.Certificate) error {
+	for _, c := range certs {
+		if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > maxRSABits {
+			return fmt.Errorf("it brings an RSA key of %d bits, at most %d are used", k.N.BitLen(), maxRSABits)
+		}
+	}
+	return nil
 }

@@ -4,8 +4,10 @@ package outfile
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 )
@@ -21,7 +23,7 @@ func Write(path string, perm fs.FileMode, body func(io.Writer) error) error {
 			return err
 		}
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	tmp, err := beside(path)
 	if err != nil {
 		return err
 	}
@@ -37,6 +39,18 @@ func Write(path string, perm fs.FileMode, body func(io.Writer) error) error {
 		return errors.Join(err, os.Remove(tmp.Name()))
 	}
 	return nil
+}
+
+// beside makes a new file for the contents, open for writing alone: whoever writes
+// need not be let read the directory, as os.CreateTemp would have it.
+func beside(path string) (*os.File, error) {
+	for try := 0; ; try++ {
+		name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s-%08x", filepath.Base(path), rand.Uint32()))
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if !errors.Is(err, fs.ErrExist) || try == 999 {
+			return f, err
+		}
+	}
 }
 
 func through(path string, body func(io.Writer) error) error {

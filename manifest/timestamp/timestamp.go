@@ -40,6 +40,7 @@ const (
 	maxToken    = 64 << 10
 	maxAccuracy = time.Hour // a vaguer clock proves nothing that a certificate needs
 	minRSABits  = 2048
+	maxRSABits  = 8192 // above, a signature takes seconds and more
 )
 
 // Proven returns the latest time at which the authority can have seen the bytes,
@@ -101,6 +102,9 @@ func Token(response, query []byte) ([]byte, error) {
 		return nil, err
 	}
 	s, err := guarded(func() (*timestamp.Timestamp, error) {
+		if err := keysAreShort(response); err != nil {
+			return nil, err
+		}
 		if s, err := timestamp.Parse(response); err == nil {
 			return s, nil
 		}
@@ -127,6 +131,27 @@ func Token(response, query []byte) ([]byte, error) {
 	return s.RawToken, nil
 }
 
+// keysAreShort refuses a token, or a response with one, that brings a key whose
+// arithmetic takes seconds and more (H09): the library verifies while it parses.
+func keysAreShort(b []byte) error {
+	m, err := pkcs7.Parse(b)
+	if err != nil {
+		var r struct{ Status, Token asn1.RawValue }
+		if _, err := asn1.Unmarshal(b, &r); err != nil {
+			return nil // no form that the library reads
+		}
+		if m, err = pkcs7.Parse(r.Token.FullBytes); err != nil {
+			return nil
+		}
+	}
+	for _, c := range m.Certificates {
+		if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > maxRSABits {
+			return fmt.Errorf("brings an RSA key of %d bits, the limit is %d", k.N.BitLen(), maxRSABits)
+		}
+	}
+	return nil
+}
+
 // stamp is a token that was parsed.
 type stamp struct {
 	stamp    *timestamp.Timestamp
@@ -140,6 +165,9 @@ func read(token []byte) (*stamp, error) {
 		return nil, err
 	}
 	s, err := guarded(func() (*stamp, error) {
+		if err := keysAreShort(token); err != nil {
+			return nil, err
+		}
 		t, err := timestamp.Parse(token)
 		if err != nil {
 			return nil, err
