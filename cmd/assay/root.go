@@ -136,7 +136,7 @@ every unexpected part and every measurement that differs.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	root.AddCommand(
 		newVerifyCommand(env), newScanCommand(env), newCheckCommand(env), newInspectCommand(env), newExplainCommand(env),
-		newGoldenCommand(env), newBOMCommand(env), newAttestCommand(env), newFirmwareCommand(env), newInspectionCommand(env), newQuirksCommand(env), newImageCommand(env), newFleetCommand(env), newVersionCommand(env),
+		newGoldenCommand(env), newBOMCommand(env), newAttestCommand(env), newFirmwareCommand(env), newInspectionCommand(env), newQuirksCommand(env), newImageCommand(env), newFleetCommand(env), newManPagesCommand(env), newVersionCommand(env),
 	)
 	return root
 }
@@ -164,15 +164,5 @@ func exactly(n int) cobra.PositionalArgs {
 			return usage("%s takes %d argument(s), got %d", c.CommandPath(), n, len(args))
 		}
 		return nil
-	}
-}
-
-func newVersionCommand(env *environment) *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Example: "  assay version", Args: exactly(0),
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(env.stdout, "assay %s\n", version)
-			return err
-		},
 	}
 }
