@@ -16,6 +16,7 @@ import (
 
 	"github.com/goreleaser/nfpm/v2"
 	_ "github.com/goreleaser/nfpm/v2/deb"
+	"github.com/goreleaser/nfpm/v2/files"
 	_ "github.com/goreleaser/nfpm/v2/rpm"
 )
 
@@ -140,6 +141,11 @@ func (r *release) pack(format, dir, arch string) error {
 	}
 	info = nfpm.WithDefaults(info)
 	info.MTime = r.at
+	if format == "rpm" {
+		if info.Contents, err = documentation(info.Contents); err != nil {
+			return err
+		}
+	}
 	packager, err := nfpm.Get(format)
 	if err != nil {
 		return err
@@ -150,6 +156,31 @@ func (r *release) pack(format, dir, arch string) error {
 		return fmt.Errorf("%s for %s: %w", format, arch, err)
 	}
 	return write(info.Target, out.Bytes())
+}
+
+// documentation marks what is documentation, which rpm can leave out. nfpm takes
+// no pattern for such files, and gives them to rpm alone.
+func documentation(contents files.Contents) (files.Contents, error) {
+	var out files.Contents
+	for _, c := range contents {
+		if c.Type != "" || !strings.HasPrefix(c.Destination, "/usr/share/doc/") && !strings.HasPrefix(c.Destination, "/usr/share/man/") {
+			out = append(out, c)
+			continue
+		}
+		found, err := filepath.Glob(c.Source)
+		if err != nil || len(found) == 0 {
+			return nil, fmt.Errorf("nothing is %s", c.Source)
+		}
+		for _, f := range found {
+			one := *c
+			one.Source, one.Type = f, files.TypeRPMDoc
+			if strings.HasSuffix(c.Destination, "/") {
+				one.Destination += filepath.Base(f)
+			}
+			out = append(out, &one)
+		}
+	}
+	return out, nil
 }
 
 // base is the name of what is for one kind of machine, and the directory in
