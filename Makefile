@@ -3,18 +3,21 @@
 SHELL := /bin/bash
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+# Equal sources give equal bytes, wherever they are built: no paths, no build IDs, and
+# of the checkout only what VERSION says.
+LDFLAGS := -s -w -buildid= -X main.version=$(VERSION)
+BIN ?= bin
 FUZZTIME ?= 20s
 # The firmware hashes every byte of the scanner in each bank of the TPM: small
 # counts more than fast.
-SCANNER_FLAGS := -trimpath -gcflags=all=-l -ldflags '-s -w -buildid='
+SCANNER_FLAGS := -trimpath -buildvcs=false -gcflags=all=-l -ldflags '-s -w -buildid='
 
-.PHONY: build build-pkcs11 demo test e2e fleet-load fleet-rows matrix lint bench bench-check fuzz fuzz-some docs clean
+.PHONY: build build-pkcs11 demo test e2e fleet-load fleet-rows matrix lint bench bench-check fuzz fuzz-some docs clean package release reproducible package-test container
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/assay ./cmd/assay
-	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build $(SCANNER_FLAGS) -o bin/assay-scanner ./cmd/scanner
-	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build $(SCANNER_FLAGS) -o bin/assay-sender ./cmd/sender
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/assay ./cmd/assay
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build $(SCANNER_FLAGS) -o $(BIN)/assay-scanner ./cmd/scanner
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build $(SCANNER_FLAGS) -o $(BIN)/assay-sender ./cmd/sender
 
 # The program for keys in PKCS #11 tokens; modules are C libraries, so that it
 # needs a C compiler and is not static.
@@ -81,5 +84,25 @@ docs:
 	$(GO) test . ./finding ./report ./report/lines -run 'Golden|Docs' -update
 	$(GO) run -C tools/deps .
 
+# Packages, archives and their checksums in dist, of the checkout as it is; what release
+# makes is the same, of a tagged commit only. ARGS: --arch amd64, -o DIR, --gpg-key ID.
+package:
+	bash tools/release.sh --snapshot $(ARGS)
+
+release:
+	bash tools/release.sh $(ARGS)
+
+# Makes them twice, in two places, and compares every byte. ARGS: --arch amd64, --cold.
+reproducible:
+	bash tools/reproducible.sh $(ARGS)
+
+# Installs the packages into a clean system, uses and removes them; as root on Debian.
+package-test:
+	bash tools/package-test.sh
+
+# Builds the container image, and runs it where that is possible.
+container: build
+	bash tools/container.sh
+
 clean:
-	rm -rf bin
+	rm -rf bin dist

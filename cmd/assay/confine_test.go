@@ -17,8 +17,8 @@ func free() []string {
 		"golden sign", "inspection sign", "quirks sign", // tokens and TPMs
 		"image build", // packages, and programs that unpack them
 		"explain", "version", "quirks codes",
-		"doctor",                                                                              // devices, unless it is given evidence
-		"docs boot", "docs export", "docs find", "docs messages", "docs sample", "docs serve", // our own pages
+		"doctor",                                                                                          // devices, unless it is given evidence
+		"docs boot", "docs export", "docs find", "docs messages", "docs sample", "docs serve", "manpages", // our own pages
 	}
 }
 

@@ -29,7 +29,7 @@ func TestSystemdUnits(t *testing.T) {
 			if start, ok := strings.CutPrefix(line, "ExecStart=/usr/bin/assay "); ok {
 				var words []string
 				for _, w := range strings.Fields(start) {
-					if w == "$ASSAY_FLEET_OPTIONS" {
+					if strings.HasPrefix(w, "$ASSAY_") {
 						continue // what the operator adds
 					}
 					words = append(words, strings.ReplaceAll(w, "${CREDENTIALS_DIRECTORY}", dir))

@@ -252,8 +252,9 @@ func updated(page []string, blocks []block, steps []step, got []printed) string 
 }
 
 // TestCommandsAreFollowed: a block with a command is one that TestDocumentation runs,
-// is shell (sh) and run by the script with the page's name, or lists targets that the
-// Makefile has.
+// is shell (sh) and run by the script with the page's name, is about a whole system and
+// names the script in tools that does the same to one (system NAME), or lists targets
+// that the Makefile has.
 func TestCommandsAreFollowed(t *testing.T) {
 	makefile, err := os.ReadFile(filepath.Join("..", "..", "Makefile"))
 	require.NoError(t, err)
@@ -265,6 +266,11 @@ func TestCommandsAreFollowed(t *testing.T) {
 		scripted := err == nil
 		for _, b := range blocksOf(strings.Split(string(raw), "\n")) {
 			if b.info == "sh" && scripted {
+				continue
+			}
+			if tool, ok := strings.CutPrefix(b.info, "system "); ok {
+				_, err := os.Stat(filepath.Join("..", "..", "tools", tool+".sh"))
+				assert.NoError(t, err, p)
 				continue
 			}
 			for _, l := range b.lines {

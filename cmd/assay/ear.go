@@ -55,5 +55,5 @@ func (o *earOptions) take(nonce []byte) error {
 }
 
 func (o *earOptions) write(w io.Writer, r *assay.Result) error {
-	return ear.Write(w, r, o.signer, ear.Options{Nonce: o.nonce, Build: version})
+	return ear.Write(w, r, o.signer, ear.Options{Nonce: o.nonce, Build: programVersion()})
 }

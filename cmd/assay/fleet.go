@@ -195,7 +195,7 @@ func (o *serveOptions) open(ctx context.Context, env *environment) (*server.Serv
 	if err != nil {
 		return nil, nil, &exitError{exitIO, err}
 	}
-	o.monitor = monitor.New(cfg.Store, version, env.now)
+	o.monitor = monitor.New(cfg.Store, programVersion(), env.now)
 	cfg.Store = o.monitor.Store()
 	if cfg.Alerts != nil {
 		cfg.Alerts.Count = o.monitor.Alert
@@ -305,9 +305,9 @@ func (o *serveOptions) listenAndServe(ctx context.Context, env *environment, s *
 		return fmt.Errorf("--listen %s: without TLS only this machine may ask; use --tls, or --tls-cert and --tls-key", o.listen)
 	}
 	mux := http.NewServeMux()
-	a := api.New(mux, s, version)
+	a := api.New(mux, s, programVersion())
 	a.Ready = o.monitor.Ready
-	if err := web.Handle(ctx, mux, s, a, version); err != nil {
+	if err := web.Handle(ctx, mux, s, a, programVersion()); err != nil {
 		return err
 	}
 	if o.oidc != "" {

@@ -72,7 +72,7 @@ func openAlerts(env *environment, file string) (*alert.Alerts, error) {
 	if err != nil {
 		return nil, unreadable(fmt.Errorf("%s: %w", file, err))
 	}
-	a, err := alert.New(c, version, env.now)
+	a, err := alert.New(c, programVersion(), env.now)
 	if err != nil {
 		return nil, unreadable(err)
 	}

@@ -76,8 +76,8 @@ Without --kernel, Debian's newest kernel package is fetched with apt-get.`,
 	fs.StringVarP(&o.out, "output", "o", "", "raw image of the stick to write")
 	fs.StringVar(&o.uki, "uki", "", "also write the unified kernel image alone, for network boot")
 	fs.StringVar(&o.reference, "reference", "", "where to write the reference (default OUTPUT.golden.json)")
-	fs.StringVar(&o.scanner, "scanner", "", "the scanner's program (default "+layout.ScannerProgram+" beside this program)")
-	fs.StringVar(&o.sender, "sender", "", "the program that sends (default "+layout.SenderProgram+" beside this program)")
+	fs.StringVar(&o.scanner, "scanner", "", "the scanner's program (default "+layout.ScannerProgram+" beside this program, or in ../"+programsDir+")")
+	fs.StringVar(&o.sender, "sender", "", "the program that sends (default "+layout.SenderProgram+" beside this program, or in ../"+programsDir+")")
 	fs.StringVar(&o.kernel, "kernel", "", "kernel: a Debian package, or vmlinuz with an EFI stub (default Debian's newest)")
 	fs.StringVar(&o.mods, "modules", "", "directory with the modules of a kernel that is no package (default /lib/modules/VERSION)")
 	fs.StringVar(&o.stub, "stub", "", "systemd's UEFI stub (default the installed one, else Debian's package)")
@@ -98,26 +98,40 @@ Without --kernel, Debian's newest kernel package is fetched with apt-get.`,
 	return cmd
 }
 
-// program reads one of the image's programs: the named file, or the one beside
-// this program.
+// program reads one of the image's programs: the named file, or the one that is
+// installed with this program.
 func program(file, name, flag string) ([]byte, error) {
 	if file == "" {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, err
 		}
-		file = filepath.Join(filepath.Dir(self), name)
-		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-			return nil, unreadable(fmt.Errorf("the program %s is not beside this one (%s); make build makes it, or name it with %s", name, file, flag))
+		if file = installed(self, name); file == "" {
+			return nil, unreadable(fmt.Errorf("the program %s is not beside this one (%s) nor in ../%s; make build makes it, or name it with %s", name, self, programsDir, flag))
 		}
 	}
 	return readInput(file, maxProgramBytes)
 }
 
+// programsDir is where packages put programs that nobody starts by hand, from
+// the directory of this one.
+const programsDir = "libexec/assay"
+
+// installed finds a program that belongs to self.
+func installed(self, name string) string {
+	dir := filepath.Dir(self)
+	for _, file := range []string{filepath.Join(dir, name), filepath.Join(dir, "..", programsDir, name)} {
+		if _, err := os.Stat(file); err == nil {
+			return file
+		}
+	}
+	return ""
+}
+
 const maxProgramBytes = 128 << 20
 
 func (o *imageOptions) options(ctx context.Context, env *environment) (image.Options, error) {
-	p := image.Options{Version: version, Kernel: o.kernel, Modules: o.mods, Stub: o.stub, Cache: o.cache, Cmdline: o.cmdline}
+	p := image.Options{Version: programVersion(), Kernel: o.kernel, Modules: o.mods, Stub: o.stub, Cache: o.cache, Cmdline: o.cmdline}
 	if !o.quiet {
 		p.Progress = func(s string) { fmt.Fprintln(env.stderr, s) }
 	}

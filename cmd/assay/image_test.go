@@ -84,3 +84,20 @@ func TestAnInterruptedBuildIsNoBadInput(t *testing.T) {
 	cancel()
 	require.Equal(t, exitInternal, codeOf(buildError(ctx, in)))
 }
+
+// A program in /usr/bin has its others in /usr/libexec/assay; one that was built
+// here has them beside it, and those come first.
+func TestWhereTheProgramsOfAnImageAre(t *testing.T) {
+	usr := t.TempDir()
+	self := filepath.Join(usr, "bin", "assay")
+	require.Empty(t, installed(self, "assay-scanner"))
+	for _, dir := range []string{"bin", programsDir} {
+		require.NoError(t, os.MkdirAll(filepath.Join(usr, dir), 0o700))
+	}
+	packaged, beside := filepath.Join(usr, programsDir, "assay-scanner"), filepath.Join(usr, "bin", "assay-scanner")
+	require.NoError(t, os.WriteFile(packaged, nil, 0o600))
+	require.Equal(t, packaged, installed(self, "assay-scanner"))
+	require.NoError(t, os.WriteFile(beside, nil, 0o600))
+	require.Equal(t, beside, installed(self, "assay-scanner"))
+	require.Empty(t, installed(self, "assay-sender"))
+}

@@ -3,8 +3,8 @@ package main
 
 import "os"
 
-// version is set by the build.
-var version = "devel"
+// version is set by the build; without, see programVersion.
+var version string
 
 func main() {
 	os.Exit(run(os.Args[1:], processEnvironment()))

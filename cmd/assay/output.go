@@ -104,9 +104,9 @@ func (o *outputOptions) result(env *environment, r *assay.Result) error {
 	case "junit":
 		err = report.JUnit(&b, r)
 	case "ocsf":
-		err = lines.OCSF(&b, r, version)
+		err = lines.OCSF(&b, r, programVersion())
 	case "cef":
-		err = lines.CEF(&b, r, version)
+		err = lines.CEF(&b, r, programVersion())
 	case "prometheus":
 		err = lines.Prometheus(&b, r)
 	case "github":

@@ -219,7 +219,7 @@ every unexpected part and every measurement that differs.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	root.AddCommand(
 		newVerifyCommand(env), newScanCommand(env), newCheckCommand(env), newDoctorCommand(env), newInspectCommand(env), newExplainCommand(env),
-		newGoldenCommand(env), newBOMCommand(env), newAttestCommand(env), newFirmwareCommand(env), newInspectionCommand(env), newQuirksCommand(env), newImageCommand(env), newFleetCommand(env), newDocsCommand(env), newLogCommand(env), newVersionCommand(env),
+		newGoldenCommand(env), newBOMCommand(env), newAttestCommand(env), newFirmwareCommand(env), newInspectionCommand(env), newQuirksCommand(env), newImageCommand(env), newFleetCommand(env), newDocsCommand(env), newLogCommand(env), newManPagesCommand(env), newVersionCommand(env),
 	)
 	return root
 }
@@ -257,23 +257,4 @@ func atMost(n int) cobra.PositionalArgs {
 		}
 		return nil
 	}
-}
-
-func newVersionCommand(env *environment) *cobra.Command {
-	var verbose bool
-	cmd := &cobra.Command{
-		Use: "version", Short: "Print the version", Example: "  assay version\n  assay version --verbose", Args: exactly(0),
-		Long: `Prints the version; with --verbose also what commands that parse evidence and
-manifests give up on this machine before they read, by trying it. ASSAY_SANDBOX
-asks for it: auto takes what there is, require ends with exit code 70 where
-something is missing, off does without (docs/threat-model.md).`,
-		RunE: func(*cobra.Command, []string) error {
-			if _, err := fmt.Fprintf(env.stdout, "assay %s\n", version); err != nil || !verbose {
-				return err
-			}
-			return env.protections()
-		},
-	}
-	cmd.Flags().BoolVar(&verbose, "verbose", false, "also what protects this program against what it reads")
-	return cmd
 }

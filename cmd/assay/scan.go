@@ -64,7 +64,7 @@ func sourceNames() []string {
 // options turns flags into what collect wants.
 func (o *scanOptions) options(env *environment) (collect.Options, error) {
 	c := collect.Options{
-		Collector: evidence.Collector{Name: "assay", Version: version}, Now: env.now(), With: o.with, Without: o.without,
+		Collector: evidence.Collector{Name: "assay", Version: programVersion()}, Now: env.now(), With: o.with, Without: o.without,
 		ROM: o.rom != "", BoundROM: o.rom == "bound", TPM: o.tpm, Passes: o.passes,
 	}
 	if !slices.Contains([]string{"", "unbound", "bound"}, o.rom) {
