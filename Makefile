@@ -29,7 +29,7 @@ demo: build
 
 test:
 	bash tools/setup.sh
-	$(GO) test ./...
+	$(GO) test -timeout 40m ./...
 
 # Boots whole machines from our own stick, two at a time, and a management
 # controller; eight minutes.

@@ -128,6 +128,38 @@ say "keys are kept, and named"
 umount "$work/full/proc"
 rm -rf --one-file-system "${work:?}/full"
 
+# The three starts of five minutes, as somebody new to it follows them: the pages that the
+# package brings, their commands in order, in a system with nothing but what they ask for.
+# ASSAY_TRANSCRIPT names a file that keeps what was printed.
+name=new
+system new swtpm,swtpm-tools,unzip
+install
+transcript=${ASSAY_TRANSCRIPT:-$work/transcript}
+: >"$transcript"
+for start in technician procurement auditor; do
+	in_root assay docs "start/$start" >"$work/page"
+	{
+		echo 'exec 2>&1 </dev/null; sudo() { "$@"; }; mkdir -p "$HOME/'$start'" && cd "$HOME/'$start'"'
+		awk '/^```console$/ { inside = 1; next } /^```$/ { inside = 0 } inside && sub(/^\$ /, "")' "$work/page" |
+			while IFS= read -r line; do printf 'code=$?; printf "%%s\\n" %q; (exit $code)\n%s\n' "\$ $line" "$line"; done
+	} >"$work/$name/tmp/start.sh"
+	in_root timeout 300 bash /tmp/start.sh >"$work/log" || true
+	cat "$work/log" >>"$transcript"
+	case $start in
+	technician) want='^PASS  Assay Lab Computer|^  SLOT7 PCIe x8  Component|^  P1-DIMMD1  Declared|^Evidence of this machine reaches' ;;
+	procurement) want='^PASS  manifest assay-lab|^FAIL  manifest assay-lab|^  duplicate  |^- component:memory-4: removed' ;;
+	auditor) want='^enrolled as|^1 machines  pass 1|^1 machines  fail 1|HW-001,unexpected-component' ;;
+	esac
+	IFS='|'
+	for w in $want; do grep -Eq -e "$w" "$work/log" || { cat "$work/log"; die "start/$start: no line $w"; }; done
+	unset IFS
+	say "start/$start: $(grep -c '^\$ ' "$work/log") commands, and what they should print"
+done
+in_root apt-get purge -y -q assay >/dev/null 2>&1
+in_root sh -c '! command -v assay' || die "purge left the program"
+umount "$work/new/proc"
+rm -rf --one-file-system "${work:?}/new"
+
 name=bare
 system bare ""
 listing >"$work/before"
