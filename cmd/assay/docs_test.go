@@ -25,11 +25,10 @@ var updateDocs = flag.Bool("update-docs", false, "write what the commands of the
 // block is a fenced block of a page, or a comment that begins with "setup": commands
 // that a page needs and does not show.
 type block struct {
-	info       string
-	from, to   int // lines between the fences
-	indent     string
-	lines      []string
-	background bool
+	info     string
+	from, to int // lines between the fences
+	indent   string
+	lines    []string
 }
 
 var fence = regexp.MustCompile("^( *)```(.*)$")

@@ -190,7 +190,13 @@ func (s *Site) linkCode(p Page, n *ast.CodeSpan, source []byte) {
 	if n.Parent() == nil || n.Parent().Kind() == ast.KindLink {
 		return
 	}
-	name, ours := strings.CutPrefix(string(n.Text(source)), "docs/")
+	var code strings.Builder
+	for c := n.FirstChild(); c != nil; c = c.NextSibling() {
+		if t, ok := c.(*ast.Text); ok {
+			code.Write(t.Value(source))
+		}
+	}
+	name, ours := strings.CutPrefix(code.String(), "docs/")
 	if !ours {
 		return
 	}
