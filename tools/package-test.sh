@@ -147,7 +147,7 @@ for start in technician procurement auditor; do
 	cat "$work/log" >>"$transcript"
 	case $start in
 	technician) want='^PASS  Assay Lab Computer|^  SLOT7 PCIe x8  Component|^  P1-DIMMD1  Declared|^Evidence of this machine reaches' ;;
-	procurement) want='^PASS  manifest assay-lab|^FAIL  manifest assay-lab|^  duplicate  |^- component:memory-4: removed' ;;
+	procurement) want='^PASS  manifest assay-lab|^FAIL  manifest  version 0, untrusted|^  duplicate  |^- component:memory-4: removed' ;;
 	auditor) want='^enrolled as|^1 machines  pass 1|^1 machines  fail 1|HW-001,unexpected-component' ;;
 	esac
 	IFS='|'
