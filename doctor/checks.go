@@ -3,12 +3,13 @@ package doctor
 import (
 	"cmp"
 	"fmt"
-	"path"
+	"slices"
 	"strings"
 
 	"github.com/assay-hw/assay/attest"
 	"github.com/assay-hw/assay/bom"
 	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/firmware"
 )
 
 const (
@@ -333,20 +334,29 @@ func ima(p *patient) Check {
 	return p.missing(imaPath, "Optional: a kernel with an IMA policy (ima_policy=tcb) keeps it.")
 }
 
+const hostImage = "bios"
+
 // flash says whether the image of the boot flash could be read: a scan does so only
 // when it is asked, since it takes seconds to minutes.
 func flash(p *patient) Check {
-	var read []string
-	for _, f := range p.b.Glob("firmware/*.rom") {
-		if p.b.Has(f) {
-			read = append(read, strings.TrimSuffix(path.Base(f), ".rom"))
+	var read, broken []string
+	for _, m := range firmware.Read(p.b) {
+		if !p.b.Has(m.Artifact) {
+			continue // the reasons below are about this
 		}
+		if m.Reason == "" {
+			read = append(read, m.Name)
+			continue
+		}
+		broken = append(broken, m.Name+": "+m.Reason)
 	}
 	const ask = "Ask for it: assay scan --with firmware."
 	devices, _ := p.host.list("sys/class/mtd")
 	switch {
-	case len(read) > 0:
+	case slices.Contains(read, hostImage) && len(broken) == 0:
 		return Check{State: Ready, Found: strings.Join(read, ", ")}
+	case len(read)+len(broken) > 0:
+		return Check{State: Partial, Found: strings.Join(read, ", "), Why: cmp.Or(strings.Join(broken, "; "), "no image of the host's firmware ("+hostImage+")"), Step: "Read it again, whole: assay scan --with firmware, or a clip on the chip."}
 	case len(devices) > 0 && p.index.Mode.Root:
 		return Check{State: OnRequest, Found: "a driver holds the flash: " + strings.Join(devices, ", "), Step: ask}
 	case p.host.here() && p.index.Mode.Root && !p.locked() && p.host.has("dev/mem") && p.host.container() == "":

@@ -124,6 +124,8 @@ func (d *Diagnosis) levels(p *patient) {
 		d.Level, d.Reachable = "L3", "L3"
 	case parts:
 		d.Level, d.Reachable = "L2", "L2"
+	case len(p.b.Dir("redfish")) > 0:
+		d.Level, d.Reachable = "L1", "L1"
 	default:
 		d.Level, d.Reachable = "L0", "L0"
 	}
@@ -137,6 +139,7 @@ func (d *Diagnosis) levels(p *patient) {
 // levelSays tells in a sentence what evidence of a level is.
 var levelSays = map[string]string{
 	"L0": "This scan shows no parts of the machine: nothing could be compared but documents.",
+	"L1": "Everything would be as the management controller tells it, which signs nothing.",
 	"L2": "Everything would be as the machine's system tells it: no signed measurement with a log that explains it.",
 	"L3": "The TPM signs what was measured at boot, and the log explains it; firmware images are not compared.",
 	"L4": "The TPM signs what was measured at boot, the log explains it, and firmware images can be compared.",

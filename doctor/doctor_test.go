@@ -79,6 +79,31 @@ func TestLevels(t *testing.T) {
 	}
 }
 
+// An image that was not read whole, or of another part than the host's flash, is not
+// what L4 needs.
+func TestHalfAnImageIsNone(t *testing.T) {
+	for name, change := range map[string]func(map[string][]byte){
+		"not whole": func(f map[string][]byte) {
+			f["firmware/bios.json"] = []byte(`{"source":"/dev/mtd0ro","offset":0,"length":4194304,"complete":false}`)
+		},
+		"not the host's": func(f map[string][]byte) {
+			f["firmware/nic.rom"] = f["firmware/bios.rom"]
+			delete(f, "firmware/bios.rom")
+		},
+	} {
+		files := recorded(t)
+		change(files)
+		d := diagnose(t, files, nil)
+		assert.Equal(t, "L3", d.Level, name)
+		assert.Equal(t, Partial, d.of(t, "flash").State, name)
+	}
+}
+
+// A controller's documents alone are L1.
+func TestControllerAlone(t *testing.T) {
+	assert.Equal(t, "L1", diagnose(t, map[string][]byte{"redfish/bmc/redfish/v1/index.json": []byte("{}")}, nil).Level)
+}
+
 // Whatever is taken away, the level never rises, and no check becomes better.
 func TestMissingEvidenceNeverHelps(t *testing.T) {
 	whole := diagnose(t, recorded(t), nil)

@@ -47,8 +47,9 @@ var spoken = []string{
 	"severity", "means", "disproof", "%s by default; rules and policies may set another",
 }
 
-// Messages is the catalogue: every fixed text that a report for people has, each once,
-// with its translation where words has one and "" where it has none.
+// Messages is the catalogue: the fixed texts of Text, Spoken and Explain, and those of
+// the codes, each once, with its translation where words has one and "" where it has
+// none. Check shows those of its texts that Text has too; Markdown and pages are English.
 func Messages(words Words) Words {
 	out := Words{}
 	add := func(texts ...string) {

@@ -39,7 +39,9 @@ rpmlint "$rpm" >"$work/rpmlint" 2>&1 || true
 if grep ' E: ' "$work/rpmlint" | grep -Ev ' (statically-linked-binary|no-signature|no-binary)'; then die "rpmlint"; fi
 say "rpmlint: no error, beside that programs are static and packages not signed"
 
-suite=${SUITE:-bookworm} mirror=${MIRROR:-http://deb.debian.org/debian}
+suite=${SUITE:-bookworm}
+mirror=${MIRROR:-$(apt-get indextargets --format '$(SITE)' "Codename: $suite" 'Identifier: Packages' | head -n 1)}
+[ -n "$mirror" ] || die "apt knows no mirror of $suite; name one with MIRROR"
 system() { # NAME PACKAGES
 	mmdebstrap --quiet --variant=minbase --mode=root ${2:+--include="$2"} "$suite" "$work/$1" "$mirror"
 	cp "$deb" "$work/$1/assay.deb"

@@ -17,7 +17,7 @@ func free() []string {
 		"golden sign", "inspection sign", "quirks sign", // tokens and TPMs
 		"image build", // packages, and programs that unpack them
 		"explain", "version", "quirks codes",
-		"doctor",                                                                                          // devices, unless it is given evidence
+		"doctor",                                                                                          // devices; given evidence it is (diagnosesFile)
 		"docs boot", "docs export", "docs find", "docs messages", "docs sample", "docs serve", "manpages", // our own pages
 	}
 }

@@ -17,9 +17,6 @@ func commandPage(root *cobra.Command) string {
 }
 
 func writeCommand(b *strings.Builder, c *cobra.Command) {
-	if c.Hidden || c.IsAdditionalHelpTopicCommand() || c.Name() == "help" {
-		return
-	}
 	if c.HasParent() {
 		fmt.Fprintf(b, "\n## %s\n\n%s.\n", c.CommandPath(), strings.TrimSuffix(c.Short, "."))
 		if c.Long != "" && c.Long != c.Short {
@@ -31,7 +28,7 @@ func writeCommand(b *strings.Builder, c *cobra.Command) {
 		}
 		writeFlags(b, c)
 	}
-	for _, sub := range c.Commands() {
+	for _, sub := range shownCommands(c) {
 		writeCommand(b, sub)
 	}
 }
