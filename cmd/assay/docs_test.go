@@ -135,7 +135,7 @@ func follow(t *testing.T, dir string, steps []step) []printed {
 func like(want []string, got string) bool {
 	var re strings.Builder
 	re.WriteString("(?s)^")
-	for i, l := range want {
+	for _, l := range want {
 		if strings.TrimSpace(l) == "..." {
 			re.WriteString("(?:.*\n)??")
 			continue
@@ -146,7 +146,6 @@ func like(want []string, got string) bool {
 		}
 		re.WriteString(strings.Join(parts, "[^\n]*"))
 		re.WriteString(" *\n")
-		_ = i
 	}
 	re.WriteString("$")
 	got += "\n"
@@ -156,7 +155,7 @@ func like(want []string, got string) bool {
 	return regexp.MustCompile(re.String()).MatchString(got)
 }
 
-// pages are those with commands that the program can follow.
+// docPages are the README and all pages.
 func docPages(t *testing.T) []string {
 	t.Helper()
 	root := filepath.Join("..", "..")
