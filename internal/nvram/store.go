@@ -47,9 +47,11 @@ func Find(b []byte) []Store {
 	return out
 }
 
+// store reads the structure that begins with b. An empty one may be as short
+// as Apple's, of 15 bytes, and be the last of its volume.
 func store(b []byte) (Store, bool) {
-	const least = 28
-	if len(b) < least {
+	const short, least = fsysHeader + 4, 28
+	if len(b) < short {
 		return Store{}, false
 	}
 	switch string(b[:4]) {
@@ -71,9 +73,13 @@ func store(b []byte) (Store, bool) {
 		const size = 0x100
 		return Store{Name: "cmdb", Length: size}, binary.LittleEndian.Uint32(b[4:]) == 12 && len(b) >= size
 	}
-	switch {
-	case string(b[4:8]) == "EVSA":
+	if string(b[4:8]) == "EVSA" {
 		return evsaStore(b)
+	}
+	if len(b) < least {
+		return Store{}, false
+	}
+	switch {
 	case string(b[16:20]) == "RSA1" && binary.LittleEndian.Uint64(b) == 0x9c<<32 && len(b) >= 0x9c:
 		return Store{Name: "slic-key", Length: 0x9c}, true
 	case binary.LittleEndian.Uint64(b) == 0xb6<<32|1 && len(b) >= 0xb6 && string(b[26:34]) == "WINDOWS ":
@@ -175,6 +181,9 @@ func ftwStore(b []byte) (Store, bool) {
 const evsaHeader = 20
 
 func evsaStore(b []byte) (Store, bool) {
+	if len(b) < evsaHeader {
+		return Store{}, false
+	}
 	head, size := uint64(binary.LittleEndian.Uint16(b[2:])), uint64(binary.LittleEndian.Uint32(b[12:]))
 	if b[0] != evsaTypeStore || head < evsaHeader || head > 4*evsaHeader || size <= head || size > uint64(len(b)) || !evsaSum(b[:head]) {
 		return Store{}, false

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,14 +132,25 @@ func TestEveryStoreIsFound(t *testing.T) {
 		"ftw": ftwOf(32, 0x40, guidWork), "evsa": evsaOf(), "fsys": fsysOf("Fsys", "ssn", "C02"), "gaid": fsysOf("Gaid"),
 		"flashmap": phoenixMap, "cmdb": cmdb, "slic-key": key, "slic-marker": marker, "fdc": fdcOf(vssOf("$VSS")),
 	}
+	names := slices.Sorted(maps.Keys(parts))
+	for _, last := range names { // nothing behind a store may be needed to know it
+		order := append(slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == last }), last)
+		requireStores(t, parts, order)
+	}
+	for _, b := range [][]byte{ftwOf(28, 0x44, guidVolume), ftwOf(32, 0x40, guidOldWork)} {
+		require.Len(t, Find(b), 1)
+	}
+}
+
+func requireStores(t *testing.T, parts map[string][]byte, want []string) {
+	t.Helper()
 	var all []byte
-	var want []string
-	for name, b := range parts {
+	for _, name := range want {
+		b := parts[name]
 		all = append(append(all, 1, 2, 3, 4), b...)
 		for len(all)%4 != 0 {
 			all = append(all, 0)
 		}
-		want = append(want, name)
 	}
 	var got []string
 	end := 0
@@ -149,9 +161,6 @@ func TestEveryStoreIsFound(t *testing.T) {
 		require.Equal(t, !slices.Contains([]string{"flashmap", "cmdb", "slic-key", "slic-marker"}, s.Name), s.Volatile, s.Name)
 	}
 	require.Equal(t, want, got)
-	for _, b := range [][]byte{ftwOf(28, 0x44, guidVolume), ftwOf(32, 0x40, guidOldWork)} {
-		require.Len(t, Find(b), 1)
-	}
 }
 
 // A mark is no store: what follows it has to hold.
