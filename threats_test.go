@@ -32,7 +32,7 @@ var catalogue = []struct {
 	{"F", "Manifests and signatures", 27},
 	{"G", "Collection, transport, fleet", 20},
 	{"H", "Denial, and attacks on parsers", 16},
-	{"S", "The tool itself, beyond the catalogue", 10},
+	{"S", "The tool itself, beyond the catalogue", 12},
 }
 
 func threats(t *testing.T) (out []threat) {

@@ -47,10 +47,10 @@ func Open(ctx context.Context, name string, opt Options) (crypto.Signer, error) 
 }
 
 func open(ctx context.Context, name string, opt Options) (crypto.Signer, error) {
-	switch scheme, _, _ := strings.Cut(strings.ToLower(name), ":"); scheme {
-	case "pkcs11":
+	switch scheme(name) {
+	case schemeToken:
 		return openToken(ctx, name, opt)
-	case "tpm":
+	case schemeTPM:
 		return openTPM(name, opt)
 	case "tpmkey", "handle":
 		return nil, errors.New("write it as tpm:file=FILE or tpm:handle=0x81000001")
@@ -59,10 +59,34 @@ func open(ctx context.Context, name string, opt Options) (crypto.Signer, error) 
 	if err != nil {
 		return nil, err
 	}
-	if bytes.Contains(b, []byte("-----BEGIN "+tss2Type+"-----")) {
+	if isTSS2(b) {
 		return openFile(b, address{}, opt)
 	}
 	return parsePEM(b)
+}
+
+// Schemes of names that are no files.
+const (
+	schemeToken = "pkcs11"
+	schemeTPM   = "tpm"
+)
+
+func scheme(name string) string {
+	s, _, _ := strings.Cut(strings.ToLower(name), ":")
+	return s
+}
+
+func isTSS2(b []byte) bool { return bytes.Contains(b, []byte("-----BEGIN "+tss2Type+"-----")) }
+
+// InHardware reports whether signing with the key of that name takes more than
+// reading its file: a TPM, or a token and the program that talks to it.
+func InHardware(name string) bool {
+	switch scheme(name) {
+	case schemeToken, schemeTPM:
+		return true
+	}
+	b, err := readLimited(name, maxKeyBytes)
+	return err == nil && isTSS2(b)
 }
 
 func readLimited(name string, most int64) ([]byte, error) {

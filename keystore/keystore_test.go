@@ -87,7 +87,12 @@ func TestPEM(t *testing.T) {
 		"pkcs1.pem": pemOf("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rs)),
 		"ec8.pem":   pkcs8(t, ec), "rsa8.pem": pkcs8(t, rs), "ed25519.pem": pkcs8(t, ed),
 	} {
-		require.NotNil(t, open(t, write(t, dir, name, b)), name)
+		file := write(t, dir, name, b)
+		require.NotNil(t, open(t, file), name)
+		require.False(t, keystore.InHardware(file), name)
+	}
+	for _, name := range []string{"pkcs11:token=x", "tpm:handle=0x81000010", "TPM:file=" + dir, write(t, dir, "tss2.pem", pemOf("TSS2 PRIVATE KEY", []byte("x")))} {
+		require.True(t, keystore.InHardware(name), name)
 	}
 	old := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: []byte("x"), Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"}})
 	for name, tt := range map[string]struct {

@@ -3,7 +3,7 @@
 // other processes. What the kernel cannot take away stays, and is named.
 //
 // It bounds what a flaw in a parser is worth. It does not hide one input from
-// another, does not bound processor time, and does not undo what was done before.
+// another, and does not undo what was done before.
 package sandbox
 
 import (
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Access is what a process keeps of the file system. Paths that do not exist are
@@ -48,6 +49,10 @@ func ParseNeed(s string) (Need, error) {
 // ErrUnavailable is wrapped where Require asked for more than can be had.
 var ErrUnavailable = errors.New("the sandbox cannot be had in full")
 
+// ProcessorTime is what a process may use of its processors, all together, after it
+// entered. The largest that there is to parse takes a few minutes.
+const ProcessorTime = 30 * time.Minute
+
 // minLandlock is the version of Landlock's interface from which on all changes to
 // files can be refused: version 3 added truncation.
 const minLandlock = 3
@@ -59,7 +64,7 @@ type Protection struct {
 	Ports    bool   // Landlock refuses TCP (version 4)
 	Scope    bool   // Landlock refuses signals and abstract sockets to others (version 6)
 	Calls    bool   // seccomp refuses programs, sockets, tracing, mounts
-	Limits   bool   // no core dumps, few open files
+	Limits   bool   // no core dumps, few open files, bounded time
 	Why      string // what kept it from more
 }
 
@@ -89,7 +94,7 @@ func (p Protection) String() string {
 	line("network and programs refused", p.Calls, "seccomp filter")
 	line("TCP refused a second way", p.Ports, "Landlock, interface 4 and later")
 	line("signals to others refused twice", p.Scope, "Landlock, interface 6 and later")
-	line("no core dump, few open files", p.Limits, "resource limits")
+	line("no core dump, files and time bounded", p.Limits, "resource limits")
 	if p.Why != "" {
 		fmt.Fprintf(&b, "  %s\n", p.Why)
 	}
@@ -113,3 +118,12 @@ func Enter(a Access, n Need) (Protection, error) {
 	}
 	return p, nil
 }
+
+// Exhausted has f called when ProcessorTime is over. The kernel ends the process a
+// minute of it later.
+func Exhausted(f func()) { exhausted(f) }
+
+// AbortOnCrash has a panic that nobody recovers, and errors of the runtime such as
+// want of memory, end the process with SIGABRT and without a core dump. They would
+// end it with exit code 2 otherwise, which is a verdict for who reads exit codes.
+func AbortOnCrash() error { return abortOnCrash() }

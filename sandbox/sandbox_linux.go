@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"strings"
 
@@ -90,11 +91,12 @@ func accepted(r landlock.Rule) bool {
 }
 
 // The limits of a process that parses. Memory is a mark at which the collector
-// works harder, not a wall: at a wall, the runtime would end with an exit code
-// that means a verdict.
+// works harder, not a wall. Where the time of the processors is over, the kernel
+// sends SIGXCPU, which the process may say something about, and later kills.
 const (
-	openFiles   = 512
-	memoryBytes = 4 << 30
+	openFiles    = 512
+	memoryBytes  = 4 << 30
+	graceSeconds = 60
 )
 
 func limit() error {
@@ -110,8 +112,45 @@ func limit() error {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
 		return errors.New("open files: " + err.Error())
 	}
+	if err := limitProcessors(); err != nil {
+		return errors.New("processor time: " + err.Error())
+	}
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 { // GOMEMLIMIT is the operator's word
 		debug.SetMemoryLimit(memoryBytes)
 	}
+	return nil
+}
+
+// limitProcessors counts from now on: what was used before does not matter. A
+// limit that the operator set stays when it is lower.
+func limitProcessors() error {
+	var used unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
+		return err
+	}
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CPU, &l); err != nil {
+		return err
+	}
+	soft := uint64(used.Utime.Sec+used.Stime.Sec) + uint64(ProcessorTime.Seconds())
+	l.Cur, l.Max = min(l.Cur, soft), min(l.Max, soft+graceSeconds)
+	return unix.Setrlimit(unix.RLIMIT_CPU, &l)
+}
+
+func exhausted(f func()) {
+	over := make(chan os.Signal, 1)
+	signal.Notify(over, unix.SIGXCPU)
+	go func() {
+		<-over
+		f()
+	}()
+}
+
+func abortOnCrash() error {
+	// SIGABRT makes a core dump, and memory holds keys.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return err
+	}
+	debug.SetTraceback("crash")
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
@@ -201,8 +202,39 @@ func TestEveryThread(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	for name, p := range probes(t, 0) {
-		require.Equal(t, "core 0, files 512 of 512", p.try(t, sandbox.Access{}, sandbox.Auto, 1, "limits").Tried[0]["limits"], name)
+		require.Equal(t, "core 0, files 512 of 512, seconds 1800 of 1860", p.try(t, sandbox.Access{}, sandbox.Auto, 1, "limits").Tried[0]["limits"], name)
 	}
+}
+
+// A crash is no verdict: exit code 2, with which the runtime ends a program, is one.
+func TestCrashesAreNoVerdict(t *testing.T) {
+	for name, p := range probes(t, 0) {
+		for _, how := range []string{"crash", "memory"} {
+			err := p.end(t, how)
+			require.True(t, err.Sys().(syscall.WaitStatus).Signaled(), "%s, %s: %v", name, how, err)
+			require.Equal(t, syscall.SIGABRT, err.Sys().(syscall.WaitStatus).Signal(), "%s, %s", name, how)
+			require.False(t, err.Sys().(syscall.WaitStatus).CoreDump(), "%s, %s", name, how)
+		}
+	}
+}
+
+// An input that costs processor time without end is given up, and the process says so.
+func TestProcessorTime(t *testing.T) {
+	for name, p := range probes(t, 0) {
+		require.Equal(t, 70, p.end(t, "burn").ExitCode(), name)
+	}
+}
+
+// end runs the program in the sandbox until what it tries ends it.
+func (p probe) end(t *testing.T, what string) *exec.ExitError {
+	t.Helper()
+	in, err := json.Marshal(map[string]any{"Need": sandbox.Auto, "Tries": []string{what}})
+	require.NoError(t, err)
+	cmd := exec.Command(p.path)
+	cmd.Stdin = bytes.NewReader(in)
+	var ended *exec.ExitError
+	require.ErrorAs(t, cmd.Run(), &ended, what)
+	return ended
 }
 
 // Where something cannot be had, Require says so and Auto goes on with the rest.

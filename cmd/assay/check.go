@@ -34,7 +34,7 @@ Exit codes and formats are those of verify.`,
   sudo assay check --golden golden.signed.json --trust roots/ --keep server.evidence.zip --format html -o report.html`,
 		Args: exactly(0),
 	}
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if err := out.check(resultFormats...); err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ Exit codes and formats are those of verify.`,
 			return err
 		}
 		scan.nonce, scan.limit, scan.quiet = opt.nonce, opt.limit, out.quiet
-		return runCheck(env, &opt, &scan, &out, keep)
+		return runCheck(env, &opt, &scan, &out, keep, func() error { return env.enter(cmd, args) })
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&keep, "keep", "", "also write the evidence to this file")
@@ -52,25 +52,35 @@ Exit codes and formats are those of verify.`,
 	return cmd
 }
 
-func runCheck(env *environment, opt *appraisalOptions, scan *scanOptions, out *outputOptions, keep string) error {
-	c, err := opt.references(env)
+// runCheck scans, which needs devices, and then calls confine before it reads
+// anything that others wrote: the manifests, and what the scan brought.
+func runCheck(env *environment, opt *appraisalOptions, scan *scanOptions, out *outputOptions, keep string, confine func() error) error {
+	limits, err := opt.limit.limits()
 	if err != nil {
 		return err
 	}
-	if c.Nonce == nil && scan.root == "" {
-		c.Nonce = make([]byte, 32)
-		if _, err := rand.Read(c.Nonce); err != nil {
-			return fmt.Errorf("nonce: %w", err)
-		}
-		scan.nonce = hex.EncodeToString(c.Nonce)
+	if err := opt.present(); err != nil {
+		return err
 	}
-	if err := out.ear.take(c.Nonce); err != nil {
+	nonce, err := scan.fresh()
+	if err != nil {
+		return err
+	}
+	if err := out.ear.take(nonce); err != nil {
 		return err
 	}
 	w, err := scan.scan(env)
 	if err != nil {
 		return err
 	}
+	if err := confine(); err != nil {
+		return err
+	}
+	c, err := opt.references(env, limits)
+	if err != nil {
+		return err
+	}
+	c.Nonce = nonce
 	if keep != "" {
 		if err := w.Save(keep); err != nil {
 			return &exitError{exitIO, err}
@@ -101,4 +111,18 @@ func runCheck(env *environment, opt *appraisalOptions, scan *scanOptions, out *o
 		return err
 	}
 	return verdictError(r.Verdict)
+}
+
+// fresh makes a nonce where none was given and a TPM can answer one.
+func (o *scanOptions) fresh() ([]byte, error) {
+	nonce, err := parseNonce(o.nonce)
+	if err != nil || nonce != nil || o.root != "" {
+		return nonce, err
+	}
+	nonce = make([]byte, 32)
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, fmt.Errorf("nonce: %w", err)
+	}
+	o.nonce = hex.EncodeToString(nonce)
+	return nonce, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/assay-hw/assay/keystore"
 	"github.com/assay-hw/assay/sandbox"
 )
 
@@ -22,16 +23,17 @@ import (
 const sandboxVariable = "ASSAY_SANDBOX"
 
 // confined are the commands that parse what others wrote and need nothing but
-// files for it. They enter the sandbox before they open the first one.
+// files for it. They enter the sandbox before they open the first one; check
+// enters when it has done with the devices.
 func confined() []string {
 	return []string{
 		"verify", "inspect",
 		"attest enroll challenge", "attest enroll check", "attest eventlog", "attest verify",
 		"bom convert", "bom diff", "bom import", "bom list", "bom map",
 		"firmware diff", "firmware extract", "firmware list", "firmware predict",
-		"golden delta", "golden diff", "golden draft", "golden export", "golden import", "golden known-bad", "golden lint", "golden show", "golden timestamp", "golden verify",
-		"inspection draft", "inspection show", "inspection verify",
-		"quirks lint", "quirks show",
+		"golden delta", "golden diff", "golden draft", "golden export", "golden import", "golden known-bad", "golden lint", "golden show", "golden sign", "golden timestamp", "golden verify",
+		"inspection draft", "inspection show", "inspection sign", "inspection verify",
+		"quirks lint", "quirks show", "quirks sign",
 		"log verify",
 	}
 }
@@ -45,20 +47,24 @@ func roles() map[string]role {
 	out := map[string]role{
 		"trust": readTrust, "ek-roots": readLinked, "safe-key": readLinked, "output": create, "state": keep, "log": appendTo,
 		"firmware predict --log": read, "csv": create, "svg": create, "draft-map": create, "golden timestamp --query": readOrCreate,
-		"attach": readAttached,
+		"attach": readAttached, "keep": create,
 	}
 	for _, f := range []string{
 		"golden", "sigstore-root", "policy", "bom", "enrolled", "known-bad", "quirks", "inspection", "attachments", "ek-pub", "ek-cert", "ak-pub", "ek", "map", "change",
-		"delta", "board-map", "evidence", "placement", "rom", "firmware", "profile", "lifecycle", "list", "dbx", "response",
+		"delta", "board-map", "evidence", "placement", "rom", "firmware", "profile", "lifecycle", "list", "dbx", "response", "key", "ear-key", "cert",
 	} {
 		out[f] = read
 	}
 	for _, f := range []string{
 		"format", "now", "nonce", "limit", "system", "machine", "bank", "pcrs", "id", "manufacturer", "model", "revision", "scope", "to", "validity", "version", "name", "part-number",
-		"explain", "cert", "key", "advisory", "authenticode", "certificate", "severity", "sha256", "subject", "title", "version-below", "signature", "soon", "expect",
-		"actor", "ticket", "class", "ear-key", "coverage", "directory", "instrument-maker", "instrument-model", "instrument-serial", "laboratory", "lot", "operator", "reference", "reference-sha256", "result", "technique",
+		"explain", "advisory", "authenticode", "certificate", "severity", "sha256", "subject", "title", "version-below", "signature", "soon", "expect",
+		"actor", "ticket", "class", "coverage", "directory", "instrument-maker", "instrument-model", "instrument-serial", "laboratory", "lot", "operator", "reference", "reference-sha256", "result", "technique",
 	} {
 		out[f] = names
+	}
+	// What the scan took is in memory when check enters.
+	for _, f := range []string{"ak-handle", "passes", "redfish", "redfish-pins", "rom", "root", "tpm", "with", "without"} {
+		out["check --"+f] = names
 	}
 	return out
 }
@@ -189,9 +195,17 @@ func commandPath(c *cobra.Command) string {
 	return path
 }
 
-// confine enters the sandbox for commands that belong in it.
+// confine enters the sandbox for commands that belong in it from the beginning.
 func (e *environment) confine(c *cobra.Command, args []string) error {
-	if !e.ownProcess || !isConfined(c) && !diagnosesFile(c, args) {
+	if !isConfined(c) && !diagnosesFile(c, args) {
+		return nil
+	}
+	return e.enter(c, args)
+}
+
+// enter enters the sandbox: check does, when it has done with the devices.
+func (e *environment) enter(c *cobra.Command, args []string) error {
+	if !e.ownProcess || keyInHardware(c) {
 		return nil
 	}
 	need, err := sandbox.ParseNeed(os.Getenv(sandboxVariable))
@@ -203,6 +217,7 @@ func (e *environment) confine(c *cobra.Command, args []string) error {
 	}
 	a := accessOf(c, args)
 	e.ownTemp(&a)
+	sandbox.Exhausted(e.giveUp)
 	// What is read when it is first used, and could not be read then.
 	_, _ = time.Now().Zone()
 	_ = mime.TypeByExtension(".bin")
@@ -217,15 +232,20 @@ func diagnosesFile(c *cobra.Command, args []string) bool {
 	return commandPath(c) == "doctor" && len(args) > 0
 }
 
-// isConfined reports whether a command enters the sandbox: one that signs talks
-// to tokens and TPMs, and does not.
+// isConfined reports whether a command enters the sandbox before it does anything.
 func isConfined(c *cobra.Command) bool {
+	return slices.Contains(confined(), commandPath(c)) && !keyInHardware(c)
+}
+
+// keyInHardware reports whether a command signs with a key in a TPM or a token: it
+// needs a device then, or a program that talks to one, after it has read its input.
+func keyInHardware(c *cobra.Command) bool {
 	for _, name := range []string{"key", "ear-key"} {
-		if f := c.Flag(name); f != nil && f.Changed {
-			return false
+		if f := c.Flag(name); f != nil && f.Changed && keystore.InHardware(f.Value.String()) {
+			return true
 		}
 	}
-	return slices.Contains(confined(), commandPath(c))
+	return false
 }
 
 // ownTemp gives the process a directory of its own for temporary files, so that
@@ -250,6 +270,17 @@ func (e *environment) ownTemp(a *sandbox.Access) {
 		e.leave()
 		os.Exit(exitInternal)
 	}()
+}
+
+// giveUp ends the process when it has used its time: something in the input costs
+// more than anything that is known.
+func (e *environment) giveUp() {
+	fmt.Fprintf(e.stderr, "assay: gave up after %s of processor time: an input costs more to read than anything known does, and no verdict was reached\n", sandbox.ProcessorTime)
+	fmt.Fprintf(e.stderr, "Give the inputs one at a time to find which; %s=off has no such limit.\n", sandboxVariable)
+	if e.leave != nil {
+		e.leave()
+	}
+	os.Exit(exitInternal)
 }
 
 // protections tells what this machine protects a command with that parses.

@@ -75,16 +75,9 @@ func (o *appraisalOptions) openCase(env *environment, path string) (assay.Case, 
 	if err != nil {
 		return assay.Case{}, err
 	}
-	c, err := o.references(env)
+	c, err := o.references(env, limits)
 	if err != nil {
 		return c, err
-	}
-	if o.bom != "" {
-		l, err := openParts(o.bom, "", limits)
-		if err != nil {
-			return c, err
-		}
-		c.BOM = &assay.PartList{Name: l.name, Components: l.declared, Classes: l.closures}
 	}
 	if c.Evidence, err = evidence.Open(path, limits); err == nil && redfish.Alone(c.Evidence) {
 		if c.Inventory, err = redfish.Inventory(c.Evidence, o.system); err != nil {
@@ -112,9 +105,9 @@ func controllerOf(b *evidence.Bundle) *bom.Inventory {
 }
 
 // references reads what evidence is held against.
-func (o *appraisalOptions) references(env *environment) (c assay.Case, err error) {
-	if len(o.golden) == 0 {
-		return c, usage("--golden is missing: name the manifest to verify against")
+func (o *appraisalOptions) references(env *environment, limits evidence.Limits) (c assay.Case, err error) {
+	if err := o.complete(); err != nil {
+		return c, err
 	}
 	c.Decoders = unpack.Decoders()
 	for _, p := range o.knownBad {
@@ -157,8 +150,45 @@ func (o *appraisalOptions) references(env *environment) (c assay.Case, err error
 	if err := o.openGolden(&c); err != nil {
 		return c, err
 	}
+	if o.bom != "" {
+		l, err := openParts(o.bom, "", limits)
+		if err != nil {
+			return c, err
+		}
+		c.BOM = &assay.PartList{Name: l.name, Components: l.declared, Classes: l.closures}
+	}
 	c.Enrolled, err = loadEnrolments(o.enrolled)
 	return c, err
+}
+
+func (o *appraisalOptions) complete() error {
+	if len(o.golden) == 0 {
+		return usage("--golden is missing: name the manifest to verify against")
+	}
+	return nil
+}
+
+// present finds out, before anything long is done, whether the files that
+// references will read can be opened.
+func (o *appraisalOptions) present() error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	named := slices.Concat(o.golden, o.trust, o.ekRoots, o.knownBad, o.quirks, o.enrolled, o.looked.records)
+	if _, builtIn := assay.BuiltInPolicy(o.policy); !builtIn {
+		named = append(named, o.policy)
+	}
+	for _, p := range append(named, o.bom, o.looked.attachments, o.sigstoreRoot) {
+		if p == "" {
+			continue
+		}
+		f, err := os.Open(p)
+		if err != nil {
+			return unreadable(err)
+		}
+		_ = f.Close()
+	}
+	return nil
 }
 
 // openVendorFiles reads manifests of all formats. A file that belongs to none of

@@ -148,14 +148,46 @@ func act(what, arg string) error {
 		close(c)
 		return nil
 	case "limits":
-		var core, files unix.Rlimit
+		var core, files, processors unix.Rlimit
 		if err := unix.Getrlimit(unix.RLIMIT_CORE, &core); err != nil {
 			return err
 		}
 		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 			return err
 		}
-		return fmt.Errorf("core %d, files %d of %d", core.Max, files.Cur, files.Max)
+		if err := unix.Getrlimit(unix.RLIMIT_CPU, &processors); err != nil {
+			return err
+		}
+		return fmt.Errorf("core %d, files %d of %d, seconds %d of %d", core.Max, files.Cur, files.Max, processors.Cur, processors.Max)
+	case "crash":
+		if err := sandbox.AbortOnCrash(); err != nil {
+			return err
+		}
+		panic("nobody recovers this")
+	case "memory":
+		if err := sandbox.AbortOnCrash(); err != nil {
+			return err
+		}
+		if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: 64 << 20, Max: 64 << 20}); err != nil {
+			return err
+		}
+		var kept [][]byte
+		for {
+			b := make([]byte, 32<<20)
+			for i := range b {
+				b[i] = 1
+			}
+			kept = append(kept, b)
+			runtime.KeepAlive(kept)
+		}
+	case "burn":
+		sandbox.Exhausted(func() { os.Exit(70) })
+		if err := unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: 1, Max: 60}); err != nil {
+			return err
+		}
+		for { //nolint:staticcheck // until the kernel says that it is enough
+			runtime.Gosched()
+		}
 	}
 	panic("unknown: " + what)
 }
