@@ -51,8 +51,8 @@ func TestBlindSpotsOfEachLevel(t *testing.T) {
 			require.ElementsMatch(t, append(tt.own, always...), report.BlindSpots(r))
 			for format, write := range map[string]func(*bytes.Buffer) error{
 				"text": func(b *bytes.Buffer) error { return report.Text(b, r, report.Style{Width: 4000}) },
-				"json": func(b *bytes.Buffer) error { return report.JSON(b, r) }, "html": func(b *bytes.Buffer) error { return html.Write(b, r) },
-				"markdown": func(b *bytes.Buffer) error { return report.Markdown(b, r) },
+				"json": func(b *bytes.Buffer) error { return report.JSON(b, r) }, "html": func(b *bytes.Buffer) error { return html.Write(b, r, nil) },
+				"markdown": func(b *bytes.Buffer) error { return report.Markdown(b, r, nil) },
 			} {
 				var b bytes.Buffer
 				require.NoError(t, write(&b))

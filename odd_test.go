@@ -206,7 +206,7 @@ func TestDangerousEncodings(t *testing.T) {
 			}
 			for name, write := range map[string]func(io.Writer, *assay.Result) error{
 				"text": func(w io.Writer, r *assay.Result) error { return report.Text(w, r, report.Style{}) },
-				"html": html.Write, "markdown": report.Markdown, "json": report.JSON,
+				"html": func(w io.Writer, r *assay.Result) error { return html.Write(w, r, nil) }, "markdown": func(w io.Writer, r *assay.Result) error { return report.Markdown(w, r, nil) }, "json": report.JSON,
 			} {
 				var b bytes.Buffer
 				require.NoError(t, write(&b, r))

@@ -50,9 +50,9 @@ func (p *printer) board(r *assay.Result) {
 	if len(all) == 0 {
 		return
 	}
-	p.heading("Board    [ok] as expected or not compared   [! ] look   [!!] open this one   [  ] empty")
+	p.heading(p.say("Board    [ok] as expected or not compared   [! ] look   [!!] open this one   [  ] empty"))
 	for _, w := range all {
-		p.line("  %s", w.Title)
+		p.line("  %s", p.say(w.Title))
 		width := 0
 		for _, pl := range w.Places {
 			width = max(width, columns(Plain(pl.Designator)))
@@ -62,7 +62,7 @@ func (p *printer) board(r *assay.Result) {
 		for group := range slices.Chunk(w.Places, per) {
 			line := "  "
 			for _, pl := range group {
-				name := []rune(Plain(cmp.Or(pl.Designator, "unnamed")))
+				name := []rune(Plain(cmp.Or(pl.Designator, p.say("unnamed"))))
 				if len(name) > width && width > 0 {
 					name = name[:width]
 				}

@@ -26,7 +26,7 @@ func Check(w io.Writer, r *assay.Result, s Style) error {
 	p.width = max(40, p.width)
 	p.banner(r.Verdict)
 	p.line("%s", p.paint(ansiBold, Machine(r)))
-	p.wrap("", sentence(r, p.style.Words))
+	p.wrap("", Sentence(r, p.style.Words))
 	p.wrap("", p.say("Assurance %s: %s", r.Assurance.Level, r.Assurance.Statement))
 	p.where(r)
 	p.incidents(r)
@@ -54,10 +54,10 @@ func (p *printer) inShort(r *assay.Result) {
 	p.line("%s", p.paint(ansiBold, oneLine(Machine(r), p.width)))
 	places := places(r, p.style.Words)
 	for _, pl := range places[:min(len(places), shortPlaces)] {
-		p.line("%s", oneLine("Look at "+pl.at+": "+pl.what, p.width))
+		p.line("%s", oneLine(p.say("Look at %s: %s", pl.at, pl.what), p.width))
 	}
 	if more := len(places) - shortPlaces; more > 0 {
-		p.line("and at %d more places, named above", more)
+		p.line("%s", p.say("and at %d more places, named above", more))
 	}
 }
 
@@ -113,19 +113,19 @@ func (p *printer) inspection(r *assay.Result) {
 	if len(list) == 0 {
 		return
 	}
-	p.heading("To be looked at by hand: no bus shows these")
+	p.heading(p.say("To be looked at by hand: no bus shows these"))
 	for _, l := range list {
 		p.wrap("  [ ] ", l)
 	}
 	p.line("")
-	p.line("  inspected by ____________________   date ____________")
+	p.line("  %s ____________________   %s ____________", p.say("inspected by"), p.say("date"))
 }
 
 // code draws verdict, serial number and digest as a QR code, two modules per
 // character, dark on light so that a camera reads it from any terminal.
 func (p *printer) code(r *assay.Result, digest string) {
 	text := CodeText(r, digest)
-	p.heading("Result " + digest)
+	p.heading(p.say("Result %s", digest))
 	c, err := qr.Encode(text, qr.L)
 	if err != nil || c.Size+8 > p.width {
 		p.wrap("  ", text)

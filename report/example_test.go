@@ -17,7 +17,7 @@ func ExamplePlain() {
 // What a verdict rests on, in one sentence for people.
 func ExampleSentence() {
 	r := &assay.Result{Verdict: assay.Inconclusive, Required: []assay.Required{{What: assay.RequireManifest, Proved: true}, {What: assay.RequireQuote}}}
-	fmt.Println(report.Sentence(r))
+	fmt.Println(report.Sentence(r, nil))
 	// Output:
 	// Nothing contradicts the manifest, but the policy requires what was not proved: quote.
 }

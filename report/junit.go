@@ -109,7 +109,7 @@ func (s *junitSuite) add(c junitCase) {
 
 func verdictCase(r *assay.Result) junitCase {
 	c := junitCase{Class: "verdict", Name: "verdict"}
-	m := &junitMessage{Message: string(r.Verdict), Type: string(r.Verdict), Text: Plain(Sentence(r))}
+	m := &junitMessage{Message: string(r.Verdict), Type: string(r.Verdict), Text: Plain(Sentence(r, nil))}
 	switch r.Verdict {
 	case assay.Pass:
 		c.Out = m.Text

@@ -85,8 +85,8 @@ var writers = map[string]func(io.Writer, *assay.Result) error{
 	"result.check.txt":  func(w io.Writer, r *assay.Result) error { return report.Check(w, r, report.Style{}) },
 	"result.spoken.txt": func(w io.Writer, r *assay.Result) error { return report.Spoken(w, r, report.Style{All: true}) },
 	"result.json":       report.JSON,
-	"result.md":         report.Markdown,
-	"result.html":       html.Write,
+	"result.md":         func(w io.Writer, r *assay.Result) error { return report.Markdown(w, r, nil) },
+	"result.html":       func(w io.Writer, r *assay.Result) error { return html.Write(w, r, nil) },
 	"result.sarif":      report.SARIF,
 	"result.xml":        report.JUnit,
 }
@@ -193,7 +193,7 @@ func TestTheEndOfACheckIsTheVerdict(t *testing.T) {
 // The map is drawn from names that evidence gives, so it has to stay a drawing.
 func TestTheMapIsAWellFormedDrawing(t *testing.T) {
 	var b bytes.Buffer
-	require.NoError(t, html.Write(&b, result()))
+	require.NoError(t, html.Write(&b, result(), nil))
 	_, svg, ok := strings.Cut(b.String(), "<svg")
 	require.True(t, ok)
 	svg, _, ok = strings.Cut(svg, "</svg>")
@@ -217,7 +217,7 @@ func TestTheMapIsAWellFormedDrawing(t *testing.T) {
 	r := result()
 	r.Map = nil
 	b.Reset()
-	require.NoError(t, html.Write(&b, r))
+	require.NoError(t, html.Write(&b, r, nil))
 	require.NotContains(t, b.String(), "<svg")
 }
 

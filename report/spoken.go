@@ -16,8 +16,8 @@ import (
 // comes. Of the style it has the words, and whether to tell all.
 func Spoken(w io.Writer, r *assay.Result, style Style) error {
 	s := &speaker{all: style.All, words: style.Words}
-	s.say("Verdict: %s. %s.", strings.ToUpper(s.words.say(string(r.Verdict))), Machine(r))
-	s.line("%s", sentence(r, s.words))
+	s.say("Verdict: %s. %s.", strings.ToUpper(s.words.Say(string(r.Verdict))), Machine(r))
+	s.line("%s", Sentence(r, s.words))
 	s.say("Assurance %s: %s", r.Assurance.Level, r.Assurance.Statement)
 	s.places(r)
 	s.incidents(r)
@@ -26,7 +26,7 @@ func Spoken(w io.Writer, r *assay.Result, style Style) error {
 	s.notChecked(r)
 	s.coverage(r)
 	s.origin(r)
-	s.say("End of the report. Verdict: %s.", strings.ToUpper(s.words.say(string(r.Verdict))))
+	s.say("End of the report. Verdict: %s.", strings.ToUpper(s.words.Say(string(r.Verdict))))
 	if _, err := io.WriteString(w, s.b.String()); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
@@ -40,7 +40,7 @@ type speaker struct {
 }
 
 // say writes one line in the language of the words.
-func (s *speaker) say(english string, args ...any) { s.line(s.words.say(english), args...) }
+func (s *speaker) say(english string, args ...any) { s.line(s.words.Say(english), args...) }
 
 // line writes one line; what comes from evidence cannot break it.
 func (s *speaker) line(format string, args ...any) {
@@ -73,9 +73,9 @@ func (s *speaker) incidents(r *assay.Result) {
 	}
 	s.say("Incidents: %d.", len(r.Incidents))
 	for i, in := range r.Incidents {
-		s.say("Incident %d, %s, code %s: %s.", i+1, s.words.say(in.Severity.String()), in.Code, s.words.say(in.Title))
+		s.say("Incident %d, %s, code %s: %s.", i+1, s.words.Say(in.Severity.String()), in.Code, s.words.Say(in.Title))
 		s.say("Incident %d, what happened: %s", i+1, in.Narrative)
-		s.say("Incident %d, what would disprove it: %s", i+1, s.words.say(in.Disprove))
+		s.say("Incident %d, what would disprove it: %s", i+1, s.words.Say(in.Disprove))
 	}
 }
 
@@ -83,14 +83,14 @@ func (s *speaker) findings(r *assay.Result) {
 	shown, hidden := split(r.Findings, s.all)
 	s.say("Findings: %d. Informational ones that are left out: %d.", len(shown), hidden)
 	for i, f := range shown {
-		s.say("Finding %d, %s, code %s: %s. About %s.", i+1, s.words.say(f.Severity.String()), string(f.Code), s.words.say(f.Title), f.Subject)
+		s.say("Finding %d, %s, code %s: %s. About %s.", i+1, s.words.Say(f.Severity.String()), string(f.Code), s.words.Say(f.Title), f.Subject)
 		s.tell("Finding %d, place: %s", i+1, Place(f))
 		s.tell("Finding %d, wanted: %s", i+1, f.Want)
 		s.tell("Finding %d, found: %s", i+1, f.Got)
 		s.tell("Finding %d, why: %s", i+1, f.Why)
 		s.tell("Finding %d, covered by: %s", i+1, f.CoveredBy)
 		if f.Severity >= finding.Medium {
-			s.tell("Finding %d, what to do: %s", i+1, s.words.say(f.Action))
+			s.tell("Finding %d, what to do: %s", i+1, s.words.Say(f.Action))
 		}
 	}
 }
@@ -111,7 +111,7 @@ func (s *speaker) required(r *assay.Result) {
 	}
 	s.say("Required by policy %s: %d. Proved: %d.", r.Policy.ID, len(r.Required), proved)
 	for _, q := range r.Required {
-		if reason := cmp.Or(q.Reason, s.words.say("No more is told")); q.Proved {
+		if reason := cmp.Or(q.Reason, s.words.Say("No more is told")); q.Proved {
 			s.say("Requirement %s: proved. %s.", string(q.What), reason)
 		} else {
 			s.say("Requirement %s: not proved. %s.", string(q.What), reason)
@@ -126,7 +126,7 @@ func (s *speaker) notChecked(r *assay.Result) {
 			s.say("And %d more; the option --all tells them.", len(r.NotChecked)-i)
 			break
 		}
-		s.say("Not checked %d: %s. Reason: %s.", i+1, n.What, cmp.Or(n.Reason, s.words.say("not told")))
+		s.say("Not checked %d: %s. Reason: %s.", i+1, n.What, cmp.Or(n.Reason, s.words.Say("not told")))
 	}
 	if spots := BlindSpots(r); len(spots) > 0 {
 		s.say("What no evidence here would show: %s.", strings.Join(spots, "; "))
@@ -153,7 +153,7 @@ func (s *speaker) origin(r *assay.Result) {
 		s.say("Inspection: %s.", InspectionLine(u))
 	}
 	for _, m := range r.Manifests {
-		s.say("Manifest %s version %d: %s. Signed by %s.", m.ID, m.Version, m.Status, cmp.Or(strings.Join(m.Signers, "; "), s.words.say("nobody")))
+		s.say("Manifest %s version %d: %s. Signed by %s.", m.ID, m.Version, m.Status, cmp.Or(strings.Join(m.Signers, "; "), s.words.Say("nobody")))
 	}
-	s.say("Evidence: SHA-256 %s, collected %s.", r.Evidence.SHA256, cmp.Or(r.Evidence.CollectedAt, s.words.say("at an unknown time")))
+	s.say("Evidence: SHA-256 %s, collected %s.", r.Evidence.SHA256, cmp.Or(r.Evidence.CollectedAt, s.words.Say("at an unknown time")))
 }

@@ -96,9 +96,9 @@ func (p *printer) heading(s string) {
 // say returns a fixed text in the language of the words, with its values.
 func (p *printer) say(english string, args ...any) string {
 	if len(args) == 0 {
-		return p.style.Words.say(english)
+		return p.style.Words.Say(english)
 	}
-	return fmt.Sprintf(p.style.Words.say(english), args...)
+	return fmt.Sprintf(p.style.Words.Say(english), args...)
 }
 
 // label writes text behind a word that says what it is, at a column.
@@ -122,7 +122,7 @@ func (p *printer) wrap(label, text string) {
 
 func (p *printer) verdict(r *assay.Result) {
 	p.line("%s  %s", p.paint(verdictColor(r.Verdict), strings.ToUpper(p.say(string(r.Verdict)))), p.paint(ansiBold, Machine(r)))
-	p.wrap("      ", sentence(r, p.style.Words))
+	p.wrap("      ", Sentence(r, p.style.Words))
 	p.wrap("      ", p.say("Assurance %s: %s", r.Assurance.Level, r.Assurance.Statement))
 }
 
@@ -136,15 +136,13 @@ func Machine(r *assay.Result) string {
 }
 
 // Sentence tells in one sentence what the verdict rests on.
-func Sentence(r *assay.Result) string { return sentence(r, nil) }
-
-func sentence(r *assay.Result, w Words) string {
-	say := w.say
+func Sentence(r *assay.Result, w Words) string {
+	say := w.Say
 	switch r.Verdict {
 	case assay.Pass:
 		return say("Everything that the policy requires was proved, and nothing contradicts the manifest.")
 	case assay.Review:
-		return fmt.Sprintf(say("Nothing proves a difference that fails the machine, but %s should be looked at by a person."), counts(r))
+		return fmt.Sprintf(say("Nothing proves a difference that fails the machine, but %s should be looked at by a person."), counts(r, w))
 	case assay.Inconclusive:
 		var open []string
 		for _, q := range r.Required {
@@ -154,25 +152,25 @@ func sentence(r *assay.Result, w Words) string {
 		}
 		return fmt.Sprintf(say("Nothing contradicts the manifest, but the policy requires what was not proved: %s."), strings.Join(open, ", "))
 	}
-	return fmt.Sprintf(say("The machine or its manifest is not as it should be: %s."), counts(r))
+	return fmt.Sprintf(say("The machine or its manifest is not as it should be: %s."), counts(r, w))
 }
 
-func counts(r *assay.Result) string {
+func counts(r *assay.Result, w Words) string {
 	var parts []string
 	total := 0
 	for s := finding.Critical; s >= finding.Medium; s-- {
 		if n := r.Summary[s.String()]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+			parts = append(parts, fmt.Sprintf("%d %s", n, w.Say(s.String())))
 			total += n
 		}
 	}
 	if len(parts) == 0 {
-		return "no findings above low"
+		return w.Say("no findings above low")
 	}
 	if total == 1 {
-		return parts[0] + " finding"
+		return fmt.Sprintf(w.Say("%s finding"), parts[0])
 	}
-	return strings.Join(parts, ", ") + " findings"
+	return fmt.Sprintf(w.Say("%s findings"), strings.Join(parts, ", "))
 }
 
 // place is where to look, in the words printed on the board, and for what.
@@ -185,7 +183,7 @@ func places(r *assay.Result, w Words) []place {
 			continue
 		}
 		if at := Place(f); at != "" {
-			out = append(out, place{Plain(at), fmt.Sprintf("%s (%s %s)", Plain(w.say(f.Title)), f.Code, Plain(f.Subject))})
+			out = append(out, place{Plain(at), fmt.Sprintf("%s (%s %s)", Plain(w.Say(f.Title)), f.Code, Plain(f.Subject))})
 		}
 	}
 	return slices.Compact(out)
@@ -300,7 +298,7 @@ func (p *printer) coverage(r *assay.Result) {
 		return
 	}
 	p.heading(p.say("Coverage"))
-	p.line("  %-12s %8s %8s %10s %14s", "class", "declared", "matched", "unexpected", "not observable")
+	p.line("  %-12s %8s %8s %10s %14s", p.say("class"), p.say("declared"), p.say("matched"), p.say("unexpected"), p.say("not observable"))
 	for _, c := range r.Coverage {
 		p.line("  %-12s %8d %8d %10d %14d", c.Class, c.Declared, c.Matched, c.Unexpected, c.NotObservable)
 	}
@@ -358,7 +356,7 @@ func (p *printer) inspections(r *assay.Result) {
 	for _, c := range r.Coverage {
 		inspected += c.Inspected
 	}
-	p.wrap("  ", fmt.Sprintf("%d declared parts were shown by inspection alone; %d are left.", inspected, len(r.ToInspect)))
+	p.wrap("  ", p.say("%d declared parts were shown by inspection alone; %d are left.", inspected, len(r.ToInspect)))
 }
 
 // BootLine says what became of each register, "" when none was looked at.
@@ -387,8 +385,8 @@ func BootLine(r *assay.Result) string {
 func (p *printer) footer(r *assay.Result) {
 	p.line("")
 	for _, m := range r.Manifests {
-		p.wrap("manifest  ", fmt.Sprintf("%s version %d, %s, signed by %s", m.ID, m.Version, m.Status, cmp.Or(strings.Join(m.Signers, "; "), "nobody")))
+		p.label(0, "manifest", 10, p.say("%s version %d, %s, signed by %s", m.ID, m.Version, m.Status, cmp.Or(strings.Join(m.Signers, "; "), p.say("nobody"))))
 	}
-	p.wrap("evidence  ", fmt.Sprintf("sha256:%s collected %s", r.Evidence.SHA256, cmp.Or(r.Evidence.CollectedAt, "at an unknown time")))
-	p.wrap("policy    ", r.Policy.ID)
+	p.label(0, "evidence", 10, p.say("sha256:%s collected %s", r.Evidence.SHA256, cmp.Or(r.Evidence.CollectedAt, p.say("at an unknown time"))))
+	p.label(0, "policy", 10, r.Policy.ID)
 }

@@ -17,8 +17,8 @@ import (
 // own case (why, wanted, found) is made for each case and is English.
 type Words map[string]string
 
-// say returns a text in the language of the words.
-func (w Words) say(english string) string {
+// Say returns a text in the language of the words.
+func (w Words) Say(english string) string {
 	if t, ok := w[english]; ok && t != "" {
 		return t
 	}
@@ -45,11 +45,18 @@ var spoken = []string{
 	"%d informational findings are not shown; --all or --format json has them.", "... and %d more; --all or --format json has them.",
 	"want", "got", "why", "do", "covered by", "would disprove it", "proved", "NOT PROVED", "measured boot", "verifiable",
 	"severity", "means", "disproof", "%s by default; rules and policies may set another",
+	"Look at %s: %s", "and at %d more places, named above", "To be looked at by hand: no bus shows these", "inspected by", "date", "Result %s",
+	"Board    [ok] as expected or not compared   [! ] look   [!!] open this one   [  ] empty", "Processors", "Memory", "Slots", "Other places", "unnamed",
+	"class", "declared", "matched", "unexpected", "not observable", "%d declared parts were shown by inspection alone; %d are left.",
+	"manifest", "evidence", "policy", "%s version %d, %s, signed by %s", "sha256:%s collected %s", "no findings above low", "%s finding", "%s findings",
+	"Would disprove it: %s", "Inputs", "Not checked", "code", "subject", "place", "what", "reason", "yes", "NO",
+	// Pages. "en" is the language, as HTML has it (BCP 47).
+	"en", "Board", "Map of the board", "empty", "a part", "To be looked at by hand", "None.", "none", "%s +%d, %d bytes", "Required by the policy",
+	"No evidence here would show", "Expected changes and notes", "collected %s", "at",
 }
 
-// Messages is the catalogue: the fixed texts of Text, Spoken and Explain, and those of
-// the codes, each once, with its translation where words has one and "" where it has
-// none. Check shows those of its texts that Text has too; Markdown and pages are English.
+// Messages is the catalogue: the fixed texts of all reports for people and those of the
+// codes, each once, with its translation where words has one and "" where it has none.
 func Messages(words Words) Words {
 	out := Words{}
 	add := func(texts ...string) {

@@ -6,7 +6,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/report"
+	"github.com/assay-hw/assay/report/html"
 )
 
 // Every text that the code asks for in another language is in the catalogue, and
@@ -24,10 +27,18 @@ func TestCatalogueIsWhatTheCodeSays(t *testing.T) {
 	said := map[string]bool{}
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
+	pages, err := filepath.Glob("html/*.go")
+	require.NoError(t, err)
+	files = append(files, pages...)
 	for _, file := range files {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		require.NoError(t, err)
 		ast.Inspect(f, func(n ast.Node) bool {
+			if pair, ok := n.(*ast.KeyValueExpr); ok {
+				if key, ok := pair.Key.(*ast.Ident); ok && key.Name == "Title" && file == "board.go" {
+					add(t, said, pair.Value)
+				}
+			}
 			call, ok := n.(*ast.CallExpr)
 			if !ok {
 				return true
@@ -40,22 +51,28 @@ func TestCatalogueIsWhatTheCodeSays(t *testing.T) {
 				name = fun.Name
 			}
 			switch name {
-			case "say", "tell":
+			case "say", "Say", "tell":
+			case "heading", "list":
+				if file != "markdown.go" {
+					return true
+				}
 			case "label":
 				at = 1
+			case "table":
+				for _, arg := range call.Args {
+					add(t, said, arg)
+				}
+				return true
 			default:
 				return true
 			}
 			if at < len(call.Args) {
-				if lit, ok := call.Args[at].(*ast.BasicLit); ok && lit.Kind == token.STRING {
-					text, err := strconv.Unquote(lit.Value)
-					require.NoError(t, err)
-					said[text] = true
-				}
+				add(t, said, call.Args[at])
 			}
 			return true
 		})
 	}
+	saidInPages(t, said)
 	catalogue := report.Messages(nil)
 	for text := range said {
 		assert.Contains(t, catalogue, text)
@@ -70,6 +87,30 @@ func TestCatalogueIsWhatTheCodeSays(t *testing.T) {
 	}
 	for text := range catalogue {
 		assert.True(t, said[text], "nothing says %q", text)
+	}
+}
+
+// add notes a text that stands as a literal.
+func add(t *testing.T, said map[string]bool, e ast.Expr) {
+	t.Helper()
+	if lit, ok := e.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+		text, err := strconv.Unquote(lit.Value)
+		require.NoError(t, err)
+		said[text] = true
+	}
+}
+
+// saidInPages notes what the templates of pages say.
+func saidInPages(t *testing.T, said map[string]bool) {
+	t.Helper()
+	for _, file := range []string{"html/report.html.tmpl", "html/pieces.html.tmpl"} {
+		b, err := os.ReadFile(file)
+		require.NoError(t, err)
+		found := regexp.MustCompile(`say "([^"]*)"`).FindAllStringSubmatch(string(b), -1)
+		require.NotEmpty(t, found)
+		for _, m := range found {
+			said[m[1]] = true
+		}
 	}
 }
 
@@ -89,6 +130,21 @@ func TestNoTextEscapesTranslation(t *testing.T) {
 	require.NoError(t, report.Spoken(&b, result(), report.Style{All: true, Words: foreign()}))
 	for l := range strings.Lines(b.String()) {
 		assert.True(t, strings.HasPrefix(l, "\u27e6"), l)
+	}
+	for name, write := range map[string]func() error{
+		"check":    func() error { return report.Check(&b, result(), report.Style{Width: 300, Words: foreign()}) },
+		"markdown": func() error { return report.Markdown(&b, result(), foreign()) },
+		"page":     func() error { return html.Write(&b, result(), foreign()) },
+	} {
+		b.Reset()
+		require.NoError(t, write(), name)
+		text := regexp.MustCompile(`(?s)<style>.*</style>|<[^>]*>`).ReplaceAllString(b.String(), "")
+		for innermost := regexp.MustCompile("\u27e6[^\u27e6\u27e7]*\u27e7"); innermost.MatchString(text); {
+			text = innermost.ReplaceAllString(text, "")
+		}
+		for _, english := range []string{"Look at", "inspected", "Result", "Findings", "Incidents", "Coverage", "declared", "matched", "severity", "disprove", "Required", "Assurance", "Signed", "signed by Ex", "sha256:cd collected", "findings", "Verifiable", "Inputs"} {
+			assert.NotContains(t, text, english, name)
+		}
 	}
 	b.Reset()
 	require.NoError(t, report.Text(&b, result(), report.Style{Words: foreign()}))

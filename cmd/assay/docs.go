@@ -145,8 +145,8 @@ func newDocsMessages(env *environment) *cobra.Command {
 		Long: `Prints the catalogue: the fixed texts of the formats text and plain, of explain and of
 all codes, as one JSON object of English texts and their translations, which are empty.
 With ASSAY_MESSAGES it has the translations of that file, so that a new version shows
-what is missing. What a finding says of its own case is not in it; Markdown and pages
-are English, and machine formats are never translated.`,
+what is missing. What a finding says of its own case (why, wanted, found) is not in it,
+nor are the lines for programs.`,
 		Example: `  assay docs messages > words.json
   ASSAY_MESSAGES=words.json assay verify server.evidence.zip --golden golden.signed.json --trust roots/`,
 		Args: exactly(0),

@@ -94,9 +94,9 @@ func (o *outputOptions) result(env *environment, r *assay.Result) error {
 	case "json":
 		err = report.JSON(&b, r)
 	case "markdown":
-		err = report.Markdown(&b, r)
+		err = report.Markdown(&b, r, env.words)
 	case "html":
-		err = html.Write(&b, r)
+		err = html.Write(&b, r, env.words)
 	case "plain":
 		err = report.Spoken(&b, r, o.style(env))
 	case "sarif":

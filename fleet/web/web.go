@@ -97,7 +97,7 @@ func (p *pages) register(mux *http.ServeMux) {
 }
 
 func (p *pages) parse() (map[string]*template.Template, error) {
-	base, err := html.Pieces()
+	base, err := html.Pieces(nil)
 	if err != nil {
 		return nil, err
 	}

@@ -23,8 +23,8 @@ var pieceSource string
 
 // Write writes the result as one self-contained file: no script, nothing
 // fetched, and a layout that prints.
-func Write(w io.Writer, r *assay.Result) error {
-	t, err := Pieces()
+func Write(w io.Writer, r *assay.Result, words report.Words) error {
+	t, err := Pieces(words)
 	if err == nil {
 		t, err = t.New("report").Parse(htmlSource)
 	}
@@ -40,17 +40,18 @@ func Write(w io.Writer, r *assay.Result) error {
 // Pieces are the sections of a report as templates over a result, for pages that
 // have more: incidents, board, findings, required, coverage, unchecked, notes and
 // inputs. Their functions make text from evidence safe; what a page adds has to do
-// so too (plain).
-func Pieces() (*template.Template, error) {
+// so too (plain). Fixed texts are in the language of words.
+func Pieces(words report.Words) (*template.Template, error) {
 	t, err := template.New("pieces").Funcs(template.FuncMap{
 		"plain":    report.Plain,
 		"place":    report.Place,
-		"upper":    func(v assay.Verdict) string { return strings.ToUpper(string(v)) },
+		"say":      words.Say,
+		"upper":    func(v assay.Verdict) string { return strings.ToUpper(words.Say(string(v))) },
 		"machine":  report.Machine,
-		"sentence": report.Sentence,
+		"sentence": func(r *assay.Result) string { return report.Sentence(r, words) },
 		"boot":     report.BootLine,
 		"blind":    report.BlindSpots,
-		"board":    boardSVG,
+		"board":    func(r *assay.Result) template.HTML { return boardSVG(r, words) },
 		"inspect":  report.Inspection,
 		"looked":   report.InspectionLine,
 		"join":     func(s []string) string { return strings.Join(s, "; ") },

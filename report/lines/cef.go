@@ -29,7 +29,7 @@ func CEF(w io.Writer, r *assay.Result, build string) error {
 	var b bytes.Buffer
 	e := machineFields(r)
 	e.add("outcome", 63, string(r.Verdict))
-	e.add("reason", 1023, report.Sentence(r))
+	e.add("reason", 1023, report.Sentence(r, nil))
 	e.number("cn1", "exit code", int64(r.Verdict.ExitCode()))
 	e.text("cs1", "assurance", r.Assurance.Level+": "+r.Assurance.Statement)
 	record(&b, build, "verdict", "Verdict "+string(r.Verdict), verdictLevel(r.Verdict), e)

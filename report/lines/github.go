@@ -18,7 +18,7 @@ import (
 // Actions"; escapes as in actions/toolkit, core/command).
 func GitHub(w io.Writer, r *assay.Result) error {
 	var b bytes.Buffer
-	command(&b, verdictCommand(r.Verdict), strings.ToUpper(string(r.Verdict))+" "+report.Machine(r), report.Sentence(r)+" Assurance "+r.Assurance.Level+": "+r.Assurance.Statement)
+	command(&b, verdictCommand(r.Verdict), strings.ToUpper(string(r.Verdict))+" "+report.Machine(r), report.Sentence(r, nil)+" Assurance "+r.Assurance.Level+": "+r.Assurance.Statement)
 	for _, f := range r.Findings {
 		var kind string
 		switch {

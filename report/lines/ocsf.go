@@ -165,7 +165,7 @@ func digest(parts ...string) string {
 func verdictEvent(r *assay.Result, build string) ocsfEvent {
 	e := event(r, complianceFinding, "Compliance Finding", build, "verdict", "verdict")
 	e.SeverityID, e.Severity = verdictSeverity(r)
-	e.Message = report.Sentence(r)
+	e.Message = report.Sentence(r, nil)
 	e.Info.Title = "Verdict " + string(r.Verdict) + ": " + report.Machine(r)
 	e.Info.Desc = "Assurance " + r.Assurance.Level + ": " + report.Plain(r.Assurance.Statement)
 	e.Info.Analytic.Name = "verdict"

@@ -125,7 +125,7 @@ func peaks(b *testing.B) []peak {
 		{"manifest", func() { manifest.Open(golden, f.trust, then) }},
 		{"bundle-read", func() { _, _ = evidence.OpenZip(packed.Bytes(), "bench", evidence.Limits{}) }},
 		{"bundle-write", func() { _ = written.WriteZip(io.Discard) }},
-		{"report-page", func() { _ = html.Write(io.Discard, result) }},
+		{"report-page", func() { _ = html.Write(io.Discard, result, nil) }},
 	}
 	for _, l := range eventLogs(b) {
 		run, err := byAssay(l, l.banks()...)

@@ -57,7 +57,7 @@ func BenchmarkReport(b *testing.B) {
 	for name, write := range map[string]func() error{
 		"json":          func() error { return report.JSON(io.Discard, r) },
 		"text":          func() error { return report.Text(io.Discard, r, report.Style{}) },
-		"html":          func() error { return html.Write(io.Discard, r) },
+		"html":          func() error { return html.Write(io.Discard, r, nil) },
 		"encoding-json": func() error { return json.NewEncoder(io.Discard).Encode(r) },
 	} {
 		b.Run("by="+name, func(b *testing.B) {
