@@ -274,7 +274,7 @@ func (a *appraisal) bootProved(q Requirement) (bool, string) {
 func (a *appraisal) stale() bool { return a.boot.Quoted && a.Nonce != nil && !a.boot.Fresh }
 
 func (a *appraisal) bootCoverage() []BootCoverage {
-	out := []BootCoverage{}
+	out := make([]BootCoverage, 0, len(a.boot.PCRs))
 	referenced := map[int]bool{}
 	for _, r := range a.golden.Boot {
 		referenced[r.PCR] = true
@@ -489,9 +489,16 @@ func (a *appraisal) board() []PlaceOnBoard {
 			}
 		}
 	}
-	holds := map[string]string{}
-	for _, p := range a.inventory.Parts {
-		holds[p.Subject] = bom.Describe(p.Identity)
+	at := make(map[string]int, len(a.inventory.Parts)) // parts by their subject, from 1
+	for i := range a.inventory.Parts {
+		at[a.inventory.Parts[i].Subject] = i + 1
+	}
+	holds := func(subject string) string {
+		i := at[subject]
+		if i == 0 {
+			return ""
+		}
+		return bom.Describe(a.inventory.Parts[i-1].Identity)
 	}
 	var out []PlaceOnBoard
 	for _, pl := range a.inventory.Places {
@@ -500,7 +507,7 @@ func (a *appraisal) board() []PlaceOnBoard {
 			continue // outlets hold no part; they are for an inspection
 		}
 		out = append(out, PlaceOnBoard{
-			Designator: pl.Designator, Kind: pl.Kind, Subject: pl.Subject, Holds: holds[pl.Subject], Severity: f.Severity, Finding: f.Fingerprint,
+			Designator: pl.Designator, Kind: pl.Kind, Subject: pl.Subject, Holds: holds(pl.Subject), Severity: f.Severity, Finding: f.Fingerprint,
 		})
 	}
 	return out

@@ -50,18 +50,20 @@ func (a *appraisal) variables() {
 		}
 		data := raw[efiAttributes:]
 		at, length, what := executable(data)
+		large := len(data) >= largeVariable && !slices.Contains(namespaces, guid)
+		if length == 0 && !large {
+			continue
+		}
 		f := finding.New(finding.SuspiciousVariable, "efivar:"+n)
 		switch {
 		case length > 0:
 			f.Want, f.Got = "data", fmt.Sprintf("%s at offset %d of %d bytes", what, at, len(data))
 			f.Why = "The variable holds executable code. No variable that UEFI, a boot loader or an operating system uses does."
-		case len(data) >= largeVariable && !slices.Contains(namespaces, guid):
+		default:
 			f.Severity, f.Confidence = finding.Low, finding.Weak
 			at, length = 0, len(data)
 			f.Want, f.Got = fmt.Sprintf("less than %d bytes", largeVariable), fmt.Sprintf("%d bytes", len(data))
 			f.Why = "The variable is far larger than what is kept in variables, and its vendor is not one that is known to keep such."
-		default:
-			continue
 		}
 		f.Sources = []finding.Source{finding.FirmwareTold}
 		f.Basis = []finding.Basis{{Artifact: efivarsDir + n, SHA256: a.Evidence.SHA256(efivarsDir + n), Offset: int64(efiAttributes + at), Length: int64(length)}}
@@ -132,13 +134,14 @@ func printable(v bom.Value) string {
 }
 
 // harmless texts are of plain letters alone, as nearly all are, with none that a
-// command, a page or a formula begins with.
+// command, a page or a formula begins with. Of the colons that counts which follows
+// a "t", as in "javascript:": those of addresses and numbers do not.
 func harmless(s string) bool {
 	if s != "" && strings.IndexByte("=+-@", s[0]) >= 0 {
 		return false
 	}
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '<' || c == ':' {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '<' || c == ':' && i > 0 && (s[i-1] == 't' || s[i-1] == 'T') {
 			return false
 		}
 	}

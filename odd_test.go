@@ -188,6 +188,8 @@ func TestDangerousEncodings(t *testing.T) {
 		"formula":              {`=cmd|' /C calc'!A0`, true},
 		"link in a sheet":      {`=HYPERLINK("http://x";"ok")`, true},
 		"sum":                  {"@SUM(1+1)*cmd", true},
+		"address of a script":  {"JavaScripT:alert(1)", true},
+		"colons":               {"8086:10d3 at:10 t: x", false},
 		"voltage":              {"+12V (CPU)", false},
 		"dash":                 {"- none -", false},
 		"brackets":             {"<OUT OF SPEC>", false},

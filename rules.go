@@ -22,7 +22,7 @@ type moreFacts struct {
 func (a *appraisal) moreIncidents(f *facts) []Incident {
 	m := &moreFacts{
 		facts: f, records: a.records, bmcVersion: a.bmcVersion(), attested: a.scanner != nil, seals: a.inspected.seals,
-		hosts: map[string]string{}, models: map[string]string{},
+		hosts: make(map[string]string, len(a.inventory.Parts)), models: make(map[string]string, len(a.inventory.Parts)),
 	}
 	for _, p := range a.inventory.Parts {
 		m.hosts[p.Subject], m.models[p.Subject] = p.Package, p.Identity.Model

@@ -192,6 +192,8 @@ func (a *appraisal) compare() {
 	a.parts = bom.Match(g.Components, g.Classes, a.inventory)
 	a.code = firmware.Match(g.Firmware, a.images, a.versions())
 	a.unsignedList()
+	const more = 16 // that most machines have at most
+	a.found = slices.Grow(a.found, len(a.inventory.Findings)+len(a.parts.Findings)+len(a.boot.Findings)+len(a.code.Findings)+more)
 	a.found = append(a.found, a.inventory.Findings...)
 	a.found = append(a.found, a.parts.Findings...)
 	a.found = append(a.found, a.boot.Findings...)
@@ -263,7 +265,7 @@ func (a *appraisal) flash(image string) finding.Location {
 // locate gives findings of measured boot the words printed on the board, which
 // only the inventory knows, and those of an image its flash.
 func (a *appraisal) locate() {
-	at := map[string][]*bom.Part{}
+	at := make(map[string][]*bom.Part, len(a.inventory.Parts))
 	for i := range a.inventory.Parts {
 		p := &a.inventory.Parts[i]
 		at[p.Location.Path] = append(at[p.Location.Path], p)
@@ -367,7 +369,7 @@ var knowable = []finding.Code{
 // these very values into CH-010.
 func (a *appraisal) known() {
 	declared := a.declaredSubjects()
-	known := map[manifest.Known]bool{}
+	known := make(map[manifest.Known]bool, len(a.golden.Known))
 	for _, k := range a.golden.Known {
 		k.Why = ""
 		known[k] = true
@@ -394,7 +396,7 @@ func (a *appraisal) known() {
 // declaredSubjects maps parts to the subjects under which the manifest declares
 // them: a module that was moved takes its peculiarities along.
 func (a *appraisal) declaredSubjects() map[string]string {
-	out := map[string]string{}
+	out := make(map[string]string, len(a.golden.Components))
 	for _, r := range a.golden.Components {
 		if s, ok := a.parts.Matched[r.ID]; ok && r.Quantity <= 1 {
 			out[s] = r.Subject

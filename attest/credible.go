@@ -2,6 +2,7 @@ package attest
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/assay-hw/assay/internal/efi"
 	"github.com/assay-hw/assay/internal/tcglog"
@@ -29,22 +30,44 @@ func (c coverage) String() string {
 	return "not covered"
 }
 
+// coverageOf is what the digests of each event have to say about its data, in some
+// banks; nil is all. An event that repeats the one before it, as separators do, is
+// not hashed again.
+func coverageOf(events []tcglog.Event, banks []tpmwire.Algorithm) []coverage {
+	out := make([]coverage, len(events))
+	for i := range events {
+		if i > 0 && repeats(&events[i], &events[i-1]) {
+			out[i] = out[i-1]
+			continue
+		}
+		out[i] = credible(&events[i], banks)
+	}
+	return out
+}
+
+// repeats reports whether two events that were extended have one type, one data and
+// the same digests.
+func repeats(a, b *tcglog.Event) bool {
+	return a.Type == b.Type && a.Measured() && b.Measured() && bytes.Equal(a.Data, b.Data) &&
+		slices.EqualFunc(a.Digests, b.Digests, func(x, y tcglog.Digest) bool { return x.Alg == y.Alg && bytes.Equal(x.Value, y.Value) })
+}
+
 // credibility compares an event's data with its digests, by the rule that the
 // event's type defines (TCG PFP 1.06, 10.4). The rules below hold without
 // exception in more than a hundred public logs; where firmware is known to
 // break a rule, a mismatch is only unlikely.
-func credibility(e *tcglog.Event) coverage { return credible(e, e.Digests) }
+func credibility(e *tcglog.Event) coverage { return credible(e, nil) }
 
-// credible is credibility by some of the event's digests.
-func credible(e *tcglog.Event, digests []tcglog.Digest) coverage {
+// credible is credibility by the event's digests of some banks; nil is all.
+func credible(e *tcglog.Event, banks []tpmwire.Algorithm) coverage {
 	if !e.Measured() {
 		return notCovered
 	}
 	f := definedForms(e)
 	checked := false
-	for i := range digests {
-		d := &digests[i]
-		if f.n == 0 || d.Alg.Hash() == 0 {
+	for i := range e.Digests {
+		d := &e.Digests[i]
+		if f.n == 0 || d.Alg.Hash() == 0 || banks != nil && !slices.Contains(banks, d.Alg) {
 			continue
 		}
 		checked = true
@@ -70,10 +93,13 @@ func only(b []byte, broken coverage) forms { return forms{[2][]byte{b}, 1, broke
 
 func either(a, b []byte) forms { return forms{[2][]byte{a, b}, 2, contradicted} }
 
+// give reports whether a digest is that of one of the forms. The next digest of the
+// event is mostly over the same one, which is then tried first.
 func (f *forms) give(d *tcglog.Digest) bool {
 	var sum [tpmwire.MaxDigest]byte
-	for _, b := range f.of[:f.n] {
+	for i, b := range f.of[:f.n] {
 		if bytes.Equal(d.Alg.Sum(sum[:0], b), d.Value) {
+			f.of[0], f.of[i] = f.of[i], f.of[0]
 			return true
 		}
 	}

@@ -258,7 +258,7 @@ func FuzzParseRegisterValues(f *testing.F) {
 			require.NoError(t, err)
 			require.Equal(t, w, v)
 		}
-		if v, ok := plainTexts(b); ok {
+		if v, ok := strictjson.Texts(b); ok {
 			var w map[string]string
 			require.NoError(t, json.Unmarshal(b, &w))
 			require.Equal(t, w, v)

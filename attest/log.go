@@ -24,7 +24,7 @@ type Log struct {
 	said facts
 
 	mu      sync.Mutex
-	replays map[tpmwire.Algorithm]*replayer
+	replays []*replayer // of the banks that were asked for: a handful
 }
 
 // replay is what the log gives for the registers of a bank, worked out when the
@@ -35,14 +35,13 @@ func (l *Log) replay(a tpmwire.Algorithm) *replayer {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := l.replays[a]
-	if r == nil {
-		r = newReplayer(l.log, a)
-		if l.replays == nil {
-			l.replays = map[tpmwire.Algorithm]*replayer{}
+	for _, r := range l.replays {
+		if r.alg == a {
+			return r
 		}
-		l.replays[a] = r
 	}
+	r := newReplayer(l.log, a)
+	l.replays = append(l.replays, r)
 	return r
 }
 
@@ -57,11 +56,8 @@ type facts struct {
 func (l *Log) facts() *facts {
 	l.once.Do(func() {
 		events := l.log.Events
-		l.said.coverage = make([]coverage, len(events))
+		l.said.coverage = coverageOf(events, nil)
 		measured := make([]*tcglog.Event, 0, len(events))
-		for i := range events {
-			l.said.coverage[i] = credibility(&events[i])
-		}
 		for pcr := range l.said.measured {
 			from := len(measured)
 			for i := range events {
@@ -105,44 +101,46 @@ func (l *Log) Banks() []string {
 	return out
 }
 
-// BankReading is what a log says in one bank.
+// BankReading is what a log says in some of its banks.
 type BankReading struct {
-	PCRs         []PCRResult
-	Contradicted []int      // numbers of the events whose data must hash to their digest and does not
-	Variables    []Variable // that the firmware measured, as far as the digests cover them
+	PCRs         []PCRResult // of the strongest bank first
+	Contradicted []int       // numbers of the events whose data must hash to their digest and does not
+	Variables    []Variable  // that the firmware measured, as far as the digests cover them
 }
 
-// ReadBank holds a log against the values that somebody wrote down of one bank's
-// registers, and its events' data against their digests of this bank. It asks
-// nothing of the other banks: Replay does, and an appraisal.
+// ReadBank is ReadBanks with one bank.
 func (l *Log) ReadBank(bank string, values map[int][]byte) (BankReading, error) {
-	a, known := tpmwire.HashNamed(bank)
-	if !known || a.Hash() == 0 {
-		return BankReading{}, fmt.Errorf("bank %q cannot be replayed", bank)
+	return l.ReadBanks(RegisterValues{bank: values})
+}
+
+// ReadBanks holds a log against the values that somebody wrote down of the registers
+// of some banks, and its events' data against their digests of these. It asks
+// nothing of the other banks: Replay does, and an appraisal.
+func (l *Log) ReadBanks(values RegisterValues) (BankReading, error) {
+	var r BankReading
+	banks := values.banks()
+	r.PCRs = make([]PCRResult, 0, len(banks)*maxRegisters)
+	for _, a := range banks {
+		if a.Hash() == 0 {
+			return BankReading{}, fmt.Errorf("bank %s cannot be replayed", a)
+		}
+		r.PCRs = l.replay(a).appendResults(r.PCRs, values.of(a))
 	}
-	b := BankReading{PCRs: l.replay(a).results(newRegisterSet(values))}
-	said := make([]coverage, len(l.log.Events))
-	for i := range l.log.Events {
-		e := &l.log.Events[i]
-		if said[i] = credible(e, digestsOf(e, a)); said[i] == contradicted {
-			b.Contradicted = append(b.Contradicted, e.Number)
+	if len(banks) < len(values) {
+		return BankReading{}, fmt.Errorf("banks %q: at least one is not known", sortedKeys(values))
+	}
+	said := coverageOf(l.log.Events, banks)
+	for i, c := range said {
+		if c == contradicted {
+			r.Contradicted = append(r.Contradicted, l.log.Events[i].Number)
 		}
 	}
 	ms := variablesOf(l.log, func(i int) bool { return said[i] == covered })
-	b.Variables = make([]Variable, len(ms))
+	r.Variables = make([]Variable, len(ms))
 	for i, m := range ms {
-		b.Variables[i] = Variable{m.event.Number, m.GUID.String(), m.Name, m.Data}
+		r.Variables[i] = Variable{m.event.Number, m.GUID.String(), m.Name, m.Data}
 	}
-	return b, nil
-}
-
-func digestsOf(e *tcglog.Event, a tpmwire.Algorithm) []tcglog.Digest {
-	for i := range e.Digests {
-		if e.Digests[i].Alg == a {
-			return e.Digests[i : i+1]
-		}
-	}
-	return nil
+	return r, nil
 }
 
 // Padding returns how many bytes of padding stand behind the last record.

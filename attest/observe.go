@@ -19,6 +19,7 @@ import (
 	"github.com/assay-hw/assay/internal/ekcert"
 	"github.com/assay-hw/assay/internal/imalog"
 	"github.com/assay-hw/assay/internal/oprom"
+	"github.com/assay-hw/assay/internal/strictjson"
 	"github.com/assay-hw/assay/internal/tcglog"
 	"github.com/assay-hw/assay/internal/tpmwire"
 )
@@ -299,7 +300,7 @@ func (o *Observation) readProperties() {
 	if err != nil {
 		return
 	}
-	if texts, ok := plainTexts(raw); ok && len(texts) <= maxProperties {
+	if texts, ok := strictjson.Texts(raw); ok && len(texts) <= maxProperties {
 		o.properties = texts
 		return
 	}

@@ -181,7 +181,11 @@ func extend(a tpmwire.Algorithm, v, digest []byte) {
 
 // results holds a replay against the values of its bank.
 func (r *replayer) results(values *registerSet) []PCRResult {
-	out := make([]PCRResult, 0, maxRegisters)
+	return r.appendResults(make([]PCRResult, 0, maxRegisters), values)
+}
+
+func (r *replayer) appendResults(out []PCRResult, values *registerSet) []PCRResult {
+	from := len(out)
 	blank := carteBlanche(r.alg, values)
 	for n, v := range values {
 		if v == nil && !r.registers[n].logged {
@@ -191,7 +195,7 @@ func (r *replayer) results(values *registerSet) []PCRResult {
 		r.judge(&p, blank)
 		out = append(out, p)
 	}
-	showValues(out)
+	showValues(out[from:])
 	return out
 }
 

@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,7 +51,16 @@ func TestReadBank(t *testing.T) {
 		require.Len(t, b.Variables, len(o.measured))
 		require.Equal(t, "SecureBoot", b.Variables[0].Name)
 	}
-	_, err := l.ReadBank("md5", nil)
+	all, err := l.ReadBanks(o.listings[0].values)
+	require.NoError(t, err)
+	require.Len(t, all.Variables, len(o.measured))
+	require.Equal(t, len(l.Banks())*maxRegisters, len(all.PCRs))
+	for _, p := range all.PCRs {
+		require.Contains(t, l.Replay(o.listings[0].values), p)
+	}
+	_, err = l.ReadBank("md5", nil)
+	require.Error(t, err)
+	_, err = l.ReadBanks(RegisterValues{"sha256": nil, "sm3_256": nil})
 	require.Error(t, err)
 
 	edited := newPlatform(t)
@@ -63,5 +73,25 @@ func TestReadBank(t *testing.T) {
 	require.Equal(t, []int{3}, b.Contradicted)
 	for _, v := range b.Variables {
 		require.NotEqual(t, "SecureBoot", v.Name, "what no digest covers is not a variable that was measured")
+	}
+}
+
+// An event that repeats the one before it is judged as if it were alone; a digest or
+// a byte that differs makes it another one.
+func TestCoverageOfRepeatedEvents(t *testing.T) {
+	raw, err := recorded(t, "baseline").bundle.Read(logPath)
+	require.NoError(t, err)
+	for at := range len(raw) { // some edits make no log, and some one that contradicts itself
+		edited := bytes.Clone(raw)
+		edited[at] ^= 0x10
+		l, err := tcglog.Parse(edited, tcglog.DefaultLimits())
+		if err != nil {
+			continue
+		}
+		for _, banks := range [][]tpmwire.Algorithm{nil, {tpmwire.SHA384}} {
+			for i, got := range coverageOf(l.Events, banks) {
+				require.Equal(t, credible(&l.Events[i], banks), got, "byte %d, event %d", at, i)
+			}
+		}
 	}
 }

@@ -58,14 +58,19 @@ type pair struct {
 // result does not depend on the order of its inputs: both sides are sorted by
 // stable keys first, and ties fall to the earlier one.
 func assign(refs []*refItem, parts []*partItem) []pair {
+	a := newAssignment(refs, parts)
+	a.sideBySide()
+	return a.rest()
+}
+
+func newAssignment(refs []*refItem, parts []*partItem) *assignment {
 	sortItems(refs, parts)
 	a := &assignment{
 		refs: refs, parts: parts, refDone: make([]bool, len(refs)), partDone: make([]bool, len(parts)),
 		pairs: make([]pair, 0, min(len(refs), len(parts))),
 	}
-	// Pairs that are part of a least-cost solution whatever the rest is are made
-	// by lookup, so that a machine which is as declared costs n log n. A part that
-	// a line without a model asks for by serial number is left to the solver.
+	// A part that a line without a model asks for by serial number is left to the
+	// solver.
 	wanted := map[string]bool{}
 	for _, r := range refs {
 		if r.keys.model == "" && r.keys.serial != "" {
@@ -76,18 +81,26 @@ func assign(refs []*refItem, parts []*partItem) []pair {
 	for i, p := range parts {
 		a.spoken[i] = wanted[p.keys.serial]
 	}
+	return a
+}
+
+// rest pairs what is not paired yet. Pairs that are part of a least-cost solution
+// whatever the rest is are made by lookup, so that a machine which is as declared
+// costs n log n.
+func (a *assignment) rest() []pair {
 	a.join(func(k *keys, place string) lookup { return lookup{k.serial, k.model, place} })
 	a.join(func(k *keys, _ string) lookup { return lookup{k.serial, k.model, anywhere} })
 	a.join(func(k *keys, place string) lookup { return lookup{anywhere, k.model, place} })
-	a.rest()
-	slices.SortStableFunc(a.pairs, func(x, y pair) int { return cmp.Compare(x.ref.order, y.ref.order) })
+	a.solveAll()
+	slices.SortFunc(a.pairs, func(x, y pair) int { return cmp.Compare(x.ref.order, y.ref.order) }) // a line has one pair
 	return a.pairs
 }
 
 // sortItems orders both sides. Of lines alike in place and model, those with
 // fewer alternates come first, so that lookups leave the flexible ones over.
 func sortItems(refs []*refItem, parts []*partItem) {
-	slices.SortStableFunc(refs, func(x, y *refItem) int {
+	inOrder(refs, parts) // what is equal stays in its order
+	slices.SortFunc(refs, func(x, y *refItem) int {
 		if c := strings.Compare(x.place, y.place); c != 0 {
 			return c
 		}
@@ -95,15 +108,19 @@ func sortItems(refs []*refItem, parts []*partItem) {
 			return c
 		}
 		return cmp.Or(cmp.Compare(len(x.alternates), len(y.alternates)),
-			cmp.Compare(x.keys.serial, y.keys.serial), cmp.Compare(x.ref.ID, y.ref.ID), cmp.Compare(x.ref.Subject, y.ref.Subject))
+			cmp.Compare(x.keys.serial, y.keys.serial), cmp.Compare(x.ref.ID, y.ref.ID), cmp.Compare(x.ref.Subject, y.ref.Subject), cmp.Compare(x.order, y.order))
 	})
-	slices.SortStableFunc(parts, func(x, y *partItem) int {
+	slices.SortFunc(parts, func(x, y *partItem) int {
 		if c := strings.Compare(x.place, y.place); c != 0 {
 			return c
 		}
 		return cmp.Or(cmp.Compare(x.keys.model, y.keys.model),
-			cmp.Compare(x.keys.serial, y.keys.serial), cmp.Compare(x.part.Subject, y.part.Subject))
+			cmp.Compare(x.keys.serial, y.keys.serial), cmp.Compare(x.part.Subject, y.part.Subject), cmp.Compare(x.order, y.order))
 	})
+	inOrder(refs, parts)
+}
+
+func inOrder(refs []*refItem, parts []*partItem) {
 	for i := range refs {
 		refs[i].order = i
 	}
@@ -138,6 +155,57 @@ type lookup struct{ serial, model, place string }
 const anywhere = keySep + keySep
 
 func (l *lookup) whole() bool { return l.serial != "" && l.model != "" && l.place != "" }
+
+// fewAlike bounds the pairs that are looked at among items alike in place and model.
+const fewAlike = 64
+
+// sideBySide makes the pairs of the first lookup that nearly all items are in, by
+// walking along both sides in their order: a map of very many is slow because it is
+// all over memory. What is alike very often is left to the lookup.
+func (a *assignment) sideBySide() {
+	refs, parts := a.refs, a.parts
+	for len(refs) > 0 && len(parts) > 0 {
+		r, p := refs[0], parts[0]
+		c := strings.Compare(r.place, p.place)
+		if c == 0 {
+			c = strings.Compare(r.keys.model, p.keys.model)
+		}
+		switch {
+		case c < 0:
+			refs = refs[1:]
+			continue
+		case c > 0:
+			parts = parts[1:]
+			continue
+		}
+		n, m := 1, 1
+		for n < len(refs) && refs[n].place == r.place && refs[n].keys.model == r.keys.model {
+			n++
+		}
+		for m < len(parts) && parts[m].place == p.place && parts[m].keys.model == p.keys.model {
+			m++
+		}
+		if n*m <= fewAlike {
+			a.together(refs[:n], parts[:m])
+		}
+		refs, parts = refs[n:], parts[m:]
+	}
+}
+
+// together pairs items that are alike in place and model by their serial numbers.
+func (a *assignment) together(refs []*refItem, parts []*partItem) {
+	for _, r := range refs {
+		if k := (lookup{r.keys.serial, r.keys.model, r.place}); !k.whole() {
+			continue
+		}
+		for _, p := range parts {
+			if p.keys.serial == r.keys.serial && !a.partDone[p.order] && !a.spoken[p.order] {
+				a.take(r, p)
+				break
+			}
+		}
+	}
+}
 
 // join pairs items with equal keys, in order.
 func (a *assignment) join(of func(*keys, string) lookup) {

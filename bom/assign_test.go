@@ -116,6 +116,34 @@ func TestAssignmentOfOddInputIsStillOneToOne(t *testing.T) {
 	})
 }
 
+// Walking along both sides pairs what lookups would have paired, also where lines and
+// parts are alike, as often as nobody looks at each pair of them.
+func TestSideBySideIsTheFirstLookup(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		class := rapid.SampledFrom([]Class{PCI, Memory, FRU}).Draw(t, "class")
+		var refs []Reference
+		var parts []Part
+		for range rapid.IntRange(1, 4).Draw(t, "times") {
+			r, p := drawMachine(t, class)
+			refs, parts = append(refs, r...), append(parts, p...)
+		}
+		for i := range refs {
+			refs[i].Quantity = rapid.SampledFrom([]int{1, 1, 2, 12}).Draw(t, "quantity")
+		}
+		pairsOf := func(walk bool) (out []string) {
+			a := newAssignment(spread(refs)[class], items(parts)[class])
+			if walk {
+				a.sideBySide()
+			}
+			for _, p := range a.rest() {
+				out = append(out, fmt.Sprint(p.ref.order, p.part.order, p.level, p.moved))
+			}
+			return out
+		}
+		require.Equal(t, pairsOf(false), pairsOf(true))
+	})
+}
+
 // What is paired in order without solving is what solving gives.
 func TestLookAlikesArePairedAsTheSolverWould(t *testing.T) {
 	for _, cost := range []int32{costInstance, costInstance + costElsewhere, costInPlace, costModel, costModel + costElsewhere, costFamily, costClass + costElsewhere} {

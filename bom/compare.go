@@ -3,7 +3,6 @@ package bom
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -390,11 +389,24 @@ func differ(want, got string) bool {
 	return w != "" && g != "" && w != g
 }
 
+// fewAttributes is more than most parts have.
+const fewAttributes = 16
+
+// appendSorted appends the keys of a map in their order.
+func appendSorted[V any](to []string, m map[string]V) []string {
+	for k := range m {
+		to = append(to, k)
+	}
+	slices.Sort(to)
+	return to
+}
+
 // compareAttributes compares the facts that both sides state; a fact that the
 // evidence lacks is not checked.
 func (m *matcher) compareAttributes(p pair) {
 	ref, part := p.ref.ref, p.part.part
-	for _, k := range slices.Sorted(maps.Keys(ref.Attributes)) {
+	var room [fewAttributes]string
+	for _, k := range appendSorted(room[:0], ref.Attributes) {
 		rule, ok := attributeRules[k]
 		if !ok || rule.code == "" || rule.ofModel && p.level == levelAlternate {
 			continue

@@ -43,7 +43,7 @@ type Comparison struct {
 // observed is neither missing nor matched; it is listed under NotChecked.
 func Match(want []Reference, closures map[Class]Closure, got *Inventory) *Comparison {
 	m := &matcher{
-		closures: closures, got: got, out: &Comparison{Matched: map[string]string{}, Unproved: map[Class][]string{}},
+		closures: closures, got: got, out: &Comparison{Matched: make(map[string]string, min(len(want), len(got.Parts))), Unproved: map[Class][]string{}},
 		coverage: map[Class]*Coverage{}, fate: map[string]string{}, instances: map[string]bool{}, open: map[Class]int{}, outlets: map[string]bool{},
 	}
 	for i := range want {
@@ -61,20 +61,26 @@ func Match(want []Reference, closures map[Class]Closure, got *Inventory) *Compar
 
 // spread turns lines into declared parts by class, quantities spread out.
 func spread(want []Reference) map[Class][]*refItem {
-	out := map[Class][]*refItem{}
+	out, n := map[Class][]*refItem{}, 0
+	for i := range want {
+		n += copiesOf(&want[i])
+	}
+	all := make([]refItem, 0, n)
 	for i := range want {
 		r := &want[i]
 		item := refItem{ref: r, keys: keysOf(r.Class, &r.Identity), place: place(r.Class, &r.Location)}
 		for j := range r.Alternates {
 			item.alternates = append(item.alternates, keysOf(r.Class, &r.Alternates[j]))
 		}
-		copies := slices.Repeat([]refItem{item}, max(1, min(r.Quantity, maxQuantity)))
-		for j := range copies {
-			out[r.Class] = append(out[r.Class], &copies[j])
+		for range copiesOf(r) {
+			all = append(all, item)
+			out[r.Class] = append(out[r.Class], &all[len(all)-1])
 		}
 	}
 	return out
 }
+
+func copiesOf(r *Reference) int { return max(1, min(r.Quantity, maxQuantity)) }
 
 // maxQuantity bounds one line's quantity; no board holds more of one part that
 // can identify itself.
@@ -279,7 +285,13 @@ func (m *matcher) report() {
 	m.out.Findings = finding.Sort(m.out.Findings)
 }
 
-func (m *matcher) add(f finding.Finding) { m.out.Findings = append(m.out.Findings, f) }
+func (m *matcher) add(f finding.Finding) {
+	fs := m.out.Findings
+	if len(fs) == cap(fs) {
+		fs = slices.Grow(fs, len(fs)) // append grows by a quarter, which copies what is large five times
+	}
+	m.out.Findings = append(fs, f)
+}
 
 // groupRefs gathers the missing functions of one processor or chipset: a
 // processor that is gone is one finding, not a hundred.

@@ -86,11 +86,31 @@ func read(b *evidence.Bundle, first func(*reader)) *Inventory {
 	r.crossCheck()
 	r.hidden()
 	r.gaps()
-	slices.SortStableFunc(r.inv.Parts, func(a, b Part) int {
-		return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(a.Subject, b.Subject))
-	})
+	r.inv.Parts = sorted(r.inv.Parts)
 	r.inv.Findings = finding.Sort(r.inv.Findings)
 	return r.inv
+}
+
+// sorted returns parts by class and subject.
+func sorted(parts []Part) []Part {
+	if len(parts) == 0 {
+		return parts
+	}
+	order := make([]*Part, len(parts)) // a part is long to move
+	for i := range parts {
+		order[i] = &parts[i]
+	}
+	slices.SortStableFunc(order, func(a, b *Part) int {
+		if c := cmp.Compare(a.Class, b.Class); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.Subject, b.Subject)
+	})
+	out := make([]Part, len(parts))
+	for i, p := range order {
+		out[i] = *p
+	}
+	return out
 }
 
 // ByClass returns the parts of one class, in subject order.

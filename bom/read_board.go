@@ -16,6 +16,7 @@ import (
 	"github.com/assay-hw/assay/internal/cpuinfo"
 	"github.com/assay-hw/assay/internal/fru"
 	"github.com/assay-hw/assay/internal/ids"
+	"github.com/assay-hw/assay/internal/strictjson"
 )
 
 // cpus reads what the processors answer and compares it with what the firmware
@@ -328,16 +329,15 @@ func (r *reader) tpms() {
 		r.unseen(TPM, name)
 		return
 	}
-	var props map[string]any
-	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&props); err != nil {
+	props, err := properties(data)
+	if err != nil {
 		r.problem(name, 0, "not a JSON object of properties")
 		r.unseen(TPM, name)
 		return
 	}
 	o := r.whole(finding.SiliconAnswered, "tpm", name)
 	word := func(key string) (uint32, bool) {
-		s, _ := props[key].(string)
-		n, err := strconv.ParseUint(s, 0, 32)
+		n, err := strconv.ParseUint(props[key], 0, 32)
 		return uint32(n), err == nil
 	}
 	maker, ok := word("TPM2_PT_MANUFACTURER")
@@ -362,6 +362,24 @@ func (r *reader) tpms() {
 		p.set("firmware", &p.Identity.Firmware, fmt.Sprintf("%08x.%08x", fw1, fw2), o)
 	}
 	p.fact("smbios", r.tpmTold, r.tpmOrigin)
+}
+
+// properties reads an object of texts; what else is in it is left out.
+func properties(data []byte) (map[string]string, error) {
+	if texts, ok := strictjson.Texts(data); ok {
+		return texts, nil
+	}
+	var all map[string]any
+	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&all); err != nil {
+		return nil, err //nolint:wrapcheck // only whether there is one counts
+	}
+	texts := map[string]string{}
+	for k, v := range all {
+		if s, ok := v.(string); ok {
+			texts[k] = s
+		}
+	}
+	return texts, nil
 }
 
 // fourChars is a TPM property that packs text, most significant byte first.

@@ -97,7 +97,8 @@ func (b *buckets) candidates(m member) []int32 {
 // edges lists the allowed pairs among what is left, by line. Candidates come from
 // shared keys, not from all pairs.
 func (a *assignment) edges() []edge {
-	b := buckets{number: map[bucketKey]int32{}}
+	left := len(a.refs) - len(a.pairs)
+	b := buckets{number: make(map[bucketKey]int32, left), all: make([]bucket, 0, left), members: make([]member, 0, 2*left)}
 	end := make([]int, len(a.refs)) // of each line's members
 	for i, r := range a.refs {
 		if !a.refDone[i] {
@@ -133,8 +134,8 @@ func (a *assignment) edges() []edge {
 	return out
 }
 
-// rest pairs what lookups left over.
-func (a *assignment) rest() {
+// solveAll pairs what lookups left over.
+func (a *assignment) solveAll() {
 	edges := a.edges()
 	refEdges, partEdges := make([]int32, len(a.refs)), make([]int32, len(a.parts))
 	for _, e := range edges {

@@ -253,13 +253,18 @@ func ancestor(name string, depth int) (string, bool) {
 // repeats: the way to list devices.
 func (b *Bundle) Dir(dir string) []string {
 	var names []string
-	last := ""
-	for _, a := range b.under(dir + "/") {
-		name, _, _ := strings.Cut(a.Path[len(dir)+1:], "/")
-		if len(names) > 0 && name == last || !b.Has(a.Path) {
+	below := "" // what is below the name that was added last
+	all := b.under(dir + "/")
+	for i := range all {
+		path := all[i].Path
+		if below != "" && strings.HasPrefix(path, below) || !b.Has(path) {
 			continue
 		}
-		names, last = append(names, name), name
+		name, _, inside := strings.Cut(path[len(dir)+1:], "/")
+		names, below = append(names, name), ""
+		if inside {
+			below = path[:len(dir)+1+len(name)+1]
+		}
 	}
 	if !slices.IsSorted(names) { // "a-b/x" comes before "a/x"
 		slices.Sort(names)

@@ -137,9 +137,13 @@ func Sort(fs []Finding) []Finding {
 }
 
 func order(a, b *Finding) int {
+	if c := cmp.Compare(b.Severity, a.Severity); c != 0 { // most pairs differ in the first two
+		return c
+	}
+	if c := cmp.Compare(a.Code, b.Code); c != 0 {
+		return c
+	}
 	return cmp.Or(
-		cmp.Compare(b.Severity, a.Severity),
-		cmp.Compare(a.Code, b.Code),
 		cmp.Compare(a.Subject, b.Subject),
 		cmp.Compare(a.Want, b.Want),
 		cmp.Compare(a.Got, b.Got),

@@ -8,7 +8,6 @@ import (
 
 	"github.com/assay-hw/assay/finding"
 	"github.com/assay-hw/assay/internal/cbfs"
-	"github.com/assay-hw/assay/internal/ffs"
 	"github.com/assay-hw/assay/internal/fmap"
 	"github.com/assay-hw/assay/internal/mtd"
 )
@@ -264,14 +263,13 @@ func contained(b []byte) bool {
 // volumesOutside reports whether there are volumes of UEFI that no volatile area
 // holds.
 func (w *walker) volumesOutside(tree []*area, body []byte) bool {
-	if !bytes.Contains(body, []byte(ffs.Signature)) {
-		return false
+	for pos := 0; ; {
+		v, ok := nextVolume(body, pos, false)
+		if !ok || !inVolatileArea(tree, v.start) {
+			return ok
+		}
+		pos = v.start + v.Length
 	}
-	attempt := &walker{data: body, names: map[string]int{}, most: maxLeaves}
-	attempt.volumes("rest", len(body))
-	return slices.ContainsFunc(attempt.leaves, func(l Leaf) bool {
-		return l.Type == typeVolume && !inVolatileArea(tree, int(l.Offset))
-	})
 }
 
 func inVolatileArea(tree []*area, at int) bool {

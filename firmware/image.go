@@ -71,6 +71,8 @@ type Leaf struct {
 	signed  []byte   // what a signature is over
 	within  string   // its path in a file system that is written to
 	part    *mtd.Part
+	owed    bool   // its digest is made when it is needed
+	program []byte // whose Authenticode digest is made when it is needed
 }
 
 // Image is one flash image as read. Leaves are in offset order and cover every
@@ -96,8 +98,12 @@ type Image struct {
 	decoders []Decoder
 
 	opening sync.Once
-	opened  []Leaf
+	parts   []Leaf
 	inside  []finding.Finding
+	hashing sync.Once
+	opened  []Leaf // the parts, every one with its digests
+	stable  sync.Once
+	sum     string // StableSHA256
 }
 
 // maxLeaves bounds one image; the largest server images have a few thousand
@@ -280,6 +286,11 @@ func (m *Image) FIT() (fit.Table, bool) { return fit.Parse(m.mapped()) }
 // over every other leaf in offset order, each as its offset and length (two
 // big-endian 64-bit numbers) followed by its bytes.
 func (m *Image) StableSHA256() string {
+	m.stable.Do(func() { m.sum = m.withoutVolatile() })
+	return m.sum
+}
+
+func (m *Image) withoutVolatile() string {
 	h := sha256.New()
 	var at [16]byte
 	for _, l := range m.Leaves {

@@ -145,7 +145,7 @@ func (k *comparer) inside(want, l Leaf) bool {
 func (k *comparer) open(l Leaf) Leaf {
 	i := slices.IndexFunc(k.got.Leaves, func(o Leaf) bool { return o.Path == l.Path })
 	k.opened = append(k.opened, l.Offset)
-	return k.got.Open()[i]
+	return k.got.Parts()[i]
 }
 
 // parts compares the parts in an opened leaf both ways.

@@ -1,16 +1,12 @@
 package firmware
 
 import (
-	"crypto"
-	_ "crypto/sha256" // Authenticode digests
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/assay-hw/assay/finding"
-	"github.com/assay-hw/assay/internal/authenticode"
 	"github.com/assay-hw/assay/internal/efi"
 	"github.com/assay-hw/assay/internal/ffs"
 )
@@ -63,12 +59,20 @@ type problem struct {
 // The leaves inside of one cover every byte of it, or of what it expands to,
 // exactly once. What cannot be opened stays whole.
 func (m *Image) Open() []Leaf {
+	m.hashing.Do(func() { m.opened = withDigests(m.Parts()) })
+	return m.opened
+}
+
+// Parts is Open without the digests that no comparison with a manifest needs:
+// those of what a module is made of, and Authenticode's. Most bytes of an image
+// are hashed once less for each.
+func (m *Image) Parts() []Leaf {
 	m.opening.Do(func() {
 		o := &opener{names: m.names, left: m.bounds, noted: map[finding.Code]bool{}, decoders: m.decoders, readonly: map[string]bool{}}
 		o.left.leaves -= len(m.Leaves)
-		m.opened = slices.Clone(m.Leaves)
-		for i := range m.opened {
-			l := &m.opened[i]
+		m.parts = slices.Clone(m.Leaves)
+		for i := range m.parts {
+			l := &m.parts[i]
 			l.content = m.bytes(*l)
 			o.top = *l
 			o.open(l, l.Path, 0)
@@ -76,22 +80,23 @@ func (m *Image) Open() []Leaf {
 				m.Progress(l.Offset + l.Length)
 			}
 		}
-		o.shadowed(m.opened)
+		o.shadowed(m.parts)
+		compared(m.parts)
 		m.inside = o.findings(m)
 	})
-	return m.opened
+	return m.parts
 }
 
 // Inside returns what Open found about the image: limits that were met, bytes
 // that could not be expanded or understood.
 func (m *Image) Inside() []finding.Finding {
-	m.Open()
+	m.Parts()
 	return finding.Sort(slices.Concat(m.inside, m.signed()))
 }
 
 // met returns what Open met, without what signatures tell.
 func (m *Image) met() []finding.Finding {
-	m.Open()
+	m.Parts()
 	return m.inside
 }
 
@@ -182,9 +187,7 @@ func (o *opener) adopt(l *Leaf, w *walker, id string, depth int) (name string) {
 		if name == "" {
 			name = n
 		}
-		if (len(c.Inside) == 0 || c.file != nil || c.Encoding != "" || c.packed || c.Type == typePart) && c.SHA256 == "" && o.spend(c.Path, len(c.content)) {
-			c.SHA256 = digest(c.content)
-		}
+		c.owed = (len(c.Inside) == 0 || c.file != nil || c.Encoding != "" || c.packed || c.Type == typePart) && o.spend(c.Path, len(c.content))
 		if c.Kind == Volatile && c.Type != typeVariable {
 			c.Executables = executables(c.content)
 		}
@@ -249,9 +252,7 @@ func (o *opener) section(l *Leaf, id string, depth int) (name string) {
 		name = plainName(efi.Text(body[:min(len(body), maxName)]))
 	case ffs.PE32:
 		if o.spend(l.Path, len(body)) {
-			if sum, err := authenticode.Digest(body, crypto.SHA256); err == nil {
-				l.Authenticode = hex.EncodeToString(sum)
-			}
+			l.program = body
 		}
 	case ffs.RawSection, ffs.Subtype:
 		o.raw(l, id+"/", s.Data, depth)

@@ -2,12 +2,8 @@ package firmware
 
 import (
 	"bytes"
-	"crypto"
-	"encoding/hex"
 	"fmt"
-	"slices"
 
-	"github.com/assay-hw/assay/internal/authenticode"
 	"github.com/assay-hw/assay/internal/ffs"
 	"github.com/assay-hw/assay/internal/fit"
 	"github.com/assay-hw/assay/internal/oprom"
@@ -34,15 +30,13 @@ func (o *opener) raw(l *Leaf, prefix string, header, depth int) {
 	o.adopt(l, w, l.Path, depth)
 }
 
-// hasVolumes tries whether there are volumes in a leaf. A try takes no names.
+// hasVolumes reports whether there are volumes in a leaf.
 func (o *opener) hasVolumes(l *Leaf, header int) bool {
 	if !bytes.Contains(l.content, []byte(ffs.Signature)) || !o.spend(l.Path, len(l.content)) {
 		return false
 	}
-	attempt := &walker{data: l.content, names: map[string]int{}, most: 1 << 16, loose: true}
-	attempt.add("header", Header, header)
-	attempt.volumes("rest", len(l.content))
-	return slices.ContainsFunc(attempt.leaves, func(c Leaf) bool { return c.Type == typeVolume })
+	_, ok := nextVolume(l.content, header, true)
+	return ok
 }
 
 // rom opens a PCI option ROM, which some boards keep for the devices on them.
@@ -64,11 +58,8 @@ func (o *opener) rom(l *Leaf, header, depth int) bool {
 			break
 		}
 		c.Type, c.Name = "option ROM", fmt.Sprintf("%s %04x:%04x", im.CodeType, im.VendorID, im.DeviceID)
-		if im.PE == nil || !o.spend(c.Path, len(im.PE)) {
-			continue
-		}
-		if sum, err := authenticode.Digest(im.PE, crypto.SHA256); err == nil {
-			c.Authenticode = hex.EncodeToString(sum)
+		if im.PE != nil && o.spend(c.Path, len(im.PE)) {
+			c.program = im.PE
 		}
 	}
 	w.gap(l.Path+"/rom", len(l.content))

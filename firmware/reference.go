@@ -33,7 +33,7 @@ func DraftReferences(versions map[string]string, units ...[]*Image) []Reference 
 				continue
 			}
 			r := Reference{Name: m.Name, Version: versions[m.Name], Size: m.Size, SHA256: m.StableSHA256(), Protection: m.Protection}
-			for _, l := range m.Open() {
+			for _, l := range m.Parts() {
 				d := l.declared()
 				d.Inside = l.declaredInside()
 				r.Leaves = append(r.Leaves, d)

@@ -28,7 +28,7 @@ var ErrNoFirmware = errors.New("no firmware image found inside")
 func VendorReference(f VendorFile, size int64) (Reference, *Image, error) {
 	m, wrapped := payload(f.Image, 0)
 	if m == nil {
-		return Reference{}, nil, fmt.Errorf("%s: %w; it was taken apart into %d parts", f.Image.Artifact, ErrNoFirmware, len(f.Image.Open()))
+		return Reference{}, nil, fmt.Errorf("%s: %w; it was taken apart into %d parts", f.Image.Artifact, ErrNoFirmware, len(f.Image.Parts()))
 	}
 	r := Reference{Name: f.Name, Version: f.Version}
 	if r.Name == "" {
@@ -42,7 +42,7 @@ func VendorReference(f VendorFile, size int64) (Reference, *Image, error) {
 	if !r.Partial {
 		r.Size, r.SHA256 = m.Size, m.StableSHA256()
 	}
-	for _, l := range m.Open() {
+	for _, l := range m.Parts() {
 		if r.Partial && !ofVolume(l) {
 			continue
 		}
@@ -88,7 +88,7 @@ func payload(m *Image, depth int) (found *Image, wrapped bool) {
 	if depth == deepest {
 		return nil, false
 	}
-	for _, l := range files(m.Open()) {
+	for _, l := range files(m.Parts()) {
 		inner := Parse(m.Name, l.content, m.decoders...)
 		inner.Artifact, inner.bounds.work = m.Artifact, m.bounds.work/2
 		if p, _ := payload(inner, depth+1); p != nil && (found == nil || p.Size > found.Size) {

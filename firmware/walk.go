@@ -54,6 +54,10 @@ func (w *walker) add(name string, kind Kind, end int) *Leaf {
 			break
 		}
 	}
+	if w.leaves == nil {
+		const few = 4 // most files have a header and two or three sections
+		w.leaves = make([]Leaf, 0, few)
+	}
 	w.leaves = append(w.leaves, Leaf{Path: name, Kind: kind, Offset: int64(w.pos), Length: int64(end - w.pos)})
 	w.pos = end
 	return &w.leaves[len(w.leaves)-1]
@@ -139,24 +143,14 @@ func (w *walker) regions() []ifd.Region {
 // volumes finds firmware volumes up to end, whatever lies between them.
 func (w *walker) volumes(after string, end int) {
 	found := false
-	for search := w.pos; w.pos < end && !w.full; {
-		i := bytes.Index(w.data[min(search, end):end], []byte(ffs.Signature))
-		if i < 0 {
+	for w.pos < end && !w.full {
+		v, ok := nextVolume(w.data[:end], w.pos, w.loose)
+		if !ok {
 			break
 		}
-		at := search + i - ffs.SignatureAt
-		search += i + len(ffs.Signature)
-		if at < w.pos {
-			continue
-		}
-		v, ok := ffs.ParseDamaged(w.data[at:end])
-		if !ok || v.Damaged && !w.loose {
-			continue
-		}
 		found = true
-		w.between(after, at)
-		after = w.volume(volume{Volume: v, start: at})
-		search = max(search, w.pos)
+		w.between(after, v.start)
+		after = w.volume(v)
 	}
 	if !found && w.pos < end && len(w.silicon) == 0 {
 		w.add(after, Unknown, end)
@@ -171,6 +165,25 @@ type volume struct {
 	ffs.Volume
 	path  string
 	start int
+}
+
+// nextVolume finds the first volume that begins at pos or behind it; loose takes
+// those whose checksum does not hold too.
+func nextVolume(b []byte, pos int, loose bool) (volume, bool) {
+	for search := pos; ; {
+		i := bytes.Index(b[search:], []byte(ffs.Signature))
+		if i < 0 {
+			return volume{}, false
+		}
+		at := search + i - ffs.SignatureAt
+		search += i + len(ffs.Signature)
+		if at < pos {
+			continue
+		}
+		if v, ok := ffs.ParseDamaged(b[at:]); ok && (loose || !v.Damaged) {
+			return volume{Volume: v, start: at}, true
+		}
+	}
 }
 
 // volume adds one volume and returns its path. Volumes of one name are told

@@ -197,7 +197,7 @@ const (
 func (p *Prediction) volumes(m *firmware.Image) {
 	p.cannot("PCR 0: EV_S_CRTM_VERSION", "the text is not at a known place of the image; edk2 measures 00 00 when none was set")
 	var pei, dxe []Expected
-	eachVolume(m.Open(), m.Bytes(), false, func(v volumeFound) {
+	eachVolume(m.Parts(), m.Bytes(), false, func(v volumeFound) {
 		e := Expected{Type: blobEvent, Length: int64(len(v.bytes)), Source: v.path}
 		switch {
 		case v.pei && v.compressed:

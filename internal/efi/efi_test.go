@@ -3,8 +3,10 @@ package efi
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -232,4 +234,22 @@ func FuzzParse(f *testing.F) {
 			t.Fatal("unbounded text")
 		}
 	})
+}
+
+// The GUIDs that are known by heart are written as all others are.
+func TestKnownGUIDs(t *testing.T) {
+	known := 0
+	for _, text := range []string{GlobalVariable, ImageSecurity, CertX509, CertSHA256, Shim, LoaderInterface} {
+		b, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
+		require.NoError(t, err)
+		slices.Reverse(b[:4])
+		slices.Reverse(b[4:6])
+		slices.Reverse(b[6:8])
+		require.Equal(t, text, GUID(b).String())
+		require.Equal(t, text, GUID(b).text())
+		if testing.AllocsPerRun(1, func() { _ = GUID(b).String() }) == 0 {
+			known++
+		}
+	}
+	require.Equal(t, 4, known)
 }

@@ -379,7 +379,7 @@ func (p *parser) specID(e *Event) error {
 	if uint32(len(d)) < 4*n {
 		return fmt.Errorf("offset %d: Spec ID too short for %d banks: %w", e.DataOffset, n, ErrMalformed)
 	}
-	p.log.Banks = nil
+	p.log.Banks = make([]Bank, 0, n)
 	for i := range int(n) {
 		b := Bank{tpmwire.Algorithm(binary.LittleEndian.Uint16(d[4*i:])), int(binary.LittleEndian.Uint16(d[4*i+2:]))}
 		if want := b.Alg.Size(); b.Size == 0 || want != 0 && b.Size != want {

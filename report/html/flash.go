@@ -84,7 +84,7 @@ func (f Flash) templates() (*template.Template, error) {
 // touched returns the top leaves of an image in which a change lies, by path.
 func (f Flash) touched(m *firmware.Image) map[string]bool {
 	top, out := map[string]bool{}, map[string]bool{}
-	for _, l := range m.Open() {
+	for _, l := range m.Parts() {
 		top[l.Path] = true
 	}
 	for _, c := range slices.Concat(f.Changes, f.Volatile) {
@@ -124,7 +124,7 @@ type owner struct {
 func owners(m *firmware.Image, changed map[string]bool) []owner {
 	var out []owner
 	key := ""
-	for _, l := range m.Open() {
+	for _, l := range m.Parts() {
 		k, name := ownerOf(l)
 		if len(out) == 0 || k != key {
 			key = k
@@ -181,7 +181,7 @@ func flashSVG(m *firmware.Image, changed map[string]bool) template.HTML {
 	rects := 0
 	key, n, labelled := "", -1, -1
 	var hit []firmware.Leaf
-	for _, l := range m.Open() {
+	for _, l := range m.Parts() {
 		if k, _ := ownerOf(l); k != key || n < 0 {
 			key = k
 			n++
@@ -277,7 +277,7 @@ func tree(m *firmware.Image, changed map[string]bool) template.HTML {
 		}
 		b.WriteString("</ul>")
 	}
-	walk(m.Open(), true)
+	walk(m.Parts(), true)
 	if left <= 0 {
 		fmt.Fprintf(&b, "<p>The first %d parts; firmware list has all.</p>", maxNodes)
 	}

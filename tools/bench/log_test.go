@@ -158,25 +158,20 @@ type refusal string
 func (r refusal) Error() string { return string(r) }
 
 func byAssay(e *eventLog, banks ...tpmwire.Algorithm) (func() error, error) {
-	names, values := make([]string, len(banks)), make([]map[int][]byte, len(banks))
-	for i, a := range banks {
-		names[i], values[i] = a.String(), e.registers(a)
+	values := attest.RegisterValues{}
+	for _, a := range banks {
+		values[a.String()] = e.registers(a)
 	}
 	return func() error {
 		l, err := attest.ParseLog(e.raw)
 		if err != nil {
 			return err
 		}
-		for i, bank := range names {
-			r, err := l.ReadBank(bank, values[i])
-			if err != nil {
-				return err
-			}
-			if err := accepted(r); err != nil {
-				return err
-			}
+		r, err := l.ReadBanks(values)
+		if err != nil {
+			return err
 		}
-		return nil
+		return accepted(r)
 	}, nil
 }
 
