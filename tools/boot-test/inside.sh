@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+# Follows docs/guide-install.md on a booted system, looks at what came of it, and switches
+# the machine off. It is started by each boot: after the first part the machine restarts.
+set -uo pipefail
+say() { echo "inside: $*"; }
+die() {
+	echo "inside: FAILED: $*"
+	journalctl -b --no-pager -o short-monotonic -u 'assay-*' | tail -n 60
+	systemctl poweroff
+	sleep infinity
+}
+# shellcheck source=tools/guide.sh
+. /root/guide.sh
+guide=/root/guide
+cd /srv/here || die "cd"
+
+# What the reader supplies, and this script instead:
+# - the answer "yes" to apt, and the editor, which adds the line that the page has beside it;
+# - the password and the pin that the journal shows, for the prompt and for 5f0c...;
+# - the file names of the page, for version 1.2.3, and assay.example in /etc/hosts (boot-test.sh);
+# - the roots of the TPM's maker, which this emulated one needs and bought ones do not.
+echo 'APT::Get::Assume-Yes "true"; quiet "1";' >/etc/apt/apt.conf.d/90boot-test
+cat >/usr/local/bin/editor-that-asks <<'END'
+#!/bin/sh
+case $ASKED in ASSAY_FLEET_OPTIONS=*) ASKED="$ASKED --ek-roots /etc/assay/tpm-makers" ;; esac
+printf '%s\n' "$ASKED" >>"$1"
+END
+chmod 755 /usr/local/bin/editor-that-asks
+export EDITOR=editor-that-asks
+replaced() { sed "s/5f0c\.\.\./${pin:-5f0c...}/g"; }
+run() { bash "$1" 2>&1; }
+
+asking() { assay fleet "$@" --token-file session --server https://assay.example:8443 --pin "$pin"; }
+is() { # UNIT PROPERTY VALUE
+	local got
+	got=$(systemctl show -P "$2" "$1")
+	[ "$got" = "$3" ] || die "$1: $2 is $got, not $3"
+}
+journal() { journalctl -b --no-pager -o cat -u "$1"; }
+until_true() { # SECONDS WHAT COMMAND...
+	local n=$1 what=$2
+	shift 2
+	while ! "$@" >/dev/null 2>&1; do
+		[ $((n--)) -gt 0 ] || die "$what did not come"
+		sleep 1
+	done
+}
+serves() { journal assay-fleet | grep -q '^serving on'; }
+answers() { (exec 3<>/dev/tcp/127.0.0.1/8443); }
+tpm() { stat -c '%U %G %a' /dev/tpmrm0; }
+status() { asking status; }
+judged() { status | grep -q 'attested 2'; }
+listing() {
+	find / -xdev \( -path /root -o -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/cache -o -path /var/log -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /usr/local/bin \) -prune -o -printf '%p %M %U %G\n' | grep -Ev '^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-? |^/etc/\.pwd\.lock ' | sort
+	cut -d: -f1 /etc/passwd /etc/group | grep -vx tss | sort
+}
+
+# main_job drafts, signs and verifies recorded machines, with what Landlock the kernel has.
+main_job() {
+	local job=/root/vendor want got nonce=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
+	assay golden draft $job/baseline.evidence.zip -o $job/golden.json >$job/log 2>&1 || { cat $job/log; die "golden draft"; }
+	assay golden sign $job/golden.json --key $job/vendor.key --cert $job/vendor.pem -o $job/signed.json || die "golden sign"
+	for want in "0 baseline-reboot" "1 extra-nic-norom"; do
+		got=0
+		assay verify "$job/${want#* }.evidence.zip" --golden $job/signed.json --trust $job/trust --ek-roots $job/tpm --nonce $nonce --quiet || got=$?
+		[ "$got" = "${want%% *}" ] || die "verify ${want#* }: exit code $got"
+	done
+	say "the honest machine passed, the tampered one failed"
+}
+
+first() {
+	say "$(uname -r), $(systemctl --version | head -n 1), security modules $(cat /sys/kernel/security/lsm), TPM $(cat /sys/class/tpm/tpm0/tpm_version_major)"
+	until_true 60 "/dev/tpmrm0" test -e /dev/tpmrm0
+	say "/dev/tpmrm0 before: $(tpm)"
+	listing >/root/before
+
+	follow "apt install ./assay"
+	udevadm settle
+	[ "$(tpm)" = "root tss 660" ] || die "/dev/tpmrm0 is $(tpm), not root tss 660"
+	for unit in assay-fleet.service assay-agent.timer; do
+		is $unit UnitFileState disabled
+		is $unit ActiveState inactive
+	done
+	say "installed: $(assay version); /dev/tpmrm0 is $(tpm); nothing is enabled, nothing runs"
+	assay version --verbose
+	main_job
+
+	mkdir /etc/assay/tpm-makers && cp /root/tpm-makers/* /etc/assay/tpm-makers/
+	follow "systemctl enable --now assay-fleet.service"
+	until_true 120 "the line that it serves" serves
+	is assay-fleet.service ActiveState active
+	is assay-fleet.service UnitFileState enabled
+	until_true 10 "an answer on port 8443" answers
+	pin=$(journal assay-fleet | sed -n 's/^pin for agents: //p')
+	ASSAY_PASSWORD=$(journal assay-fleet | sed -n 's/^first account: admin, password \([^ ]*\) (shown once)$/\1/p')
+	[[ $pin =~ ^[0-9a-f]{64}$ ]] || die "no pin in the journal: $pin"
+	[ -n "$ASSAY_PASSWORD" ] || die "no password in the journal"
+	export ASSAY_PASSWORD
+	say "the server serves; password and pin are in the journal"
+	journal assay-fleet
+	ps -o user,group,supgrp,args -C assay 2>/dev/null || true
+
+	follow "assay fleet login admin"
+	follow "assay fleet enroll"
+	is assay-agent.timer ActiveState active
+	is assay-agent.timer UnitFileState enabled
+	[ "$(stat -c %a /etc/assay/token)" = 600 ] || die "the token's mode"
+	say "enrolled, and the timer runs: $(systemctl list-timers --no-pager assay-agent.timer | sed -n 2p)"
+
+	systemctl start assay-agent.service || die "assay-agent.service"
+	is assay-agent.service Result success
+	journal assay-agent
+	journal assay-agent | grep -Eq '^sent sha256:[0-9a-f]+, [0-9]+ bytes' || die "the agent sent nothing"
+	until_true 120 "an appraisal" judged
+	status
+	asking export
+	asking export --what findings
+	echo "$pin" >pin
+	systemctl reboot
+	sleep infinity
+}
+
+# seen lists what a bundle has, and what its collector could not read.
+seen() { assay inspect "$1" --format json >"$2"; }
+
+second() {
+	say "started again: $(tpm) /dev/tpmrm0; what was enabled runs"
+	[ "$(tpm)" = "root tss 660" ] || die "/dev/tpmrm0 is $(tpm) after a boot"
+	is assay-agent.timer ActiveState active
+	until_true 120 "the line that it serves, by itself" serves
+	journal assay-fleet | grep -q 'first account' && die "a second first account"
+	[ "$(journal assay-fleet | sed -n 's/^pin for agents: //p')" = "$pin" ] || die "another pin"
+
+	# A manifest of this machine makes it pass, for evidence that the agent sends.
+	assay scan --quiet -o reference.evidence.zip || die "scan"
+	assay golden draft reference.evidence.zip -o golden.json || die "golden draft"
+	assay golden sign golden.json --key /root/vendor/vendor.key --cert /root/vendor/vendor.pem -o golden.signed.json || die "golden sign"
+	asking documents add golden.signed.json || die "documents add"
+	asking audit assay-machine --wait 0 --quiet
+	systemctl start assay-agent.service || die "assay-agent.service, the second time"
+	until_true 120 "a verdict" passes
+	status
+	asking export --what findings
+
+	# The hardening takes nothing away from what is collected.
+	find /var/lib/assay-fleet -type f | head -n 30
+	systemd-analyze security --no-pager assay-fleet.service assay-agent.service | grep Overall
+}
+passes() { status | grep -q '^pass '; }
+
+off() {
+	systemctl poweroff
+	sleep infinity
+}
+
+echo
+if [ ! -e pin ]; then first; else pin=$(cat pin); second; off; fi
