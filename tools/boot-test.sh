@@ -114,7 +114,7 @@ timeout "${BOOT_TIME:-900}" qemu-system-x86_64 -nodefaults -no-user-config -disp
 	-kernel "$kernel" -append "root=/dev/nvme0n1 rw console=ttyS0 quiet" -serial "file:$work/serial" &
 machine=$!
 pids+=("$machine")
-tail -n +1 -F --pid="$machine" "$work/serial" 2>/dev/null | tr -d '\r' | tee "$work/printed" || true
+tail -n +1 -F --pid="$machine" "$work/serial" 2>/dev/null | sed -u 's,\r,,g' | tee "$work/printed" || true
 wait "$machine" || die "the machine did not end well"
 grep -q '^inside: all passed$' "$work/printed" || die "not all passed inside"
 say "all passed, $((SECONDS - began)) seconds in the machine"

@@ -122,6 +122,7 @@ gpgconf --homedir "$work/gnupg" --kill all
 module=$(go list -m)
 proxy=$work/proxy/$module/@v
 mkdir -p "$proxy"
+echo v1.2.3 >"$proxy/list"
 git show HEAD:go.mod >"$proxy/v1.2.3.mod"
 printf '{"Version":"v1.2.3","Time":"%s"}\n' "$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)" >"$proxy/v1.2.3.info"
 mapfile -t nested < <(git ls-files '*/go.mod' | sed 's,^\(.*\)/go.mod$,:!\1,') # modules of their own

@@ -87,7 +87,7 @@ first() {
 
 	mkdir /etc/assay/tpm-makers && cp /root/tpm-makers/* /etc/assay/tpm-makers/
 	follow "systemctl enable --now assay-fleet.service"
-	until_true 120 "the line that it serves" serves
+	until_true 5 "the line that it serves" serves # it is active when it serves; the journal may lag a little
 	is assay-fleet.service ActiveState active
 	is assay-fleet.service UnitFileState enabled
 	until_true 10 "an answer on port 8443" answers
@@ -110,7 +110,7 @@ first() {
 	systemctl start assay-agent.service || die "assay-agent.service"
 	is assay-agent.service Result success
 	journal assay-agent
-	journal assay-agent | grep -Eq '^sent sha256:[0-9a-f]+, [0-9]+ bytes' || die "the agent sent nothing"
+	journal assay-agent | grep -Eq '^sent [0-9a-f]{64}, [0-9]+ bytes' || die "the agent sent nothing"
 	until_true 120 "an appraisal" judged
 	status
 	asking export
