@@ -120,33 +120,87 @@ first() {
 	sleep infinity
 }
 
-# seen lists what a bundle has, and what its collector could not read.
-seen() { assay inspect "$1" --format json >"$2"; }
-
+passes() { status | grep -q '^pass '; }
+# bundle gives what the server keeps of the last evidence.
+bundle() { find /var/lib/assay-fleet/evidence -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2; }
 second() {
-	say "started again: $(tpm) /dev/tpmrm0; what was enabled runs"
+	say "started again: /dev/tpmrm0 is $(tpm); what was enabled runs"
 	[ "$(tpm)" = "root tss 660" ] || die "/dev/tpmrm0 is $(tpm) after a boot"
 	is assay-agent.timer ActiveState active
-	until_true 120 "the line that it serves, by itself" serves
-	journal assay-fleet | grep -q 'first account' && die "a second first account"
+	until_true 120 "the server, by itself" answers
+	is assay-fleet.service ActiveState active
+	! journal assay-fleet | grep -q 'first account' || die "a second first account"
 	[ "$(journal assay-fleet | sed -n 's/^pin for agents: //p')" = "$pin" ] || die "another pin"
 
-	# A manifest of this machine makes it pass, for evidence that the agent sends.
+	# A manifest of this machine makes it pass, with evidence that the agent sends.
 	assay scan --quiet -o reference.evidence.zip || die "scan"
-	assay golden draft reference.evidence.zip -o golden.json || die "golden draft"
+	assay golden draft reference.evidence.zip -o golden.json 2>/dev/null || die "golden draft"
 	assay golden sign golden.json --key /root/vendor/vendor.key --cert /root/vendor/vendor.pem -o golden.signed.json || die "golden sign"
 	asking documents add golden.signed.json || die "documents add"
 	asking audit assay-machine --wait 0 --quiet
 	systemctl start assay-agent.service || die "assay-agent.service, the second time"
 	until_true 120 "a verdict" passes
 	status
-	asking export --what findings
+	# The hardening takes nothing away from what root can collect.
+	assay inspect "$(bundle)" --format json >agent.json || die "inspect"
+	assay inspect reference.evidence.zip --format json >root.json || die "inspect"
+	diff root.json agent.json | head -80 || say "HARDENING DIFFERS"
+	say "the server judged the quote of this machine's TPM: pass"
+	# A member of the group tss may use the TPM, and nobody else.
+	useradd --create-home --groups tss with-tss
+	useradd --create-home without
+	su with-tss -c 'assay attest quote -o ~/quote.zip' || die "attest quote in the group tss"
+	! su without -c 'assay attest quote -o ~/quote.zip' 2>/dev/null || die "attest quote without the group tss"
+	say "attest quote works in the group tss, and only there"
+	userdel -r with-tss 2>/dev/null
+	userdel -r without 2>/dev/null
 
-	# The hardening takes nothing away from what is collected.
-	find /var/lib/assay-fleet -type f | head -n 30
-	systemd-analyze security --no-pager assay-fleet.service assay-agent.service | grep Overall
+	for want in assay-fleet.service=1.3 assay-agent.service=3.4; do
+		systemd-analyze security --no-pager "${want%=*}" | grep -F "Overall exposure level for ${want%=*}: ${want#*=} " || die "systemd-analyze security ${want%=*} is not ${want#*=}"
+	done
+
+	# It stops in order, and an upgrade starts nothing that did not run.
+	systemctl stop assay-fleet.service
+	is assay-fleet.service Result success
+	is assay-fleet.service ExecMainStatus 0
+	apt install /root/newer.deb >/root/log 2>&1 || { cat /root/log; die "upgrade"; }
+	is assay-fleet.service ActiveState inactive
+	systemctl start assay-fleet.service || die "start"
+	local before
+	before=$(systemctl show -P MainPID assay-fleet.service)
+	apt install --allow-downgrades ./assay_1.2.3-1_amd64.deb >/root/log 2>&1 || { cat /root/log; die "upgrade"; }
+	is assay-fleet.service ActiveState active
+	[ "$(systemctl show -P MainPID assay-fleet.service)" != "$before" ] || die "the upgrade did not restart the server"
+	status
+	say "the server stops in order; an upgrade restarts it where it runs, and only there"
+
+	follow "apt remove"
+	for unit in assay-fleet.service assay-agent.timer; do is $unit ActiveState inactive; done
+	! pgrep -x assay || die "something runs"
+	[ -z "$(find /etc/systemd -name 'assay-*')" ] || die "an enabled unit is left"
+	[ -e /etc/assay/token ] && [ -e /etc/assay/trust/vendor-root.pem ] && [ -e /var/lib/assay-fleet/signing.key ] || die "purge took what it should keep"
+	[ ! -e /etc/assay/fleet.env ] && [ ! -e /var/lib/assay-agent ] || die "purge left what it should remove"
+	id assay-fleet >/dev/null || die "the user that owns what is kept is gone"
+	say "removed and purged; kept are: $(find /etc/assay /var/lib/assay-fleet -maxdepth 1 | tr '\n' ' ')"
+	# What the page says of the rest, and nothing is left.
+	rm -r /var/lib/assay-fleet /etc/assay
+	userdel assay-fleet
+	for group in assay assay-fleet; do groupdel $group 2>/dev/null; done
+	diff /root/before <(listing) || die "something is left"
+
+	follow "tar xzf"
+	follow "install -D"
+	[ "$(tpm)" = "root tss 660" ] || die "/dev/tpmrm0 is $(tpm)"
+	cp vendor-root.pem /etc/assay/trust/
+	systemctl start assay-fleet.service || die "the unit of the archive"
+	is assay-fleet.service ActiveState active
+	systemctl start assay-agent.timer || die "the timer of the archive"
+	systemctl stop assay-fleet.service assay-agent.timer
+	is assay-fleet.service Result success
+	say "the archive's units run too"
+	followed
+	say "all passed"
 }
-passes() { status | grep -q '^pass '; }
 
 off() {
 	systemctl poweroff
