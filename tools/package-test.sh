@@ -118,7 +118,7 @@ follow "gpg --verify"
 gpgconf --homedir "$work/gnupg" --kill all
 
 # The module as a proxy of Go's would serve it, made of the commit that is checked out. The
-# programs that it needs come from the module cache.
+# modules that it needs come from the module cache, and what was compiled of them from ours (-trimpath).
 module=$(go list -m)
 proxy=$work/proxy/$module/@v
 mkdir -p "$proxy"
@@ -128,7 +128,7 @@ printf '{"Version":"v1.2.3","Time":"%s"}\n' "$(TZ=UTC git log -1 --date=format-l
 mapfile -t nested < <(git ls-files '*/go.mod' | sed 's,^\(.*\)/go.mod$,:!\1,') # modules of their own
 git archive --format=zip --prefix="$module@v1.2.3/" -o "$proxy/v1.2.3.zip" HEAD -- . "${nested[@]}"
 modules=$(go env GOMODCACHE) compiled=$(go env GOCACHE)
-run() { as_reader env GOPROXY="file://$work/proxy,file://$modules/cache/download" GOSUMDB=off GOFLAGS=-modcacherw GOCACHE="$compiled" bash "$1" 2>"$work/log" || { cat "$work/log"; return 1; }; }
+run() { as_reader env GOPROXY="file://$work/proxy,file://$modules/cache/download" GOSUMDB=off GOFLAGS="-modcacherw -trimpath" CGO_ENABLED=0 GOCACHE="$compiled" bash "$1" 2>"$work/log" || { cat "$work/log"; return 1; }; }
 follow "go install"
 [ "$("$work/home/go/bin/assay" version)" = "assay v1.2.3" ] || die "go install: $("$work/home/go/bin/assay" version)"
 [ -e "$work/home/.local/share/man/man1/assay-verify.1" ] || die "go install: no manual pages"

@@ -5,6 +5,7 @@ set -uo pipefail
 say() { echo "inside: $*"; }
 die() {
 	echo "inside: FAILED: $*"
+	[ -z "${pin:-}" ] || { status; asking export --what findings; }
 	journalctl -b --no-pager -o short-monotonic -u 'assay-*' | tail -n 60
 	systemctl poweroff
 	sleep infinity
@@ -51,7 +52,7 @@ tpm() { stat -c '%U %G %a' /dev/tpmrm0; }
 status() { asking status; }
 judged() { status | grep -q 'attested 2'; }
 listing() {
-	find / -xdev \( -path /root -o -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/cache -o -path /var/log -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /usr/local/bin \) -prune -o -printf '%p %M %U %G\n' | grep -Ev '^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-? |^/etc/\.pwd\.lock ' | sort
+	find / -xdev \( -path /root -o -path /srv -o -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/cache -o -path /var/log -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /usr/local/bin \) -prune -o -printf '%p %M %U %G\n' | grep -Ev '^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-? |^/etc/\.pwd\.lock ' | sort
 	cut -d: -f1 /etc/passwd /etc/group | grep -vx tss | sort
 }
 
@@ -98,7 +99,6 @@ first() {
 	export ASSAY_PASSWORD
 	say "the server serves; password and pin are in the journal"
 	journal assay-fleet
-	ps -o user,group,supgrp,args -C assay 2>/dev/null || true
 
 	follow "assay fleet login admin"
 	follow "assay fleet enroll"
@@ -176,7 +176,7 @@ second() {
 
 	follow "apt remove"
 	for unit in assay-fleet.service assay-agent.timer; do is $unit ActiveState inactive; done
-	! pgrep -x assay || die "something runs"
+	! readlink /proc/[0-9]*/exe | grep '^/usr/bin/assay' || die "something runs"
 	[ -z "$(find /etc/systemd -name 'assay-*')" ] || die "an enabled unit is left"
 	[ -e /etc/assay/token ] && [ -e /etc/assay/trust/vendor-root.pem ] && [ -e /var/lib/assay-fleet/signing.key ] || die "purge took what it should keep"
 	[ ! -e /etc/assay/fleet.env ] && [ ! -e /var/lib/assay-agent ] || die "purge left what it should remove"
@@ -189,7 +189,10 @@ second() {
 	diff /root/before <(listing) || die "something is left"
 
 	follow "tar xzf"
+	chown root:root /dev/tpmrm0
+	chmod 600 /dev/tpmrm0
 	follow "install -D"
+	udevadm settle
 	[ "$(tpm)" = "root tss 660" ] || die "/dev/tpmrm0 is $(tpm)"
 	cp vendor-root.pem /etc/assay/trust/
 	systemctl start assay-fleet.service || die "the unit of the archive"
