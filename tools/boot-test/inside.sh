@@ -46,11 +46,11 @@ until_true() { # SECONDS WHAT COMMAND...
 		sleep 1
 	done
 }
-serves() { journal assay-fleet | grep -q '^serving on'; }
+serves() { grep -q "^serving on" <<<"$(journal assay-fleet)"; }
 answers() { (exec 3<>/dev/tcp/127.0.0.1/8443); }
 tpm() { stat -c '%U %G %a' /dev/tpmrm0; }
 status() { asking status; }
-judged() { status | grep -q 'attested 2'; }
+judged() { grep -q "attested 2" <<<"$(status)"; }
 listing() {
 	find / -xdev \( -path /root -o -path /srv -o -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/cache -o -path /var/log -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /usr/local/bin \) -prune -o -printf '%p %M %U %G\n' | grep -Ev '^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-? |^/etc/\.pwd\.lock ' | sort
 	cut -d: -f1 /etc/passwd /etc/group | grep -vx tss | sort
@@ -120,7 +120,7 @@ first() {
 	sleep infinity
 }
 
-passes() { status | grep -q '^pass '; }
+passes() { grep -q "^pass " <<<"$(status)"; }
 # bundle gives what the server keeps of the last evidence.
 bundle() { find /var/lib/assay-fleet/evidence -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2; }
 second() {
