@@ -240,13 +240,13 @@ mkdir "$work/repository"
 printf '%s\n' 'Name: system' 'Version: 1' 'Release: 1' 'Summary: stands for the system' 'License: none' 'BuildArch: noarch' 'Provides: /bin/sh' '%description' 'It is empty.' '%files' >"$work/system.spec"
 rpmbuild -bb --quiet --define "_topdir $work/rpmbuild" --define "_rpmdir $work/repository" "$work/system.spec" >"$work/log" 2>&1 || { cat "$work/log"; die "rpmbuild"; }
 createrepo_c -q "$work/repository"
-# The reader answers yes, and dnf works on the clean system instead of this one.
+# The reader answers yes, and dnf works on the clean system instead of this one; the rpm of Debian
+# keeps its list in the home.
 mkdir "$work/wrap"
 printf '#!/bin/sh\nexec /usr/bin/dnf -q -y --installroot="%s" --releasever=1 --setopt=reposdir=/none --repofrompath="system,file://%s" --nogpgcheck "$@"\n' "$work/$name" "$work/repository" >"$work/wrap/dnf"
 chmod 755 "$work/wrap/dnf"
-mkdir "$work/home"
 cp "$rpm" "$here/assay-1.2.3-1.x86_64.rpm"
-run() { as_reader env PATH="$work/wrap:$PATH" bash "$1" >"$work/log" 2>&1 || { cat "$work/log"; return 1; }; }
+run() { as_reader env HOME=/root PATH="$work/wrap:$PATH" bash "$1" >"$work/log" 2>&1 || { cat "$work/log"; return 1; }; }
 follow "dnf install"
 in_root assay version | grep -qxF "$version" || die "rpm: assay version"
 main_job in_root assay
