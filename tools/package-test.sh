@@ -58,7 +58,7 @@ in_root() { chroot "$work/$name" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=
 # What is there: names, modes, owners, and the accounts. Not what package managers keep of
 # their own, and not the group tss, which belongs to whoever uses a TPM.
 listing() {
-	(cd "$work/$name" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./run -o -path ./tmp -o -path ./var/cache -o -path ./var/log -o -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/lib/rpm -o -path ./root/.rpmdb \) -prune -o -printf '%p %M %U %G\n' | grep -Ev '^\./etc/(passwd|group|shadow|gshadow|subuid|subgid)-? |^\./etc/\.pwd\.lock ' | sort
+	(cd "$work/$name" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./run -o -path ./tmp -o -path ./var/cache -o -path ./var/log -o -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/lib/rpm -o -path ./var/lib/dnf -o -path ./etc/dnf -o -path ./root/.rpmdb \) -prune -o -printf '%p %M %U %G\n' | grep -Ev '^\./etc/(passwd|group|shadow|gshadow|subuid|subgid)-? |^\./etc/\.pwd\.lock ' | sort
 		cut -d: -f1 etc/passwd etc/group | grep -vx tss | sort)
 }
 same() { diff -u "$work/before" <(listing) || die "$1: something is left"; }
