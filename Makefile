@@ -12,7 +12,7 @@ FUZZTIME ?= 20s
 # counts more than fast.
 SCANNER_FLAGS := -trimpath -buildvcs=false -gcflags=all=-l -ldflags '-s -w -buildid='
 
-.PHONY: build build-pkcs11 demo test e2e fleet-load fleet-rows matrix lint bench bench-check fuzz fuzz-some docs clean package release reproducible package-test container
+.PHONY: build build-pkcs11 demo test e2e fleet-load fleet-rows matrix lint bench bench-check fuzz fuzz-some docs clean package release reproducible package-test boot-test container
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/assay ./cmd/assay
@@ -99,6 +99,11 @@ reproducible:
 # Installs the packages into a clean system, uses and removes them; as root on Debian.
 package-test:
 	bash tools/package-test.sh
+
+# Boots a Debian system with a TPM in QEMU and follows docs/guide-install.md in it: the
+# packages, their units, and their end; as root on Debian.
+boot-test:
+	bash tools/boot-test.sh
 
 # Builds the container image, and runs it where that is possible.
 container: build

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -279,7 +280,8 @@ func newQuoteCommand(env *environment) *cobra.Command {
 		Short: "Let the TPM sign its registers, and nothing else",
 		Long: `Reads the TPM's keys, registers and the event log and lets the TPM sign them, as a
 small bundle without an inventory. verify and attest verify read it; a policy
-that asks for an inventory does not pass with it.`,
+that asks for an inventory does not pass with it. When the TPM signs nothing, the
+bundle is written all the same, with the reasons, and the exit code is 74.`,
 		Example: `  sudo assay attest quote --nonce 00112233445566778899aabbccddeeff -o server-tpm.evidence.zip
   assay attest verify server-tpm.evidence.zip --nonce 00112233445566778899aabbccddeeff --ek-roots tpm-roots/`,
 		Args: exactly(0),
@@ -302,12 +304,11 @@ that asks for an inventory does not pass with it.`,
 			return &exitError{exitIO, err}
 		}
 		for _, a := range w.Artifacts() {
-			if a.Status == evidence.Collected && a.Path == tpm.AKPath {
+			if a.Status == evidence.Collected && strings.HasPrefix(a.Path, "tpm/quote-") {
 				return nil
 			}
 		}
-		fmt.Fprintln(env.stderr, "note: the TPM did not answer; the bundle says why")
-		return nil
+		return &exitError{exitIO, fmt.Errorf("the TPM signed nothing; %s has no quote, and says why", dir)}
 	}
 	fs := cmd.Flags()
 	fs.StringVarP(&dir, "output", "o", "", "bundle to write")

@@ -142,6 +142,8 @@ func (o *serveOptions) run(env *environment) error {
 	}
 	if o.role == "api" || o.role == "all" {
 		wg.Go(func() { errs <- o.listenAndServe(ctx, env, s); stop() })
+	} else {
+		tellReady()
 	}
 	if o.metrics != "" {
 		wg.Go(func() { errs <- o.serveMetrics(ctx, env, o.monitor); stop() })
@@ -328,6 +330,7 @@ func (o *serveOptions) listenAndServe(ctx context.Context, env *environment, s *
 	if pin != "" {
 		fmt.Fprintf(env.stdout, "pin for agents: %s\n", pin)
 	}
+	tellReady()
 	return serveUntil(ctx, srv, l, func() {
 		o.monitor.Stop()
 		time.Sleep(o.drain) // who sends requests here hears of it, and goes elsewhere

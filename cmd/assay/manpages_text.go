@@ -33,6 +33,7 @@ var manEnvironment = []manTerm{
 	{name: "ASSAY_PASSWORD", text: "Password of the account, instead of asking for it.", commands: []string{"assay fleet login", "assay fleet people"}},
 	{name: "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY", text: "Credentials for the bucket of --blobs.", options: []string{"blobs"}},
 	{name: "PGPASSWORD, PGPASSFILE, PGSSLROOTCERT", text: "With the other variables of libpq: how the database of --store is reached, where its address does not say.", options: []string{"store"}},
+	{name: "NOTIFY_SOCKET", text: "Where systemd is told that the server serves (Type=notify).", commands: []string{"assay fleet serve"}},
 	{name: "SOURCE_DATE_EPOCH", text: "Date of the pages, in seconds since 1970.", commands: []string{"assay manpages"}},
 }
 

@@ -12,7 +12,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/assay-hw/assay/evidence"
+	"github.com/assay-hw/assay/fleet/client"
 	"github.com/assay-hw/assay/report"
+	"github.com/assay-hw/assay/sandbox"
 )
 
 // The exit codes besides those of verdicts.
@@ -132,6 +134,7 @@ func (e *environment) speak(file string) error {
 func nextStep(err error, code int) string {
 	_, limit := errors.AsType[*evidence.LimitError](err)
 	_, format := errors.AsType[*evidence.FormatError](err)
+	refusal, refused := errors.AsType[*client.Problem](err)
 	switch {
 	case code == exitUsage:
 		return "Run the command with --help for its usage and an example."
@@ -145,6 +148,12 @@ func nextStep(err error, code int) string {
 		return "Next: take the file again from where it came; evidence is what assay scan writes, or a tree in the paths of the running system (assay docs formats)."
 	case code == exitUnreadable:
 		return "Next: check that it is the file that you meant, and take it again from where it came; nothing was judged."
+	case errors.Is(err, sandbox.ErrUnavailable):
+		return "Next: take a newer kernel, or " + sandboxVariable + "=auto, which takes what this one has; nothing was read."
+	case refused && refusal.Status < 500:
+		return "Next: the server refused it for that reason; do what it asks for, and send it again."
+	case refused:
+		return "Next: the server's own log says more; try it again when it is well."
 	case code == exitIO:
 		return "Next: check that the path or address in the message exists, may be used and has room."
 	}
