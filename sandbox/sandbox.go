@@ -94,7 +94,7 @@ func (p Protection) String() string {
 	line("network and programs refused", p.Calls, "seccomp filter")
 	line("TCP refused a second way", p.Ports, "Landlock, interface 4 and later")
 	line("signals to others refused twice", p.Scope, "Landlock, interface 6 and later")
-	line("no core dump, files and time bounded", p.Limits, "resource limits")
+	line("no core dump; files, time bounded", p.Limits, "resource limits")
 	if p.Why != "" {
 		fmt.Fprintf(&b, "  %s\n", p.Why)
 	}
