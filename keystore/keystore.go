@@ -79,11 +79,15 @@ func scheme(name string) string {
 func isTSS2(b []byte) bool { return bytes.Contains(b, []byte("-----BEGIN "+tss2Type+"-----")) }
 
 // InHardware reports whether signing with the key of that name takes more than
-// reading its file: a TPM, or a token and the program that talks to it.
+// reading its file: a TPM, or a token and the program that talks to it. A pipe, which
+// can be read only once, is not looked into and may be such a key.
 func InHardware(name string) bool {
 	switch scheme(name) {
 	case schemeToken, schemeTPM:
 		return true
+	}
+	if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
+		return err == nil
 	}
 	b, err := readLimited(name, maxKeyBytes)
 	return err == nil && isTSS2(b)

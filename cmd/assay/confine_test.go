@@ -15,7 +15,7 @@ import (
 func free() []string {
 	return []string{
 		"scan", "attest quote", "attest enroll answer", // devices
-		"check",       // devices; it enters when it has done with them (TestCheckEntersTheSandbox)
+		"check",       // devices; it enters when it has done with them (testdata/script/sandbox.txtar)
 		"image build", // packages, and programs that unpack them
 		"explain", "version", "quirks codes",
 		"doctor",                                                                                          // devices; given evidence it is (diagnosesFile)

@@ -143,10 +143,10 @@ func newDocsMessages(env *environment) *cobra.Command {
 	return &cobra.Command{
 		Use: "messages", Short: "Print the texts of reports, for a translation",
 		Long: `Prints the catalogue: the fixed texts of reports for people (text, plain, markdown, html,
-the page of check), of explain and of all codes, as one JSON object of English texts and their translations, which are empty.
-With ASSAY_MESSAGES it has the translations of that file, so that a new version shows
-what is missing. What a finding says of its own case (why, wanted, found) is not in it,
-nor are the lines for programs.`,
+the page of check), of explain and of all codes, as one JSON object of English texts
+and their translations, which are empty. With ASSAY_MESSAGES it has the translations
+of that file, so that a new version shows what is missing. What a finding says of its
+own case (why, wanted, found) is not in it, nor are the lines for programs.`,
 		Example: `  assay docs messages > words.json
   ASSAY_MESSAGES=words.json assay verify server.evidence.zip --golden golden.signed.json --trust roots/`,
 		Args: exactly(0),

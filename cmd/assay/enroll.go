@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -272,6 +273,8 @@ func writeJSON(env *environment, file string, v any) error {
 	return o.write(env, b.Bytes())
 }
 
+var errNoQuote = errors.New("the TPM signed nothing")
+
 func newQuoteCommand(env *environment) *cobra.Command {
 	var opt scanOptions
 	var dir string
@@ -308,7 +311,7 @@ bundle is written all the same, with the reasons, and the exit code is 74.`,
 				return nil
 			}
 		}
-		return &exitError{exitIO, fmt.Errorf("the TPM signed nothing; %s has no quote, and says why", dir)}
+		return &exitError{exitIO, fmt.Errorf("%w; %s has no quote, and says why", errNoQuote, dir)}
 	}
 	fs := cmd.Flags()
 	fs.StringVarP(&dir, "output", "o", "", "bundle to write")

@@ -154,6 +154,8 @@ func nextStep(err error, code int) string {
 		return "Next: the server refused it for that reason; do what it asks for, and send it again."
 	case refused:
 		return "Next: the server's own log says more; try it again when it is well."
+	case errors.Is(err, errNoQuote):
+		return "Next: run it as root; assay doctor says what is in the way of the TPM."
 	case code == exitIO:
 		return "Next: check that the path or address in the message exists, may be used and has room."
 	}

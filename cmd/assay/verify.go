@@ -182,13 +182,25 @@ func (o *appraisalOptions) present() error {
 		if p == "" {
 			continue
 		}
-		f, err := os.Open(p)
-		if err != nil {
+		if err := readable(p); err != nil {
 			return unreadable(err)
 		}
-		_ = f.Close()
 	}
 	return nil
+}
+
+// readable opens a file or a directory and closes it again. Pipes are left alone:
+// who opens one takes from it.
+func readable(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() && !info.IsDir() {
+		return err //nolint:wrapcheck // it names the file
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err //nolint:wrapcheck // it names the file
+	}
+	return f.Close() //nolint:wrapcheck // it names the file
 }
 
 // openVendorFiles reads manifests of all formats. A file that belongs to none of
